@@ -1,0 +1,45 @@
+# Two commands need nothing but Python 3.11, make and git: `make demo` and `make test`. Everything lands in .venv and var.
+PYTHON ?= python3
+BIN := .venv/bin
+SEED ?= 7
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long check run install clean
+
+help:  ## say what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: .venv/runtime  ## import the sample persona, train it, and hear it speak
+	@$(BIN)/python -m bot.demo --seed $(SEED)
+
+test: .venv/dev  ## run the tests, but for the long ones
+	$(BIN)/python -m pytest
+
+test-long: .venv/dev  ## run the long tests alone
+	$(BIN)/python -m pytest -m long
+
+check: .venv/dev  ## lint, types, and the storeys of the house
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+run: .venv/runtime  ## run the service (Discord, X)
+	@exec $(BIN)/mynah run
+
+install: .venv/runtime  ## install what running needs, into .venv
+
+# torch first and pinned: whatever else asks for it then takes this one, and not the newest with gigabytes of CUDA.
+.venv/runtime: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Mynah needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/dev: .venv/runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:  ## remove .venv and caches; what was learned (var) stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,1 @@
+"""Talks to people, decides, remembers; never loads a model."""

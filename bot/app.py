@@ -1,0 +1,104 @@
+"""Builds and owns all parts of Mynah, and starts and stops them in order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Self, TypeVar
+
+from bot.executors.local import LocalExecutor
+from bot.executors.port import Executor
+from bot.executors.speaker import Speaker
+from bot.lock import Lead
+from bot.services.posting import Posting
+from bot.services.scheduling import Scheduling
+from bot.services.speaking import Speaking
+from bot.services.training import Training
+from bot.settings import Secrets, Settings
+from bot.x.port import XClient
+from data.outbox import Schedule
+from data.speech import Purpose
+from data.store import Store
+
+T = TypeVar("T")
+LOCK_SECONDS = 0.5
+
+
+class Mynah:
+    """All parts, as one asynchronous context.
+
+    A command that only writes rows and waits runs beside the bot; `lead_until` does the work itself while nobody else does.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        secrets: Secrets,
+        executor: Executor | None = None,
+        speaker: Speaker | None = None,
+        x: XClient | None = None,
+    ) -> None:
+        self.settings = settings
+        self.secrets = secrets
+        self.store = Store(settings.database)
+        self.lead = Lead(settings.data_dir / "mynah.lock")
+        self.training = Training(self.store, settings, executor or LocalExecutor())
+        self.speaking = Speaking(
+            self.store, settings, speaker or Speaker(settings.data_dir / "speaker.log", timeout=settings.speaker.timeout_seconds)
+        )
+        self.posting = Posting(self.store, x)
+        self.scheduling = Scheduling(self.store, self._draft)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self.store)
+        self._stack.enter_context(self.lead)
+        self._stack.push_async_callback(self.speaking.close)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
+
+    async def lead_until(self, goal: Coroutine[Any, Any, T]) -> T:
+        """Wait for `goal`, doing the waiting work of trainings and speech here for as long as no other process does it."""
+        wanted = asyncio.ensure_future(goal)
+        try:
+            while not wanted.done() and not self.lead.take():
+                await asyncio.wait([wanted], timeout=LOCK_SECONDS)
+            if not wanted.done():
+                async with self.working() as work:
+                    both: list[asyncio.Future[Any]] = [wanted, work]
+                    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                    if work.done():  # the queues never end by themselves: this raises why they did
+                        work.result()
+            return await wanted
+        finally:
+            wanted.cancel()
+            self.lead.give_up()
+
+    @asynccontextmanager
+    async def working(self, *, posting: bool = False) -> AsyncIterator[asyncio.Future[Any]]:
+        """Run the queues of trainings and of speech, and with `posting` the schedules and the outbox; call this only while leading.
+
+        The future ends only if a queue fails.
+        """
+        await self.training.recover()
+        await self.speaking.recover()
+        queues = [self.training.run_forever(), self.speaking.run_forever()]
+        if posting:
+            queues += [self.scheduling.run_forever(), self.posting.run_forever()]
+        tasks = [asyncio.ensure_future(queue) for queue in queues]
+        work = asyncio.gather(*tasks)
+        try:
+            yield work
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)  # gather alone would return when the first of them has ended
+            await asyncio.gather(work, return_exceptions=True)
+
+    async def _draft(self, schedule: Schedule) -> None:
+        """Have a schedule's voice write a post, and put it into the outbox."""
+        who = f"schedule {schedule.name}"
+        request = await self.speaking.request(schedule.voice, by=who, count=1, purpose=Purpose.POST)
+        for line in (await self.speaking.answer(request.id)).lines:
+            await self.posting.draft(schedule.voice, schedule.name, line.text, who)

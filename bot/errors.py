@@ -1,0 +1,52 @@
+"""The tree of everything that can go wrong in a way a person can mend; each error's text is one sentence.
+
+    MynahError                    (data/errors.py)
+    ├── BadHandleError            a handle that no account can have
+    ├── SourceError               a file that cannot be read as posts
+    ├── TooLittleTextError        too few usable posts to learn from
+    ├── NotStoredError            asked for, and not there
+    ├── DamagedError              stored bytes that do not match their hash
+    ├── StoreError                the database cannot be opened or written
+    ├── WrongStateError           (data/outbox.py) a post cannot go there from where it stands
+    ├── SettingsError             config.toml or the environment
+    ├── BadRequestError           a command's arguments are off
+    ├── TrainingFailedError       a trainer said why it stopped
+    ├── SpeechFailedError         no line came, or none that may be said
+    └── XError                    X refused, or cannot be reached; `retry` says what may be tried again
+
+One place per face turns these into words for a person (bot/faces/…); whatever is not in this tree is a defect, and is logged.
+"""
+
+from data.errors import BadHandleError, DamagedError, MynahError, NotStoredError, SourceError, StoreError, TooLittleTextError
+from data.outbox import WrongStateError
+
+__all__ = [
+    "BadHandleError",
+    "BadRequestError",
+    "DamagedError",
+    "MynahError",
+    "NotStoredError",
+    "SettingsError",
+    "SourceError",
+    "SpeechFailedError",
+    "StoreError",
+    "TooLittleTextError",
+    "TrainingFailedError",
+    "WrongStateError",
+]
+
+
+class SettingsError(MynahError):
+    """config.toml or the environment is wrong; the text names the key."""
+
+
+class BadRequestError(MynahError):
+    """A command's arguments are off."""
+
+
+class TrainingFailedError(MynahError):
+    """A training ended without a model."""
+
+
+class SpeechFailedError(MynahError):
+    """No line came, or none that may be said."""

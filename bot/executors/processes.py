@@ -1,0 +1,40 @@
+"""Children that leave nothing behind: their environment, their process group, and the sweep after a crash."""
+
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+
+import psutil
+
+#: What a trainer or speaker may know of our environment: tokens are not in it, whatever they are called.
+_INHERITED = ("PATH", "HOME", "LANG", "LC_", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT", "REQUESTS_CA_BUNDLE", "PYTHON",
+              "PIP_", "CUDA", "NVIDIA", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT", "TORCH", "OMP_", "MKL_", "PYTORCH", "HTTP_PROXY",
+              "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")  # fmt: skip
+
+
+def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the part of the environment that a child may see."""
+    return {name: value for name, value in environ.items() if name.startswith(_INHERITED)} | {"PYTHONUNBUFFERED": "1"}
+
+
+def started_at(pid: int) -> int:
+    """Return when a process began, in seconds since 1970; 0 if it is gone."""
+    try:
+        return int(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def kill_group(process_group: int) -> None:
+    """Kill a process group, if anything of it is left."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process_group, signal.SIGKILL)
+
+
+def sweep(process_group: int, process_started: int) -> None:
+    """Kill what a dead owner left of a group, unless its number belongs to somebody else by now."""
+    began = started_at(process_group)
+    # A number is not given out again while a group of that number lives, so a missing leader's group is still the old one.
+    if began in (0, process_started):
+        kill_group(process_group)

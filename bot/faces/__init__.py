@@ -1,0 +1,1 @@
+"""Where people meet Mynah: Discord and the terminal. A face parses, asks permission, calls one service and renders the answer."""

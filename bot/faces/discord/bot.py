@@ -1,0 +1,149 @@
+"""The client: what it listens to, its commands and their registration, and the one handler of errors."""
+
+import asyncio
+import hashlib
+import json
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import discord
+import structlog
+from discord import app_commands
+from discord.ext import commands
+
+from bot.app import Mynah
+from bot.faces.discord.context import Context
+from bot.faces.discord.failures import explain
+from bot.faces.discord.forgetting import ForgetButton, Forgetting
+from bot.faces.discord.help import Help
+from bot.faces.discord.speaking import Speaking
+from bot.faces.discord.training import Training
+from bot.faces.discord.watching import Watching
+
+CLOSE_SECONDS = 3.0  # a gateway that does not answer the farewell would hold the end up for half a minute
+log = structlog.get_logger()
+
+
+class MynahBot(commands.Bot):
+    """One connection to Discord. A new one is made for each attempt to connect, because the library's cannot be used again."""
+
+    def __init__(self, app: Mynah, *, prefix_commands: bool) -> None:
+        super().__init__(
+            command_prefix=app.settings.discord.prefix,
+            intents=_intents(prefix_commands=prefix_commands),
+            allowed_mentions=discord.AllowedMentions.none(),
+            help_command=None,
+            case_insensitive=True,
+            tree_cls=Tree,
+            # Contexts are declared for Discord's menus, and checked in code where a command is for servers alone.
+            allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=False),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+        )
+        self.app = app
+        self.prefix_commands = prefix_commands
+        self.was_ready = False
+        self._busy: set[asyncio.Task[Any]] = set()
+
+    async def setup_hook(self) -> None:
+        """Add the commands, and register them where they changed."""
+        self.add_dynamic_items(ForgetButton)
+        for cog in (Training, Watching, Speaking, Forgetting, Help):
+            await self.add_cog(cog(self))
+        try:
+            await self._register_commands()
+        except discord.HTTPException as error:  # prefix commands still work, and the next start tries again
+            log.error("the slash commands could not be registered: the next start tries again", error=str(error))  # noqa: TRY400
+
+    async def _register_commands(self) -> None:
+        """Send the slash commands to Discord if they are not the ones sent last.
+
+        Discord grants few registrations a day, and each may take the commands away for a while. What was sent is no part of
+        what Mynah remembers, only of this folder and this application: so its hash lies in a file, not in the database, and
+        removing that file does nothing worse than send them once more.
+        """
+        payload = [command.to_dict(self.tree) for command in sorted(self.tree.get_commands(), key=lambda command: command.name)]
+        digest = hashlib.sha256(json.dumps([self.application_id, payload], sort_keys=True).encode()).hexdigest()
+        file = self.app.settings.data_dir / "discord-commands.sha256"
+        known = await asyncio.to_thread(lambda: file.read_text("ascii").strip() if file.is_file() else "")
+        if known != digest:
+            await self.tree.sync()
+            await asyncio.to_thread(file.write_text, digest + "\n", "ascii")
+            log.info("slash commands registered", commands=len(payload))
+
+    # ------------------------------------------------------------------ events
+
+    async def on_ready(self) -> None:
+        """Say so in the log; this comes again after each new session."""
+        self.was_ready = True
+        log.info("connected to Discord", user=str(self.user), servers=len(self.guilds))
+
+    async def on_message(self, message: discord.Message) -> None:
+        """Obey prefix commands of people."""
+        if not message.author.bot:
+            self.hold_end()
+            await self.process_commands(message)
+
+    async def get_context(self, origin: discord.Message | discord.Interaction, /, *, cls: Any = Context) -> Any:
+        """Make contexts of Mynah's own kind, for both sorts of command."""
+        return await super().get_context(origin, cls=cls)
+
+    async def on_command_error(self, context: Any, error: commands.CommandError, /) -> None:
+        """Tell the person, once: every error of a command, slash or prefix, arrives here."""
+        if isinstance(error, commands.CommandNotFound):
+            return  # the prefix is other bots' too
+        command = context.command
+        usage = f"`{context.clean_prefix}{command.qualified_name} {command.signature}".rstrip() + "`"
+        await context.refuse(explain(error, usage, command=command.qualified_name, user=context.author.id))
+
+    async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
+        """Log a defect outside any command."""
+        del args, kwargs
+        log.error("an event failed", event_name=event_method, exc_info=True)  # noqa: LOG014 - called while it is handled
+
+    # --------------------------------------------------------------------- end
+
+    def hold_end(self) -> None:
+        """Count the current task among those that the end waits for: the library forgets what it starts."""
+        if task := asyncio.current_task():
+            self._busy.add(task)
+            task.add_done_callback(self._busy.discard)
+
+    async def close(self) -> None:
+        """End: commands under way first, then the connection; within seconds, whatever the other side does."""
+        busy = self._busy - {asyncio.current_task()}
+        # The library waits some seconds for servers before it says that it is ready, and does not stop waiting when it is closed.
+        if ready := getattr(self._connection, "_ready_task", None):
+            ready.cancel()
+        for task in busy:
+            task.cancel()
+        if busy:
+            await asyncio.wait(busy, timeout=CLOSE_SECONDS)
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await super().close()
+        except TimeoutError:
+            with suppress(aiohttp.ClientError, OSError):
+                await self.http.close()
+
+
+class Tree(app_commands.CommandTree[MynahBot]):
+    """The slash commands."""
+
+    async def interaction_check(self, interaction: discord.Interaction[MynahBot], /) -> bool:
+        """Let everything through, and make sure that the end waits for it."""
+        interaction.client.hold_end()
+        return True
+
+    async def on_error(self, interaction: discord.Interaction[MynahBot], error: app_commands.AppCommandError, /) -> None:
+        """Tell what went wrong outside a command proper: an unknown one, or an autocompletion, which has no words."""
+        name = interaction.command.qualified_name if interaction.command else "?"
+        words = explain(error, command=name, user=interaction.user.id)
+        if interaction.type is not discord.InteractionType.autocomplete and not interaction.response.is_done():
+            with suppress(discord.HTTPException):
+                await interaction.response.send_message(words, ephemeral=True)
+
+
+def _intents(*, prefix_commands: bool) -> discord.Intents:
+    """Ask for servers and channels, and only for prefix commands for what people write."""
+    return discord.Intents(guilds=True, guild_messages=prefix_commands, dm_messages=prefix_commands, message_content=prefix_commands)

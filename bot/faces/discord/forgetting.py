@@ -1,0 +1,100 @@
+"""Forgetting an account: asked for by a moderator, confirmed by a button that survives a restart, then done for good."""
+
+import re
+from typing import TYPE_CHECKING, Any, Self
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.errors import BadRequestError
+from bot.faces.discord.context import Context, hybrid, signature
+from bot.faces.discord.failures import explain
+from bot.faces.discord.text import plural, safe
+from bot.services.forgetting import forget
+from data import accounts
+from data.errors import NotStoredError
+from data.handles import normalise_handle
+
+if TYPE_CHECKING:
+    from bot.faces.discord.bot import MynahBot
+
+REFUSAL = "Forgetting is for members with the permission Manage Server."
+
+
+class Forgetting(commands.Cog):
+    """Deleting what is stored."""
+
+    def __init__(self, bot: "MynahBot") -> None:
+        self.bot = bot
+        self.app = bot.app
+
+    @hybrid(usage="handle")
+    @commands.guild_only()
+    @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
+    @app_commands.default_permissions(manage_guild=True)  # what Discord's menus go by; a server can override it, so code asks again
+    @app_commands.describe(handle="Whose posts, voices and lines are to go")
+    async def forget(self, ctx: Context, handle: str) -> None:
+        """Delete everything of an account: its posts, and all voices and lines made of them."""
+        await ctx.begin("Looking at what is stored …", private=True)
+        if not ctx.moderates:
+            raise BadRequestError(REFUSAL)
+        name = normalise_handle(handle)
+        if name not in await self.app.store.read(accounts.known_handles):
+            raise NotStoredError(f"Nothing of @{name} is stored.")
+        voices = await self.app.store.read(accounts.voices_of, name)
+        view = discord.ui.View(timeout=None)
+        for choice in ("forget", "keep"):
+            view.add_item(ForgetButton(choice, name, ctx.author.id))
+        what = f"its posts and {plural(len(voices), 'voice')}" if voices else "its posts"
+        shown = f" ({safe(', '.join(voices), 500)})" if voices else ""
+        await ctx.ask(f"Forget **{safe(name)}**: {what}{shown}, every version, every line? This cannot be undone.", view)
+
+
+class ForgetButton(
+    discord.ui.DynamicItem[discord.ui.Button[Any]],
+    template=r"mynah:(?P<choice>forget|keep):(?P<handle>[a-z0-9_]{1,20}):(?P<member>\d{1,20})",
+):
+    """One of the two buttons under the question. All it needs is in its id, so that it works after a restart."""
+
+    def __init__(self, choice: str, handle: str, member: int) -> None:
+        forgets = choice == "forget"
+        super().__init__(
+            discord.ui.Button(
+                label="Forget it all" if forgets else "Keep it",
+                style=discord.ButtonStyle.danger if forgets else discord.ButtonStyle.secondary,
+                custom_id=f"mynah:{choice}:{handle}:{member}",
+            )
+        )
+        self.choice = choice
+        self.handle = handle
+        self.member = member
+
+    @classmethod
+    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
+        """Make it anew from the id of a button that was pressed."""
+        del interaction, item
+        return cls(match["choice"], match["handle"], int(match["member"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Forget, or do not; the question goes at once, so that it is answered once."""
+        bot: MynahBot = interaction.client
+        bot.hold_end()
+        if interaction.user.id != self.member:
+            await interaction.response.send_message("That question was not asked of you.", ephemeral=True)
+        elif self.choice == "keep":
+            await interaction.response.edit_message(content=f"**{safe(self.handle)}** stays.", view=None)
+        elif interaction.guild is None or not interaction.permissions.manage_guild:
+            await interaction.response.edit_message(content=REFUSAL, view=None)
+        else:
+            await interaction.response.edit_message(content=f"Forgetting **{safe(self.handle)}** …", view=None)
+            await interaction.edit_original_response(content=await self._forget(bot, interaction.user))
+
+    async def _forget(self, bot: "MynahBot", user: discord.abc.User) -> str:
+        app = bot.app
+        try:
+            gone = await forget(app.store, app.training, app.settings, self.handle, by=signature(user))
+        except Exception as error:
+            return explain(error, command="forget", user=user.id)
+        said = ", ".join(f"{number:,} {name}" for name, number in gone.items() if number) or "an empty account"
+        return f"**{safe(self.handle)}** is forgotten: {said}."

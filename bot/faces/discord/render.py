@@ -1,0 +1,91 @@
+"""Cards and lists as Discord shows them: embeds and lines within the platform's limits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import discord
+
+from bot.faces.discord.text import EMBED_DESCRIPTION, EMBED_FIELD, EMBED_TITLE, MESSAGE, cut, plural, safe, sentence
+from data.jobs import Job, Status
+
+COLOUR = discord.Colour(0x1D4E89)
+CURVE = "curve.png"
+SAMPLES = 3
+SAMPLE = 280
+ACCOUNTS_SHOWN = 10
+REASON = 200
+LISTED = 25
+MARKS = {Status.QUEUED: "⏳", Status.RUNNING: "🐦", Status.DONE: "✅", Status.FAILED: "❌", Status.CANCELLED: "⏹"}
+
+
+def card(document: dict[str, Any], *, curve: bool) -> discord.Embed:
+    """Render a model's card; with `curve`, its picture is attached to the same message as curve.png."""
+    who = "AI CYBORG" if len(document["accounts"]) > 1 else "AI BOT"
+    samples = "\n".join(f"• {safe(line, SAMPLE)}" for line in document["samples"][:SAMPLES])
+    embed = discord.Embed(
+        title=safe(f"{document['name']} · {who}", EMBED_TITLE),
+        description=cut(samples, EMBED_DESCRIPTION),
+        colour=COLOUR,
+    )
+    loss = document["loss"]
+    embed.add_field(
+        name="Loss on posts it never saw", value=f"{loss['before']:.3f} before\n**{loss['after']:.3f}** after\n(nats a token)", inline=True
+    )
+    embed.add_field(name="Time", value=duration(document["seconds"]), inline=True)
+    embed.add_field(name="Size", value=f"{document['bytes'] / 1e6:.1f} MB", inline=True)
+    counts = "\n".join(_counts(handle, document["counts"][handle]) for handle in document["accounts"][:ACCOUNTS_SHOWN])
+    embed.add_field(name="Posts", value=cut(counts, EMBED_FIELD), inline=False)
+    embed.set_footer(text=f"version {document['version']} · {document['base']} ({document['method']}) · {document['created_at'][:16]} UTC")
+    if curve:
+        embed.set_image(url=f"attachment://{CURVE}")
+    return embed
+
+
+def _counts(handle: str, counts: dict[str, int]) -> str:
+    return (
+        f"**{safe(handle)}**: {counts['downloaded']:,} downloaded = {counts['retweets']:,} retweets + {counts['short']:,} short"
+        f" + {counts['kept']:,} kept ({counts['duplicates']:,} of them duplicates)"
+    )
+
+
+def models(documents: Sequence[dict[str, Any]]) -> str:
+    """Render the list of voices."""
+    if not documents:
+        return "No voice is trained yet: `/train` makes one of an account whose posts were imported."
+    rows = [_row(document) for document in documents[:LISTED]]
+    if len(documents) > LISTED:
+        rows.append(f"… and {plural(len(documents) - LISTED, 'voice')} more")
+    return cut("\n".join(rows), MESSAGE)
+
+
+def _row(document: dict[str, Any]) -> str:
+    kept = sum(counts["kept"] for counts in document["counts"].values())
+    loss = document["loss"]
+    return (
+        f"• **{safe(document['name'])}** · version {document['version']} · {plural(kept, 'post')} · "
+        f"loss {loss['before']:.2f} → {loss['after']:.2f} · {document['created_at'][:10]}"
+    )
+
+
+def jobs(rows: Sequence[Job]) -> str:
+    """Render the list of trainings, newest first."""
+    if not rows:
+        return "No training was asked for yet: `/train` begins one."
+    lines = (
+        f"{MARKS[job.status]} **{job.id}** · {safe(job.voice)} · {job.status} · {safe(job.requested_by, 60)}"
+        + (f" · {sentence(job.error, REASON)}" if job.error else "")
+        for job in rows
+    )
+    return cut("\n".join(lines), MESSAGE)
+
+
+def lines(voice: str, texts: Sequence[str]) -> str:
+    """Render what a voice said; longer than a message may be if there is much of it."""
+    said = [safe(text) for text in texts]
+    return "\n".join([f"**{safe(voice)}**", *(f"• {line}" for line in said)]) if len(said) > 1 else f"**{safe(voice)}**: {said[0]}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as `45 s` or `3:20 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"

@@ -1,0 +1,99 @@
+"""The commands around voices: have one speak, list them, show one's card."""
+
+import asyncio
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import discord
+import structlog
+from discord import app_commands
+from discord.ext import commands
+
+from bot.app import Mynah
+from bot.faces.discord import render
+from bot.faces.discord.context import Context, hybrid, signature
+from bot.faces.discord.text import CHOICE, CHOICES, MESSAGE, cut, safe, units
+from bot.services import cards
+from bot.services.speaking import MAX_LINES
+from data import models
+from data.handles import voice_name
+from data.speech import Purpose
+
+if TYPE_CHECKING:
+    from bot.faces.discord.bot import MynahBot
+
+log = structlog.get_logger()
+Count = app_commands.Range[int, 1, MAX_LINES]
+
+
+class Speaking(commands.Cog):
+    """Having voices speak."""
+
+    def __init__(self, bot: "MynahBot") -> None:
+        self.bot = bot
+        self.app = bot.app
+
+    @hybrid(usage="voice [prompt]")
+    @app_commands.describe(voice="Who speaks", prompt="What the lines are to begin with", count="How many lines")
+    async def generate(self, ctx: Context, voice: str, *, prompt: str = "", count: Count | None = None) -> None:
+        """Have a voice write posts."""
+        await ctx.begin(f"**{safe(voice, 200)}** is thinking …")
+        request = await self.app.speaking.request(voice, by=signature(ctx.author), prompt=prompt, count=count, purpose=Purpose.TALK)
+        spoken = await self.app.speaking.answer(request.id)
+        await _say(ctx, request.voice, [line.text for line in spoken.lines])
+
+    @hybrid(name="models")
+    async def list_models(self, ctx: Context) -> None:
+        """List the voices that are trained."""
+        await ctx.begin("Looking at the voices …")
+        found = await self.app.store.read(models.latest_of_all)
+        await ctx.answer(render.models([cards.card(model) for model in found]))
+
+    @hybrid()
+    @app_commands.describe(voice="Whose card")
+    async def show(self, ctx: Context, *, voice: str) -> None:
+        """Show a voice's card."""
+        await ctx.begin(f"Looking for the card of {safe(voice, 200)} …")
+        name = voice_name(voice.replace(",", " ").replace("-", " ").split())
+        await show_card(ctx, self.app, await self.app.store.read(models.latest, name), "")
+
+    @generate.autocomplete("voice")
+    @show.autocomplete("voice")
+    async def complete_voice(self, interaction: discord.Interaction["MynahBot"], current: str) -> list[app_commands.Choice[str]]:
+        """Offer the voices whose name holds what was typed, those that begin with it first."""
+        del interaction
+        typed = current.strip().removeprefix("@").lower()
+        # A joint voice's name may be longer than a choice; it can still be typed.
+        names = [m.voice for m in await self.app.store.read(models.latest_of_all) if typed in m.voice and len(m.voice) <= CHOICE]
+        names.sort(key=lambda name: (not name.startswith(typed), name))
+        return [app_commands.Choice(name=name, value=name) for name in names[:CHOICES]]
+
+
+async def _say(ctx: Context, voice: str, texts: Sequence[str]) -> None:
+    """Answer with lines; what a message cannot hold comes as a file, or is left out where files may not be sent."""
+    words = render.lines(voice, texts)
+    if units(words) <= MESSAGE:
+        await ctx.answer(words)
+    elif ctx.bot_permissions.attach_files:
+        everything = "\n\n".join(texts).encode("utf-8", "replace")
+        await ctx.answer(cut(words, MESSAGE), files=[discord.File(io.BytesIO(everything), f"{voice[:60]}.txt")])
+    else:
+        await ctx.answer(cut(words, MESSAGE))
+
+
+async def show_card(ctx: Context, app: Mynah, model: models.Model, words: str) -> None:
+    """Answer with a model's card and its curve."""
+    picture = await curve_file(app, model) if ctx.bot_permissions.attach_files else None
+    files = [picture] if picture else []
+    await ctx.answer(words, embed=render.card(cards.card(model), curve=bool(files)), files=files)
+
+
+async def curve_file(app: Mynah, model: models.Model) -> discord.File | None:
+    """Return the curve as a file to attach; None if it cannot be drawn, because a card without it is still a card."""
+    try:
+        path = await cards.save_curve(app.store, model, app.settings.data_dir / "cards")
+        return discord.File(io.BytesIO(await asyncio.to_thread(path.read_bytes)), render.CURVE)
+    except Exception:
+        log.exception("a curve could not be drawn", voice=model.voice, version=model.version)
+        return None

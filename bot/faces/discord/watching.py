@@ -1,0 +1,171 @@
+"""Messages that follow a training: one loop over their rows edits each as its job goes on, and tells the end once."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import aiohttp
+import discord
+import structlog
+from discord.ext import commands, tasks
+from sqlite_utils import Database
+
+from bot.errors import NotStoredError
+from bot.faces.discord import render
+from bot.faces.discord.progress import Progress
+from bot.faces.discord.speaking import curve_file
+from bot.faces.discord.text import MESSAGE, cut, safe, sentence
+from bot.services import cards
+from data import jobs, models
+
+if TYPE_CHECKING:
+    from bot.faces.discord.bot import MynahBot
+
+LOOK_SECONDS = 1.0
+EDIT_SECONDS = 5.0  # between edits of one message: Discord grants about one a second in a channel, for all who watch there
+log = structlog.get_logger()
+
+
+@dataclass
+class View:
+    """What one message shows, and when it may be edited next. It is all made anew from rows after a restart."""
+
+    watch: jobs.Watch
+    progress: Progress = field(default_factory=lambda: Progress(attempt=-1))
+    shown: str = ""
+    due: float = 0.0
+    task: asyncio.Task[None] | None = None
+    over: bool = False
+
+
+class Watching(commands.Cog):
+    """Follows trainings in messages."""
+
+    def __init__(self, bot: "MynahBot") -> None:
+        self.bot = bot
+        self.app = bot.app
+        self._views: dict[int, View] = {}
+
+    async def cog_load(self) -> None:
+        """Take up what an earlier process left untold; there is no difference between that and what is asked for later."""
+        self._look.start()
+
+    async def cog_unload(self) -> None:
+        """Stop looking; the rows stay."""
+        self._look.cancel()
+        running = [view.task for view in self._views.values() if view.task and not view.task.done()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    @tasks.loop(seconds=LOOK_SECONDS)
+    async def _look(self) -> None:
+        """Start an edit of every message that is due for one; one that Discord holds up does not hold up the others."""
+        try:
+            watches = {watch.id: watch for watch in await self.app.store.read(jobs.untold_watches)}
+        except Exception:
+            log.exception("the messages that follow trainings cannot be read")
+            return
+        for watch in watches.values():
+            view = self._views.setdefault(watch.id, View(watch))
+            if not view.over and view.due <= time.monotonic() and (view.task is None or view.task.done()):
+                view.task = asyncio.create_task(self._refresh(view))
+        for number, view in list(self._views.items()):
+            if number in watches or (view.task and not view.task.done()):
+                continue
+            if view.over:
+                del self._views[number]
+            else:  # the row went with its voice
+                view.over = True
+                view.task = asyncio.create_task(self._refresh(view, "This training was forgotten, with everything of its account."))
+
+    async def _refresh(self, view: View, last_words: str | None = None) -> None:
+        """Bring one message up to date. Only a message or a channel that is gone or closed ends this; an outage does not."""
+        watch = view.watch
+        try:
+            if last_words is not None:
+                await self._message(watch).edit(content=last_words)
+            else:
+                await self._show(view)
+        except NotStoredError:
+            return  # forgotten between two looks: the next one sees it
+        except discord.HTTPException as error:
+            view.due = time.monotonic() + EDIT_SECONDS
+            if error.status in (400, 403, 404):
+                level = log.error if error.status == 400 else log.info
+                level("a message that follows a training cannot be edited any more", job=watch.job, channel=watch.channel, error=str(error))
+                if not view.over:
+                    await self._end(view)
+            else:
+                log.warning("discord did not take an edit: trying again", job=watch.job, status=error.status)
+        except (OSError, aiohttp.ClientError) as error:
+            view.due = time.monotonic() + EDIT_SECONDS
+            log.warning("discord could not be reached for an edit: trying again", job=watch.job, error=str(error))
+        except Exception:
+            view.due = time.monotonic() + EDIT_SECONDS
+            log.exception("a message that follows a training cannot be brought up to date", job=watch.job)
+
+    async def _show(self, view: View) -> None:
+        job, before, events, warnings = await self.app.store.read(_state, view.watch.job, view.progress.attempt, view.progress.seen)
+        if job.status.ended:
+            await self._tell_end(view, job)
+            return
+        if job.attempt != view.progress.attempt:
+            view.progress = Progress(job.attempt, list(warnings))
+        for number, event in events:
+            view.progress.take(number, event)
+        text = view.progress.render(job, before)
+        if text != view.shown:
+            await self._message(view.watch).edit(content=text)
+            view.shown = text
+            view.due = time.monotonic() + EDIT_SECONDS
+
+    async def _tell_end(self, view: View, job: jobs.Job) -> None:
+        """Turn the message into the card, and tell whoever asked, and nobody else.
+
+        The edit can be done twice without harm. The message cannot: its nonce makes Discord answer a second sending within
+        minutes with the first, should this process die before the row says that it was told.
+        """
+        watch = view.watch
+        if job.model is None:
+            words = f"The training of **{safe(job.voice)}** is over without a voice: {sentence(job.error or 'the log says why.')}"
+            await self._message(watch).edit(content=cut(words, MESSAGE))
+        else:
+            words = f"**{safe(job.voice)}** is trained: `/generate` has it speak."
+            await self._show_model(watch, await self.app.store.read(models.get, job.model), words)
+        await self.bot.get_partial_messageable(watch.channel).send(
+            cut(f"<@{watch.member}> {words}", MESSAGE),
+            reference=discord.MessageReference(message_id=watch.message, channel_id=watch.channel, fail_if_not_exists=False),
+            allowed_mentions=discord.AllowedMentions(everyone=False, roles=False, users=[discord.Object(watch.member)], replied_user=False),
+            nonce=f"told-{watch.id}-{watch.message}"[:25],
+        )
+        await self._end(view)
+
+    async def _show_model(self, watch: jobs.Watch, model: models.Model, words: str) -> None:
+        picture = await curve_file(self.app, model)
+        embed = render.card(cards.card(model), curve=picture is not None)
+        try:
+            await self._message(watch).edit(content=words, embed=embed, attachments=[picture] if picture else [])
+        except discord.Forbidden:  # most likely no permission to attach files: the words alone may still be shown
+            await self._message(watch).edit(content=words)
+
+    async def _end(self, view: View) -> None:
+        view.over = True  # here at least, should the row not be written: better told twice after a restart than every five seconds
+        try:
+            await self.app.store.write(jobs.mark_told, view.watch.id)
+        except Exception:
+            log.exception("that an end was told could not be written down", job=view.watch.job)
+
+    def _message(self, watch: jobs.Watch) -> discord.PartialMessage:
+        return self.bot.get_partial_messageable(watch.channel).get_partial_message(watch.message)
+
+
+def _state(
+    db: Database, job_id: int, attempt: int, seen: int
+) -> tuple[jobs.Job, int, list[tuple[int, dict[str, object]]], tuple[str, ...]]:
+    """Return a job, how many come before it, its run's events since those seen, and its corpus' warnings if its run is a new one."""
+    job = jobs.get(db, job_id)
+    new = job.attempt != attempt
+    warnings = jobs.corpus_of(db, job.corpus).warnings if new else ()
+    return job, jobs.position(db, job_id), jobs.events_after(db, job_id, 0 if new else seen), warnings

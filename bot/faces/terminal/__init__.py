@@ -1,0 +1,1 @@
+"""Mynah in a terminal: the command line, and a console that takes the Discord commands."""

@@ -1,0 +1,149 @@
+"""What the command line and the console do: a function a command, whose answer is said for people and as JSON."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from bot.app import Mynah
+from bot.faces.terminal import progress, render
+from bot.services import cards
+from bot.services.forgetting import forget as forget_account
+from bot.services.importing import import_file
+from bot.services.scheduling import Planned
+from data import jobs as jobs_table
+from data import models as models_table
+from data.handles import voice_name
+from data.outbox import State
+from data.speech import Purpose
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command has to say."""
+
+    document: dict[str, Any]
+    text: RenderableType
+
+
+async def import_posts(app: Mynah, path: Path, handle: str) -> Answer:
+    """Store the posts of a file or archive."""
+    result = await import_file(app.store, path, handle, short_rule=app.settings.trainer.short_rule)
+    return Answer({"handle": result.handle, "counts": asdict(result.counts), "new": result.new}, render.imported(result))
+
+
+async def train(app: Mynah, handles: Sequence[str], by: str, console: Console) -> Answer:
+    """Train a voice, showing its progress, and answer with its card."""
+    wanted = await app.training.request(handles, by=by)
+    for warning in wanted.corpus.warnings:
+        console.print(Text(warning, style="yellow"))
+
+    async def watched() -> models_table.Model:
+        await progress.show(wanted.job.voice, app.training.events(wanted.job.id), console)
+        return await app.training.result(wanted.job.id)
+
+    try:
+        model = await app.lead_until(watched())
+    except asyncio.CancelledError:
+        if wanted.new:  # Ctrl-C by the one who asked; whoever joined only stops looking
+            await app.store.write(jobs_table.request_cancel, wanted.job.id, by)
+        raise
+    return await _card(app, model)
+
+
+async def show(app: Mynah, handles: Sequence[str]) -> Answer:
+    """Show a voice's card."""
+    return await _card(app, await app.store.read(models_table.latest, voice_name(_handles(handles))))
+
+
+async def _card(app: Mynah, model: models_table.Model) -> Answer:
+    document = cards.card(model)
+    picture = await cards.save_curve(app.store, model, app.settings.data_dir / "cards")
+    document["curve"] = str(picture)
+    return Answer(document, Group(render.card(document), Text(f"The curve: {picture}")))
+
+
+async def generate(
+    app: Mynah, handles: Sequence[str], by: str, *, prompt: str = "", count: int | None = None, seed: int | None = None
+) -> Answer:
+    """Have a voice say something."""
+    request = await app.speaking.request(voice_name(_handles(handles)), by=by, prompt=prompt, count=count, seed=seed, purpose=Purpose.TALK)
+    spoken = await app.lead_until(app.speaking.answer(request.id))
+    lines = [{"text": line.text, "log_likelihood": line.log_likelihood} for line in spoken.lines]
+    document = {"name": request.voice, "prompt": request.prompt, "seed": request.seed, "lines": lines}
+    return Answer(document, render.lines(spoken.lines))
+
+
+async def models(app: Mynah) -> Answer:
+    """List the voices."""
+    documents = [cards.card(model) for model in await app.store.read(models_table.latest_of_all)]
+    return Answer({"models": documents}, render.models(documents))
+
+
+async def jobs(app: Mynah) -> Answer:
+    """List the trainings."""
+    rows = await app.store.read(jobs_table.recent)
+    return Answer({"jobs": [asdict(job) for job in rows]}, render.jobs(rows))
+
+
+async def cancel(app: Mynah, job_id: int, by: str) -> Answer:
+    """Cancel a training."""
+    await app.training.cancel(job_id, by=by)
+    job = await app.lead_until(app.training.ended(job_id))
+    return Answer({"job": asdict(job)}, Text(f"Job {job.id} ({job.voice}) is {job.status}."))
+
+
+async def forget(app: Mynah, handle: str, by: str) -> Answer:
+    """Delete everything of an account."""
+    gone = await app.lead_until(forget_account(app.store, app.training, app.settings, handle, by=by))
+    said = ", ".join(f"{number:,} {name}" for name, number in gone.items() if number) or "an empty account"
+    return Answer({"handle": handle.removeprefix("@").lower(), "deleted": gone}, Text(f"Forgotten: {said}."))
+
+
+async def posts(app: Mynah) -> Answer:
+    """List the outbox."""
+    rows = await app.posting.listed()
+    return Answer({"posts": [asdict(post) for post in rows]}, render.posts(rows))
+
+
+async def decide(app: Mynah, verb: str, post_id: int, by: str, why: str = "") -> Answer:
+    """Approve, reject or confirm a post of the outbox."""
+    match verb:
+        case "approve":
+            post = await app.posting.approve(post_id, by)
+        case "reject":
+            post = await app.posting.reject(post_id, by, why)
+        case _:
+            post = await app.posting.confirm(post_id, by)
+    next_step = " It is sent while `mynah run` runs." if post.status == State.APPROVED else ""
+    return Answer({"post": asdict(post)}, Text(f"Post {post.id} is {post.status}.{next_step}"))
+
+
+async def add_schedule(app: Mynah, name: str, voice: str, by: str, *, every: str | None, cron: str | None, timezone: str) -> Answer:
+    """Store a schedule."""
+    return _planned([await app.scheduling.add(name, voice, every=every, cron=cron, timezone=timezone, by=by)])
+
+
+async def schedules(app: Mynah) -> Answer:
+    """List the schedules."""
+    return _planned(await app.scheduling.listed())
+
+
+async def remove_schedule(app: Mynah, name: str) -> Answer:
+    """Delete a schedule."""
+    await app.scheduling.remove(name)
+    return Answer({"removed": name}, Text(f"The schedule {name} is gone; its posts stay."))
+
+
+def _planned(rows: Sequence[Planned]) -> Answer:
+    documents = [asdict(row.schedule) | {"next": [moment.isoformat() for moment in row.times]} for row in rows]
+    return Answer({"schedules": documents}, render.schedules(rows))
+
+
+def _handles(names: Sequence[str]) -> list[str]:
+    """Split joint voices' names into handles: `a-b` is what `mynah models` shows, `a b` what was typed to train it."""
+    return [handle for name in names for handle in name.split("-")]

@@ -1,0 +1,223 @@
+"""The command line: parses, runs one action, prints the answer; exit status 0, or 1 with one sentence on stderr."""
+
+import asyncio
+import getpass
+import json as json_format
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bot.app import Mynah
+from bot.faces.terminal import actions, render
+from bot.faces.terminal.console import converse
+from bot.log import configure_logging
+from bot.services.doctor import examine, healthy
+from bot.settings import Settings, load_secrets, load_settings
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Mynah learns to write like an account, and then speaks: in Discord, and on X.",
+)
+posts_cli = typer.Typer(help="The outbox of posts for X: alone, it lists them.", invoke_without_command=True)
+schedule_cli = typer.Typer(help="When voices write posts for X.", no_args_is_help=True)
+cli.add_typer(posts_cli, name="posts")
+cli.add_typer(schedule_cli, name="schedule")
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="The configuration file; ./config.toml if there is one.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, on stdout.")]
+HandlesArgument = Annotated[list[str], typer.Argument(help="One account, or several for a joint voice.", metavar="HANDLE...")]
+HandleArgument = Annotated[str, typer.Argument(metavar="HANDLE")]
+
+_config: list[Path] = []  # the --config before the command, which the one after it outranks
+
+
+def _settings(config: Path | None) -> Settings:
+    return load_settings(config or (_config[-1] if _config else None))
+
+
+def _by() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "operator"
+
+
+def _run(config: Path | None, json: bool, action: Callable[[Mynah], Awaitable[actions.Answer]]) -> None:
+    """Run one action with all parts open, and print what it answers."""
+    settings = _settings(config)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    configure_logging(settings.data_dir / "mynah.log")
+
+    async def run() -> actions.Answer:
+        async with Mynah(settings, load_secrets()) as app:
+            return await action(app)
+
+    answer = asyncio.run(run())
+    if json:
+        print(json_format.dumps(answer.document, ensure_ascii=False))
+    else:
+        Console().print(answer.text, soft_wrap=True)
+
+
+@cli.callback()
+def main(config: ConfigOption = None) -> None:
+    """Take --config before the command."""
+    _config[:] = [config] if config else []
+
+
+@cli.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="An X archive (zip or folder), or a JSONL, CSV or TXT file.")],
+    handle: Annotated[str, typer.Option("--as", metavar="HANDLE", help="Whose posts these are.")],
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Store the posts of a file; importing again adds only what is new."""
+    _run(config, json, lambda app: actions.import_posts(app, file, handle))
+
+
+@cli.command()
+def train(handles: HandlesArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Train a voice on stored posts, and show its card."""
+    _run(config, json, lambda app: actions.train(app, handles, _by(), Console(stderr=True)))
+
+
+@cli.command()
+def generate(
+    handles: HandlesArgument,
+    prompt: Annotated[str, typer.Option(help="What the lines are to begin with.")] = "",
+    count: Annotated[int | None, typer.Option("-n", "--count", help="How many lines.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same lines.")] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Have a voice write posts."""
+    _run(config, json, lambda app: actions.generate(app, handles, _by(), prompt=prompt, count=count, seed=seed))
+
+
+@cli.command()
+def models(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List the voices that are trained."""
+    _run(config, json, actions.models)
+
+
+@cli.command()
+def show(handles: HandlesArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show a voice's card and draw its curve."""
+    _run(config, json, lambda app: actions.show(app, handles))
+
+
+@cli.command()
+def jobs(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List the trainings, newest first."""
+    _run(config, json, actions.jobs)
+
+
+@cli.command()
+def cancel(job: Annotated[int, typer.Argument(metavar="JOB")], json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Cancel a training."""
+    _run(config, json, lambda app: actions.cancel(app, job, _by()))
+
+
+@cli.command()
+def forget(handle: HandleArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Delete an account's posts and every voice, version and line made of them."""
+    _run(config, json, lambda app: actions.forget(app, handle, _by()))
+
+
+PostArgument = Annotated[int, typer.Argument(metavar="POST")]
+
+
+@posts_cli.callback()
+def posts(context: typer.Context, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List the outbox, newest first, unless a command says what to do with a post."""
+    if context.invoked_subcommand is None:
+        _run(config, json, actions.posts)
+    elif config:
+        _config[:] = [config]
+
+
+@posts_cli.command()
+def approve(post: PostArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Let a draft be sent (or one that failed, or that you looked for on X and did not find)."""
+    _run(config, json, lambda app: actions.decide(app, "approve", post, _by()))
+
+
+@posts_cli.command()
+def reject(
+    post: PostArgument,
+    why: Annotated[str, typer.Option(help="The reason, for the record.")] = "",
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Keep a post from being sent."""
+    _run(config, json, lambda app: actions.decide(app, "reject", post, _by(), why))
+
+
+@posts_cli.command()
+def confirm(post: PostArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Record that a post nobody was sure of is on X."""
+    _run(config, json, lambda app: actions.decide(app, "confirm", post, _by()))
+
+
+@schedule_cli.command("add")
+def schedule_add(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    voice: Annotated[str, typer.Argument(metavar="VOICE")],
+    every: Annotated[str | None, typer.Option(help="90s, 30m, 6h or 1d.")] = None,
+    cron: Annotated[str | None, typer.Option(help="Five fields: '0 9 * * 1-5' is nine o'clock on weekdays.")] = None,
+    timezone: Annotated[str, typer.Option(help="Such as Europe/Madrid.")] = "UTC",
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Have a voice write a draft at set times."""
+    _run(config, json, lambda app: actions.add_schedule(app, name, voice, _by(), every=every, cron=cron, timezone=timezone))
+
+
+@schedule_cli.command("list")
+def schedule_list(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List the schedules, each with its next three times."""
+    _run(config, json, actions.schedules)
+
+
+@schedule_cli.command("remove")
+def schedule_remove(name: Annotated[str, typer.Argument(metavar="NAME")], json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Delete a schedule; its posts stay."""
+    _run(config, json, lambda app: actions.remove_schedule(app, name))
+
+
+@cli.command()
+def doctor(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Say what works, what is missing, and what to do about it."""
+    findings = examine(_settings(config), load_secrets())
+    if json:
+        print(json_format.dumps({"ok": healthy(findings), "checks": [asdict(finding) for finding in findings]}))
+    else:
+        Console().print(render.findings(findings))
+    if not healthy(findings):
+        raise typer.Exit(1)
+
+
+@cli.command()
+def console(config: ConfigOption = None) -> None:
+    """Take the Discord commands here, with the prefix that they have there."""
+    settings = _settings(config)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    configure_logging(settings.data_dir / "mynah.log")
+    asyncio.run(converse(settings, load_secrets(), _by()))
+
+
+@cli.command()
+def run(config: ConfigOption = None) -> None:
+    """Run the service: Discord, and the schedules for X, until it is told to stop."""
+    from bot.serve import serve  # discord.py takes half a second to import, which no other command should wait for
+
+    settings = _settings(config)
+    configure_logging()
+    asyncio.run(serve(settings, load_secrets()))

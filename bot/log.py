@@ -1,0 +1,40 @@
+"""Logging: structlog and the standard library's loggers through one formatter, to stderr of the service or to a file."""
+
+import logging
+import sys
+from pathlib import Path
+
+import structlog
+
+
+def configure_logging(file: Path | None = None) -> None:
+    """Log to a file (for a command, whose terminal is for the person), or to stderr (for the service)."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler: logging.Handler
+    if file is None:
+        handler = logging.StreamHandler(sys.stderr)
+        last: structlog.typing.Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    else:
+        handler = logging.FileHandler(file, encoding="utf-8", delay=True)
+        last = structlog.processors.JSONRenderer(ensure_ascii=False)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    for chatty in ("apscheduler", "matplotlib", "asyncio", "discord.http", "discord.client"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

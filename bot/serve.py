@@ -1,0 +1,69 @@
+"""The service: leads, works, speaks in Discord and posts on X until it is told to stop."""
+
+import asyncio
+import signal
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from bot.app import LOCK_SECONDS, Mynah
+from bot.errors import SettingsError
+from bot.faces.discord.face import DiscordFace
+from bot.settings import Secrets, Settings
+from bot.x.tweepy_client import TweepyClient
+from data import outbox
+
+log = structlog.get_logger()
+
+
+async def serve(settings: Settings, secrets: Secrets) -> None:
+    """Run until SIGTERM or SIGINT, then stop every part within seconds; what was under way goes on at the next start.
+
+    Raises:
+        SettingsError: there is nothing to do (neither a Discord token nor a schedule for X), or the token is wrong.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    x = TweepyClient(secrets, api_url=settings.x.api_url) if secrets.x_access_token else None
+    async with Mynah(settings, secrets, x=x) as app:
+        token = secrets.discord_token
+        if token is None and not await app.store.read(outbox.schedules):
+            raise SettingsError("DISCORD_TOKEN is not set, and there is no schedule for X: set the one, or `mynah schedule add` the other.")
+        if token is None:
+            log.info("no DISCORD_TOKEN: only the schedules for X run")
+        if x is None:
+            log.info("no keys for X: drafts are written, and nothing is posted")
+        stopped = asyncio.create_task(stop.wait())
+        if not await _leads(app, stop):
+            return
+        async with app.working(posting=True) as work:
+            parts: list[asyncio.Future[Any]] = [stopped, work]
+            if token is not None:
+                parts.append(asyncio.create_task(DiscordFace(app, token).run()))
+            try:
+                log.info("Mynah runs", data=str(settings.data_dir))
+                await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+                for part in parts:
+                    if part.done():
+                        part.result()  # raises what ended it, if it was not the signal
+                log.info("stopping")
+            finally:
+                for part in parts[2:]:
+                    part.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await part
+                if x is not None:
+                    await x.close()
+
+
+async def _leads(app: Mynah, stop: asyncio.Event) -> bool:
+    """Become the one process that works, once a command that is at it now has ended; False if told to stop meanwhile."""
+    if not app.lead.take():
+        log.info("another process of Mynah's is at work on this database; waiting for it to end")
+    while not stop.is_set() and not app.lead.take():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOCK_SECONDS):
+                await stop.wait()
+    return app.lead.held

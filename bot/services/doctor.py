@@ -1,0 +1,110 @@
+"""The doctor: what works, what is missing, and what to do about it."""
+
+import importlib.util
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.lock import Lead
+from bot.settings import Secrets, Settings
+
+NEEDED_BYTES = 2 * 1024**3  # the base, its download, a few voices
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `advice` is empty where nothing needs doing."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
+
+
+def examine(settings: Settings, secrets: Secrets) -> list[Finding]:
+    """Look at each part in turn; nothing is changed."""
+    return [
+        *_packages(),
+        _database(settings.database),
+        _disk(settings.data_dir),
+        _base(settings),
+        _gpu(),
+        _service(settings),
+        *_tokens(secrets),
+    ]
+
+
+def _packages() -> Iterator[Finding]:
+    for name in ("torch", "transformers", "peft", "discord", "tweepy"):
+        there = importlib.util.find_spec(name) is not None
+        yield Finding(f"package {name}", there, "installed" if there else "missing", "" if there else "Run `make install`.")
+
+
+def _database(path: Path) -> Finding:
+    if not path.exists():
+        return Finding("database", ok=True, found=f"{path}: not there yet; the first command makes it")
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
+    except sqlite3.Error as error:
+        return Finding("database", ok=False, found=f"{path}: {error}", advice="Restore a backup, or set data_dir in config.toml.")
+    return Finding("database", verdict == "ok", f"{path}: {verdict}", "" if verdict == "ok" else "Restore a backup.")
+
+
+def _disk(folder: Path) -> Finding:
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    enough = free > NEEDED_BYTES
+    return Finding(
+        "disk", enough, f"{free / 1e9:.1f} GB free in {existing}", "" if enough else "Free some space: trainings need about 2 GB."
+    )
+
+
+def _base(settings: Settings) -> Finding:
+    folder = settings.cache / "bases"
+    cached = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    found = f"{settings.trainer.base}; in the cache: {', '.join(cached) or 'nothing yet'}"
+    return Finding("base model", ok=True, found=found, advice="" if cached else "The first training fetches it (about 100 MB), once.")
+
+
+def _gpu() -> Finding:
+    # The bot never loads torch: whether its build sees the device is the trainer's to say.
+    there = Path("/dev/nvidia0").exists()
+    return Finding("GPU", ok=True, found="an NVIDIA device" if there else "none: training and speech run on the CPU")
+
+
+def _service(settings: Settings) -> Finding:
+    with Lead(settings.data_dir / "mynah.lock") as lead:
+        running = settings.data_dir.is_dir() and not lead.take()
+    return Finding(
+        "service",
+        ok=True,
+        found="a process of Mynah's is at work" if running else "not running",
+        advice="" if running else "Start it with `mynah run`.",
+    )
+
+
+def _tokens(secrets: Secrets) -> Iterator[Finding]:
+    discord = secrets.discord_token is not None
+    yield Finding(
+        "Discord",
+        discord,
+        "a token is set" if discord else "no token",
+        "" if discord else "Set DISCORD_TOKEN; the README says where it comes from.",
+    )
+    missing = [
+        name.upper() for name in ("x_api_key", "x_api_secret", "x_access_token", "x_access_secret") if getattr(secrets, name) is None
+    ]
+    yield Finding(
+        "X",
+        not missing,
+        f"missing {', '.join(missing)}" if missing else "four keys are set",
+        "Needed only to post on X; docs/x.md says how." if missing else "",
+    )
+
+
+def healthy(findings: list[Finding]) -> bool:
+    """Say whether everything that Mynah cannot do without is there; tokens are for those who want Discord or X."""
+    return all(finding.ok for finding in findings if finding.name not in ("Discord", "X"))

@@ -1,0 +1,34 @@
+"""Forgetting an account: everything that was stored, trained or said of it goes, and its free pages are wiped."""
+
+import shutil
+
+from bot.services.speaking import adapter_file
+from bot.services.training import Training
+from bot.settings import Settings
+from data import accounts, jobs, models
+from data.handles import normalise_handle
+from data.store import Store
+
+
+async def forget(store: Store, training: Training, settings: Settings, handle: str, *, by: str) -> dict[str, int]:
+    """Delete all of an account and of every voice made of it; return how many rows of each kind went.
+
+    Running trainings are cancelled first, and waited for. Whoever calls this leads, or another process does.
+
+    Raises:
+        BadHandleError, NotStoredError: nothing was deleted.
+    """
+    name = normalise_handle(handle)
+    voices = await store.read(accounts.voices_of, name)
+    for voice in voices:
+        for job in await store.read(jobs.unfinished, voice):
+            await store.write(jobs.request_cancel, job.id, by)
+            await training.ended(job.id)
+    cached = [sha256 for voice in voices for sha256 in await store.read(models.hashes, voice)]
+    gone = await store.write(accounts.forget, name)
+    for sha256 in cached:
+        adapter_file(settings, sha256).unlink(missing_ok=True)
+    for voice in voices:
+        shutil.rmtree(settings.data_dir / "cards" / voice, ignore_errors=True)
+    await store.wipe()
+    return gone

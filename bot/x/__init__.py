@@ -1,0 +1,1 @@
+"""X behind one port: reading, posting."""

@@ -1,0 +1,1 @@
+"""What is remembered: the SQLite store, corpora, and the readers of archives and files."""

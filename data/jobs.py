@@ -1,0 +1,235 @@
+"""Training jobs as rows: the queue, its state machine, the events of each run, and the messages that show them.
+
+queued → running → done | failed | cancelled; a run that was cut off by the death of its owner goes back to queued.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlite_utils import Database
+
+from data.accounts import ensure_voice
+from data.corpus import Corpus
+from data.errors import NotStoredError
+from data.store import insert, now
+
+
+class Status(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    #: A trainer said why, or died; `Job.error` is a sentence.
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will happen to it."""
+        return self in (Status.DONE, Status.FAILED, Status.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training, asked for once and run until it ended."""
+
+    id: int
+    voice: str
+    corpus: str
+    recipe: dict[str, Any]
+    status: Status
+    attempt: int
+    cancel_requested_by: str | None
+    requested_by: str
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    error_code: str | None
+    error: str | None
+    model: int | None
+    """Id of the model it made, once done."""
+
+
+_SELECT = "SELECT jobs.*, models.id AS model FROM jobs LEFT JOIN models ON models.job = jobs.id"
+
+
+def _job(row: dict[str, Any]) -> Job:
+    fields = {name: row[name] for name in Job.__dataclass_fields__}
+    return Job(**fields | {"status": Status(row["status"]), "recipe": json.loads(row["recipe"])})
+
+
+def fingerprint(recipe: dict[str, Any], corpus_sha256: str) -> str:
+    """Return the hash that equal trainings share."""
+    return hashlib.sha256(json.dumps([recipe, corpus_sha256], sort_keys=True).encode()).hexdigest()
+
+
+def enqueue(db: Database, voice: str, corpus: Corpus, recipe: dict[str, Any], requested_by: str) -> tuple[Job, bool]:
+    """Queue a training, or find the one that is the same: queued, running, or done with its model still stored.
+
+    A trainer is a function of its inputs, so doing the same again could only give the same again.
+
+    Returns:
+        The job, and whether it is new.
+    """
+    mark = fingerprint(recipe, corpus.sha256)
+    same = list(
+        db.query(_SELECT + " WHERE fingerprint = ? AND (status IN ('queued', 'running') OR models.id IS NOT NULL) ORDER BY jobs.id", [mark])
+    )
+    if same:
+        return _job(same[-1]), False
+    stamp = now()
+    ensure_voice(db, voice, corpus.handles)
+    counts = json.dumps({handle: asdict(count) for handle, count in corpus.counts.items()})
+    content = {"sha256": corpus.sha256, "voice": voice, "counts": counts, "content": corpus.to_json(), "created_at": stamp}
+    db.table("corpora").insert(content, ignore=True)
+    row = {
+        "voice": voice,
+        "corpus": corpus.sha256,
+        "recipe": json.dumps(recipe, sort_keys=True),
+        "fingerprint": mark,
+        "status": Status.QUEUED,
+        "requested_by": requested_by,
+        "created_at": stamp,
+    }
+    return get(db, insert(db, "jobs", row)), True
+
+
+def get(db: Database, job_id: int) -> Job:
+    """Return one job.
+
+    Raises:
+        NotStoredError: there is none of this number.
+    """
+    for row in db.query(_SELECT + " WHERE jobs.id = ?", [job_id]):
+        return _job(row)
+    raise NotStoredError(f"There is no job {job_id}: `mynah jobs` lists them.")
+
+
+def recent(db: Database, limit: int = 50) -> list[Job]:
+    """Return the newest jobs, newest first."""
+    return [_job(row) for row in db.query(_SELECT + " ORDER BY jobs.id DESC LIMIT ?", [limit])]
+
+
+def unfinished(db: Database, voice: str | None = None) -> list[Job]:
+    """Return the jobs that are queued or running, oldest first, of one voice or of all."""
+    where = " WHERE status IN ('queued', 'running') AND jobs.voice = coalesce(?, jobs.voice) ORDER BY jobs.id"
+    return [_job(row) for row in db.query(_SELECT + where, [voice])]
+
+
+def position(db: Database, job_id: int) -> int:
+    """Return how many unfinished jobs come before this one: 0 means it runs, or is next."""
+    return db["jobs"].count_where("status IN ('queued', 'running') AND id < ?", [job_id])
+
+
+def corpus_of(db: Database, sha256: str) -> Corpus:
+    """Return a stored corpus by its hash, which must exist."""
+    row = next(db.query("SELECT content FROM corpora WHERE sha256 = ?", [sha256]))
+    return Corpus.from_json(row["content"])
+
+
+# ------------------------------------------------------------------- changes
+
+
+def start_next(db: Database) -> Job | None:
+    """Mark the oldest queued job as running and return it; None if the queue is empty."""
+    for row in db.query("SELECT id FROM jobs WHERE status = 'queued' ORDER BY id LIMIT 1"):
+        db.conn.execute(
+            "UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ? WHERE id = ?",
+            [now(), row["id"]],
+        )
+        return get(db, row["id"])
+    return None
+
+
+def record_process(db: Database, job_id: int, process_group: int, process_started: int) -> None:
+    """Remember which process trains, so that the next owner can make sure that it is gone."""
+    db.table("jobs").update(job_id, {"process_group": process_group, "process_started": process_started})
+
+
+def record_event(db: Database, job: Job, event: str) -> None:
+    """Keep one message of the trainer."""
+    db.table("job_events").insert({"job": job.id, "attempt": job.attempt, "at": now(), "event": event})
+
+
+def events_after(db: Database, job_id: int, event_id: int = 0) -> list[tuple[int, dict[str, Any]]]:
+    """Return (id, message) of a job's events since `event_id`, of its latest attempt alone."""
+    rows = db.query(
+        "SELECT id, event FROM job_events WHERE job = ? AND id > ? AND attempt = (SELECT attempt FROM jobs WHERE id = ?) ORDER BY id",
+        [job_id, event_id, job_id],
+    )
+    return [(row["id"], json.loads(row["event"])) for row in rows]
+
+
+def end(db: Database, job_id: int, status: Status, *, code: str | None = None, sentence: str | None = None) -> None:
+    """End a running or queued job; one that has ended stays as it is, and a failure of one that was to be cancelled is that."""
+    for row in db.query("SELECT cancel_requested_by FROM jobs WHERE id = ?", [job_id]):
+        if status is Status.FAILED and row["cancel_requested_by"]:
+            status, sentence = Status.CANCELLED, f"Cancelled by {row['cancel_requested_by']}."
+    db.conn.execute(
+        "UPDATE jobs SET status = ?, ended_at = ?, error_code = ?, error = ?, process_group = NULL, process_started = NULL"
+        " WHERE id = ? AND status IN ('queued', 'running')",
+        [status, now(), code, sentence, job_id],
+    )
+
+
+def request_cancel(db: Database, job_id: int, by: str) -> Job:
+    """Cancel a queued job at once, or ask the owner of a running one to; return it as it is then.
+
+    Raises:
+        NotStoredError: there is none of this number.
+    """
+    job = get(db, job_id)
+    if job.status is Status.QUEUED:
+        end(db, job_id, Status.CANCELLED, sentence=f"Cancelled by {by} before it began.")
+    elif job.status is Status.RUNNING:
+        db.table("jobs").update(job_id, {"cancel_requested_by": by})
+    return get(db, job_id)
+
+
+def interrupted(db: Database) -> list[tuple[Job, int | None, int | None]]:
+    """Return the jobs that are marked as running, each with the process group and start that were recorded for it."""
+    return [(_job(row), row["process_group"], row["process_started"]) for row in db.query(_SELECT + " WHERE status = 'running'")]
+
+
+def requeue(db: Database, job_id: int) -> None:
+    """Put a job that was cut off back into the queue, at its old place; a cancelled one ends instead."""
+    if get(db, job_id).cancel_requested_by:
+        end(db, job_id, Status.FAILED)
+        return
+    db.conn.execute(
+        "UPDATE jobs SET status = 'queued', process_group = NULL, process_started = NULL WHERE id = ? AND status = 'running'", [job_id]
+    )
+
+
+# ------------------------------------------------------------------- watches
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A message in Discord that shows a job."""
+
+    id: int
+    job: int
+    channel: int
+    message: int
+    member: int
+
+
+def add_watch(db: Database, job_id: int, channel: int, message: int, member: int) -> Watch:
+    """Remember a message that shows a job and the member to mention at the end."""
+    row = {"job": job_id, "channel": channel, "message": message, "member": member}
+    return Watch(id=insert(db, "watches", row), **row)
+
+
+def untold_watches(db: Database) -> list[Watch]:
+    """Return the messages whose job's end was not shown yet."""
+    return [Watch(**row) for row in db.query("SELECT id, job, channel, message, member FROM watches WHERE told = 0 ORDER BY id")]
+
+
+def mark_told(db: Database, watch_id: int) -> None:
+    """Remember that the end was shown."""
+    db.table("watches").update(watch_id, {"told": 1})

@@ -1,0 +1,210 @@
+"""The schema, as numbered migrations whose comments are its manual; times are ISO 8601 in UTC, documents are JSON.
+
+Rows that belong to a voice fall with it (ON DELETE CASCADE), so that `forget` is two statements and can miss nothing.
+"""
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("mynah")
+
+
+@migrations()
+def m001_accounts_and_tweets(db: Database) -> None:
+    """Sources: what accounts wrote, raw, because some of it was paid for and cleaning rules change."""
+    db.conn.execute("""
+        CREATE TABLE accounts (
+            handle TEXT PRIMARY KEY,             -- lower case, no @
+            created_at TEXT NOT NULL
+        ) STRICT""")
+    # rowid order is the order of the source, which stands in for time where created_at is NULL (a plain text file).
+    db.conn.execute("""
+        CREATE TABLE tweets (
+            handle TEXT NOT NULL REFERENCES accounts(handle) ON DELETE CASCADE,
+            id TEXT NOT NULL,                    -- the platform's, or sha256:… made from the row
+            created_at TEXT,                     -- NULL: the source does not say
+            text TEXT NOT NULL,                  -- HTML entities still escaped where the source escapes them
+            is_retweet INTEGER NOT NULL,
+            is_reply INTEGER,                    -- NULL: the source does not say
+            imported_at TEXT NOT NULL,
+            PRIMARY KEY (handle, id)
+        ) STRICT""")
+
+
+@migrations()
+def m002_voices(db: Database) -> None:
+    """A voice is what speaks: one or more accounts under one name. Everything trained or said hangs on it."""
+    db.conn.execute("""
+        CREATE TABLE voices (
+            name TEXT PRIMARY KEY,               -- the handles, sorted, joined by -
+            created_at TEXT NOT NULL
+        ) STRICT""")
+    db.conn.execute("""
+        CREATE TABLE voice_accounts (
+            voice TEXT NOT NULL REFERENCES voices(name) ON DELETE CASCADE,
+            handle TEXT NOT NULL REFERENCES accounts(handle),
+            PRIMARY KEY (voice, handle)
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX voice_accounts_handle ON voice_accounts(handle)")
+
+
+@migrations()
+def m003_corpora_and_jobs(db: Database) -> None:
+    """Training. A job names its corpus by hash, so that a restart trains on what was promised, whatever was imported since."""
+    db.conn.execute("""
+        CREATE TABLE corpora (
+            sha256 TEXT PRIMARY KEY,             -- of content
+            voice TEXT NOT NULL REFERENCES voices(name) ON DELETE CASCADE,
+            counts TEXT NOT NULL,                -- the card's figures per account, so that a list need not read the content
+            content TEXT NOT NULL,               -- handles, counts and the three splits
+            created_at TEXT NOT NULL
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX corpora_voice ON corpora(voice)")
+    db.conn.execute("""
+        CREATE TABLE jobs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: people quote it
+            voice TEXT NOT NULL REFERENCES voices(name) ON DELETE CASCADE,
+            corpus TEXT NOT NULL REFERENCES corpora(sha256),
+            recipe TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,           -- sha256 of recipe and corpus: equal requests share one job
+            status TEXT NOT NULL CHECK (status IN ('queued', 'running', 'done', 'failed', 'cancelled')),
+            attempt INTEGER NOT NULL DEFAULT 0,  -- grows when a run was cut off and is done again
+            process_group INTEGER,               -- of the trainer, while running: swept at the next start after a crash
+            process_started INTEGER,             -- its start in clock ticks since boot, so that a reused number is not shot
+            cancel_requested_by TEXT,            -- the process that runs the job looks at this
+            requested_by TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            started_at TEXT,
+            ended_at TEXT,
+            error_code TEXT,
+            error TEXT                           -- one sentence for a person
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX jobs_voice ON jobs(voice)")
+    db.conn.execute("CREATE INDEX jobs_corpus ON jobs(corpus)")
+    # Two members who ask for the same training at the same instant join one job; the index is what makes that true.
+    db.conn.execute("CREATE UNIQUE INDEX jobs_active ON jobs(fingerprint) WHERE status IN ('queued', 'running')")
+    db.conn.execute("""
+        CREATE TABLE job_events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            job INTEGER NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
+            attempt INTEGER NOT NULL,
+            at TEXT NOT NULL,
+            event TEXT NOT NULL                  -- a message of trainer/protocol.py
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX job_events_job ON job_events(job, id)")
+
+
+@migrations()
+def m004_models(db: Database) -> None:
+    """What training made. Weights lie in chunks, because one row of 500 MB would be read and written whole."""
+    db.conn.execute("""
+        CREATE TABLE models (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            voice TEXT NOT NULL REFERENCES voices(name) ON DELETE CASCADE,
+            version INTEGER NOT NULL,            -- counts from 1 in each voice
+            job INTEGER NOT NULL UNIQUE REFERENCES jobs(id), -- UNIQUE: a finished job cannot be stored twice
+            corpus TEXT NOT NULL REFERENCES corpora(sha256),
+            base TEXT NOT NULL,
+            method TEXT NOT NULL,
+            result TEXT NOT NULL,                -- the trainer's Done message
+            sha256 TEXT NOT NULL,                -- of the weights
+            bytes INTEGER NOT NULL,
+            created_at TEXT NOT NULL,
+            UNIQUE (voice, version)
+        ) STRICT""")
+    db.conn.execute("""
+        CREATE TABLE model_weights (
+            model INTEGER NOT NULL REFERENCES models(id) ON DELETE CASCADE,
+            number INTEGER NOT NULL,
+            chunk BLOB NOT NULL,
+            PRIMARY KEY (model, number)
+        ) STRICT""")
+
+
+@migrations()
+def m005_speech(db: Database) -> None:
+    """What was asked, every candidate that came, and why it was or was not said."""
+    db.conn.execute("""
+        CREATE TABLE requests (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            voice TEXT NOT NULL REFERENCES voices(name) ON DELETE CASCADE,
+            model INTEGER NOT NULL REFERENCES models(id) ON DELETE CASCADE,
+            prompt TEXT NOT NULL,
+            count INTEGER NOT NULL,
+            seed INTEGER NOT NULL,
+            sampling TEXT NOT NULL,
+            purpose TEXT NOT NULL CHECK (purpose IN ('talk', 'post')), -- post: X's rules apply to each line
+            status TEXT NOT NULL CHECK (status IN ('queued', 'running', 'done', 'failed')),
+            requested_by TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            ended_at TEXT,
+            error TEXT
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX requests_voice ON requests(voice)")
+    db.conn.execute("CREATE INDEX requests_model ON requests(model)")
+    db.conn.execute("CREATE INDEX requests_open ON requests(status) WHERE status IN ('queued', 'running')")
+    db.conn.execute("""
+        CREATE TABLE generations (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            request INTEGER NOT NULL REFERENCES requests(id) ON DELETE CASCADE,
+            number INTEGER NOT NULL,             -- which candidate of its request
+            text TEXT NOT NULL,
+            log_likelihood REAL NOT NULL,        -- mean, nats a token
+            verdict TEXT NOT NULL,               -- passed, or the name of the rule that refused it
+            chosen INTEGER NOT NULL,             -- shown to the person who asked
+            UNIQUE (request, number)
+        ) STRICT""")
+
+
+@migrations()
+def m006_schedules_and_outbox(db: Database) -> None:
+    """Posting on X. The outbox's state is written before each act, so that a crash can lose or double nothing."""
+    db.conn.execute("""
+        CREATE TABLE schedules (
+            name TEXT PRIMARY KEY,
+            voice TEXT NOT NULL REFERENCES voices(name) ON DELETE CASCADE,
+            kind TEXT NOT NULL CHECK (kind IN ('every', 'cron')),
+            expression TEXT NOT NULL,            -- every: seconds; cron: five fields
+            timezone TEXT NOT NULL,
+            created_by TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            last_run_at TEXT                     -- NULL: never yet
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX schedules_voice ON schedules(voice)")
+    db.conn.execute("""
+        CREATE TABLE posts (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            voice TEXT NOT NULL REFERENCES voices(name) ON DELETE CASCADE,
+            schedule TEXT REFERENCES schedules(name) ON DELETE SET NULL,
+            text TEXT NOT NULL,
+            status TEXT NOT NULL CHECK (status IN ('draft', 'approved', 'sending', 'posted', 'rejected', 'failed')),
+            x_id TEXT,                           -- the id that X gave it; set when posted
+            created_at TEXT NOT NULL
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX posts_voice ON posts(voice)")
+    db.conn.execute("CREATE INDEX posts_status ON posts(status)")
+    db.conn.execute("""
+        CREATE TABLE post_changes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            post INTEGER NOT NULL REFERENCES posts(id) ON DELETE CASCADE,
+            status TEXT NOT NULL,
+            at TEXT NOT NULL,
+            who TEXT NOT NULL,
+            why TEXT NOT NULL
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX post_changes_post ON post_changes(post)")
+
+
+@migrations()
+def m007_watches(db: Database) -> None:
+    """Messages in Discord that show a job: they go on being edited, and the end is told, across restarts of the bot."""
+    db.conn.execute("""
+        CREATE TABLE watches (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            job INTEGER NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
+            channel INTEGER NOT NULL,
+            message INTEGER NOT NULL,
+            member INTEGER NOT NULL,             -- mentioned at the end, and nobody else
+            told INTEGER NOT NULL DEFAULT 0      -- 1: the end was shown
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX watches_job ON watches(job)")
+    db.conn.execute("CREATE INDEX watches_untold ON watches(told) WHERE told = 0")

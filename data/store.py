@@ -1,0 +1,169 @@
+"""The one SQLite file: opened, migrated, written by one thread and read by another, so that no event loop waits for a disk."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
+
+from sqlite_utils import Database
+
+import data.migrations as schema
+from data.errors import StoreError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BUSY_SECONDS = 30.0  # a command typed beside the bot waits this long for the bot's own write
+
+
+def now() -> str:
+    """Return this instant as the database writes it: ISO 8601, UTC, microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def insert(db: Database, table: str, row: dict[str, Any]) -> int:
+    """Insert a row into a table whose key counts itself, and return the key."""
+    return cast("int", db.table(table).insert(row).last_pk)
+
+
+class Store:
+    """The database of one process.
+
+    Work is a plain function whose first argument is the `sqlite_utils.Database`: `await store.write(jobs.enqueue, …)`.
+    A write runs in one `BEGIN IMMEDIATE` transaction and is all there or not there at all. sqlite-utils' own `atomic()`
+    begins deferred, and a deferred transaction that reads before it writes fails under contention however long it waits.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
+        self._change = asyncio.Event()
+        self._write_db: Database
+        self._read_db: Database
+
+    async def __aenter__(self) -> Self:
+        """Open and migrate.
+
+        Raises:
+            StoreError: the file is no database, is of a newer Mynah, or its folder cannot be written.
+        """
+        try:
+            self._write_db = await self._run(self._writer, _open, self.path)
+            self._read_db = await self._run(self._reader, _connect, self.path)
+        except BaseException:
+            self._shut()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close both connections, whatever happened."""
+        await self._run(self._reader, self._read_db.conn.close)
+        await self._run(self._writer, self._write_db.conn.close)
+        self._shut()
+
+    async def write(self, work: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` in one transaction, wake everybody who waits for a change, and return its result."""
+        result = await self._run(self._writer, lambda: transact(self._write_db, lambda db: work(db, *args, **kwargs)))
+        self.ring()
+        return result
+
+    async def read(self, work: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` on the reading connection and return its result."""
+        return await self._run(self._reader, lambda: work(self._read_db, *args, **kwargs))
+
+    def ring(self) -> None:
+        """Wake everybody in `changed`."""
+        self._change.set()
+        self._change = asyncio.Event()
+
+    async def changed(self, seconds: float = 0.5) -> None:
+        """Return when this process wrote something, or after `seconds`, within which another may have."""
+        # Not wait_for: before Python 3.12 it swallows a cancellation that comes in the moment of the change.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._change.wait()
+
+    async def wipe(self) -> None:
+        """Push deletions (zeroed by secure_delete) out of the write-ahead log, and hand free pages back."""
+        await self._run(self._writer, _wipe, self._write_db)
+
+    async def _run(self, pool: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        # A cancelled waiter does not cancel the work: a transaction that began is carried to its end.
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(pool, lambda: work(*args, **kwargs)))
+
+    def _shut(self) -> None:
+        self._reader.shutdown()
+        self._writer.shutdown()
+
+
+def transact(db: Database, work: Callable[[Database], T]) -> T:
+    """Run `work` in one `BEGIN IMMEDIATE` transaction.
+
+    Raises:
+        StoreError: the disk is full or the file cannot be written; nothing of `work` remains.
+    """
+    try:
+        db.conn.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(db)
+            db.conn.execute("COMMIT")
+        except BaseException:
+            if db.conn.in_transaction:
+                db.conn.execute("ROLLBACK")
+            raise
+    except sqlite3.OperationalError as error:
+        raise StoreError(_sentence(error)) from error
+    return result
+
+
+def _sentence(error: sqlite3.Error) -> str:
+    text = str(error)
+    if "full" in text:
+        return "The disk is full, so nothing was stored: free some space and try again."
+    if "locked" in text:
+        return "The database was busy for too long: try again, and see `mynah doctor` if it stays so."
+    if "readonly" in text or "unable to open" in text or "disk I/O" in text:
+        return f"The database cannot be written ({text}): check the folder's permissions and space."
+    raise error
+
+
+def _connect(path: Path) -> Database:
+    # check_same_thread=False only so that closing may happen on another thread at the very end.
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")  # a post marked `sending` must be on the disk before it is sent
+    connection.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten, not only unlinked
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return Database(connection)
+
+
+def _open(path: Path) -> Database:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        db = _connect(path)
+        db.conn.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in a new file alone
+        db.conn.execute("PRAGMA journal_mode = WAL")
+        transact(db, _migrate)
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{path} is not a database of Mynah's ({error}): move it away, or set data_dir in config.toml.") from error
+    except OSError as error:
+        raise StoreError(f"{path.parent} cannot be used for the database ({error.strerror}): set data_dir in config.toml.") from error
+    return db
+
+
+def _migrate(db: Database) -> None:
+    newer = [migration.name for migration in schema.migrations.applied(db) if not hasattr(schema, migration.name)]
+    if newer:
+        raise StoreError(f"This database was written by a newer Mynah ({newer[-1]}): upgrade Mynah, or restore a backup.")
+    schema.migrations.apply(db)
+
+
+def _wipe(db: Database) -> None:
+    db.conn.execute("PRAGMA incremental_vacuum").fetchall()
+    db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -1,0 +1,82 @@
+"""Whole journeys: the real command in real processes, on the tiny model."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, made_up_tweets
+
+
+@dataclass
+class Mynah:
+    """The command `mynah` in a folder of its own."""
+
+    folder: Path
+
+    @classmethod
+    def installed(cls, folder: Path) -> "Mynah":
+        """Write the configuration: the tiny model, a data folder of its own, and the cache that all tests share."""
+        (folder / "config.toml").write_text(
+            f'data_dir = "data"\ncache_dir = "{ROOT}/var/cache"\n[trainer]\nbase = "tiny-random"\nepochs = 1\ndevice = "cpu"\n'
+        )
+        return cls(folder)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(("MYNAH_", "DISCORD_", "X_A"))}
+        return ours | {"OMP_NUM_THREADS": "1"}  # the tiny model is quicker so, and leaves the other core alone
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "bot", "--config", str(self.folder / "config.toml"), *words]
+
+    def start(self, *words: str, **options) -> subprocess.Popen:
+        options = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "env": self.environment,
+            "cwd": self.folder,
+        } | options
+        return subprocess.Popen(self.command(*words), **options)
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess:
+        process = self.start(*words)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def json(self, *words: str) -> dict:
+        """Run a command that must succeed, and return the one document on its stdout."""
+        done = self(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def refused(self, *words: str) -> str:
+        """Run a command that must fail with one sentence and nothing else, and return the sentence."""
+        done = self(*words)
+        assert done.returncode == 1, (done.stdout, done.stderr)
+        assert done.stdout == ""
+        assert "Traceback" not in done.stderr
+        (sentence,) = done.stderr.strip().splitlines()
+        return sentence
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "data" / "mynah.db"
+
+
+@pytest.fixture
+def mynah(tmp_path: Path) -> Mynah:
+    """A fresh installation on the tiny model."""
+    return Mynah.installed(tmp_path)
+
+
+def write_posts(path: Path, count: int = 150, seed: int = 0) -> Path:
+    """Write posts as JSONL."""
+    rows = ({"id": tweet.id, "created_at": tweet.created_at.isoformat(), "text": tweet.text} for tweet in made_up_tweets(count, seed))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path

@@ -1,0 +1,400 @@
+"""The outbox: who may decide what, and that nothing is sent twice whatever X answers."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.errors import BadRequestError, NotStoredError, StoreError, WrongStateError
+from bot.services import posting as module
+from bot.services.posting import LONGEST_PAUSE, NEVER_PAUSE, Posting
+from bot.x.port import Retry, XError
+from data import accounts, outbox
+from data.outbox import Post, Schedule, State
+from data.store import Store
+from tests.bot.x.rows import VOICE, add_voice
+
+START = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+class FakeX:
+    """An X whose coming outcomes a test queues, and which looks into the database, with eyes of its own, when it is called."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.outcomes: list[Exception] = []
+        self.sent: list[str] = []
+        self.seen: list[str] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    async def create_post(self, text: str) -> str:
+        connection = sqlite3.connect(self.path)
+        self.seen += [status for (status,) in connection.execute("SELECT status FROM posts WHERE text = ?", [text])]
+        connection.close()
+        self.sent.append(text)
+        outcome = self.meanwhile()
+        if asyncio.iscoroutine(outcome):
+            await outcome
+        if self.outcomes:
+            raise self.outcomes.pop(0)
+        return str(1000 + len(self.sent))
+
+    async def close(self) -> None:
+        """Have nothing open."""
+
+
+class Clock:
+    """A time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+async def store(tmp_path) -> AsyncIterator[Store]:
+    async with Store(tmp_path / "mynah.db") as store:
+        await store.write(add_voice)
+        yield store
+
+
+@pytest.fixture
+def x(store) -> FakeX:
+    return FakeX(store.path)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def posting(store, x, clock) -> Posting:
+    return Posting(store, x, clock=clock, jitter=lambda: 1.0)
+
+
+async def approved(posting: Posting, text: str = "Low water.") -> Post:
+    return await posting.approve((await posting.draft(VOICE, None, text, "a test")).id, "ann")
+
+
+async def state(posting: Posting, post: Post) -> State:
+    return next(p.status for p in await posting.listed() if p.id == post.id)
+
+
+async def last_word(posting: Posting, post: Post) -> str:
+    return (await posting.history(post.id))[-1]["why"]
+
+
+# ------------------------------------------------------------------ decisions
+
+
+async def test_a_draft_waits_and_is_not_sent(posting, x):
+    post = await posting.draft(VOICE, None, "Low water.", "a test")
+    assert not await posting.send_next()
+    assert (post.status, x.sent) == (State.DRAFT, [])
+
+
+async def test_an_approved_post_is_posted_and_its_history_says_who_did_what(posting):
+    post = await approved(posting)
+    assert await posting.send_next()
+    (listed,) = await posting.listed()
+    assert (listed.status, listed.x_id) == (State.POSTED, "1001")
+    assert [(c["status"], c["who"]) for c in await posting.history(post.id)] == [
+        ("draft", "a test"),
+        ("approved", "ann"),
+        ("sending", "mynah"),
+        ("posted", "mynah"),
+    ]
+    assert not await posting.send_next()
+
+
+async def test_sending_is_on_the_disk_before_the_request(posting, x):
+    await approved(posting)
+    await posting.send_next()
+    assert x.seen == ["sending"]
+
+
+async def test_the_oldest_goes_first(posting, x):
+    drafts = [await posting.draft(VOICE, None, text, "a test") for text in ("one", "two", "three")]
+    for post in reversed(drafts):
+        await posting.approve(post.id, "ann")
+    while await posting.send_next():
+        pass
+    assert x.sent == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("text", ["a" * 281, "hello @someone", "see https://example.com", " "])
+async def test_a_text_that_x_must_not_get_is_not_approved(posting, text):
+    post = await posting.draft(VOICE, None, text, "a test")
+    with pytest.raises(BadRequestError, match=f"Post {post.id} .*: reject it"):
+        await posting.approve(post.id, "ann")
+    assert await state(posting, post) is State.DRAFT
+
+
+async def test_a_rejected_post_is_never_sent(posting, x):
+    post = await approved(posting)
+    await posting.reject(post.id, "ann", "too dull")
+    assert not await posting.send_next()
+    assert await last_word(posting, post) == "too dull"
+    with pytest.raises(WrongStateError):
+        await posting.approve(post.id, "ann")
+    assert x.sent == []
+
+
+async def test_a_draft_of_a_forgotten_voice_or_a_removed_schedule(store, posting):
+    with pytest.raises(NotStoredError, match="no voice"):
+        await posting.draft("nobody", None, "Low water.", "a test")
+    assert (await posting.draft(VOICE, "gone", "Low water.", "a test")).schedule is None
+    await store.write(outbox.add_schedule, Schedule("tides", VOICE, "every", "3600", "UTC", "ann", START.isoformat(), None))
+    assert (await posting.draft(VOICE, "tides", "Low water.", "a test")).schedule == "tides"
+
+
+async def test_an_unknown_post(posting):
+    for deed in (posting.approve(7, "ann"), posting.reject(7, "ann", ""), posting.confirm(7, "ann"), posting.history(7)):
+        with pytest.raises(NotStoredError, match="no post 7"):
+            await deed
+
+
+async def test_without_x_the_outbox_is_kept_and_nothing_sent(store):
+    posting = Posting(store, None)
+    post = await approved(posting)
+    assert not await posting.send_next()
+    assert await state(posting, post) is State.APPROVED
+
+
+# ------------------------------------------------------------ what X may answer
+
+
+async def test_a_duplicate_fails_and_the_next_goes_at_once(posting, x):
+    post = await approved(posting)
+    await approved(posting, "High water.")
+    x.outcomes = [XError("Regenerate it.", Retry.REGENERATE)]
+    await posting.send_next()
+    assert (await state(posting, post), await last_word(posting, post)) == (State.FAILED, "Regenerate it.")
+    assert await posting.send_next()
+
+
+async def test_a_refusal_fails_the_post_and_spares_those_behind_it(posting, x, clock):
+    post, behind = await approved(posting), await approved(posting, "High water.")
+    x.outcomes = [XError("Buy credits.", Retry.NEVER)]
+    await posting.send_next()
+    assert (await state(posting, post), await last_word(posting, post)) == (State.FAILED, "Buy credits.")
+    assert not await posting.send_next()
+    clock.pass_(NEVER_PAUSE)
+    await posting.send_next()
+    assert await state(posting, behind) is State.POSTED
+
+
+async def test_a_failed_post_is_sent_after_a_new_approval(posting, x, clock):
+    post = await approved(posting)
+    x.outcomes = [XError("Buy credits.", Retry.NEVER)]
+    await posting.send_next()
+    await posting.approve(post.id, "bob")
+    clock.pass_(NEVER_PAUSE)
+    await posting.send_next()
+    assert await state(posting, post) is State.POSTED
+    assert x.sent == ["Low water."] * 2
+
+
+async def test_an_exhausted_limit_stops_everything_until_it_resets(posting, x, clock):
+    post = await approved(posting)
+    await approved(posting, "High water.")
+    x.outcomes = [XError("Wait.", Retry.WAIT, START + timedelta(hours=2))]
+    await posting.send_next()
+    assert await state(posting, post) is State.APPROVED
+    clock.pass_(2 * 3600 - 1)
+    assert not await posting.send_next()
+    clock.pass_(1)
+    await posting.send_next()
+    assert x.sent == ["Low water."] * 2
+
+
+async def test_a_reset_in_the_past_is_no_storm(posting, x, clock):
+    """This machine's clock may be ahead of X's."""
+    await approved(posting)
+    x.outcomes = [XError("Wait.", Retry.WAIT, START - timedelta(hours=1)) for _ in range(3)]
+    waits = []
+    for _ in range(3):
+        await posting.send_next()
+        before = clock.now
+        while not await posting.send_next() and clock.now - before < timedelta(minutes=1):
+            clock.pass_(0.5)
+            if posting._not_before <= clock.now:
+                break
+        waits.append((clock.now - before).total_seconds())
+    assert waits == [2, 4, 8]
+
+
+async def test_a_refused_connection_is_tried_again_with_growing_pauses_that_end(posting, x, clock):
+    post = await approved(posting)
+    x.outcomes = [XError("Unreachable.", Retry.LATER) for _ in range(12)]
+    pauses = []
+    while await state(posting, post) is not State.POSTED:
+        assert await posting.send_next()
+        if await state(posting, post) is State.APPROVED:
+            pauses.append((posting._not_before - clock.now).total_seconds())
+            clock.pass_(pauses[-1] - 0.001)
+            assert not await posting.send_next()
+            clock.pass_(0.001)
+    assert pauses == [2, 4, 8, 16, 32, 64, 128, 256, *[LONGEST_PAUSE] * 4]
+
+
+async def test_pauses_are_jittered(store, x, clock):
+    posting = Posting(store, x, clock=clock, jitter=lambda: 0.0)
+    await approved(posting)
+    x.outcomes = [XError("Unreachable.", Retry.LATER)]
+    await posting.send_next()
+    assert posting._not_before == START + timedelta(seconds=1)
+
+
+# ------------------------------------------------------------------ nobody knows
+
+
+@pytest.mark.parametrize("outcome", [XError("Timed out.", Retry.UNSURE), RuntimeError("a defect")])
+async def test_a_post_that_may_be_there_waits_for_a_person(posting, x, clock, outcome):
+    post = await approved(posting)
+    x.outcomes = [outcome]
+    await posting.send_next()
+    for _ in range(5):
+        clock.pass_(86400)
+        assert not await posting.send_next()
+    assert await state(posting, post) is State.SENDING
+    assert "look on X: approve it to send it again" in await last_word(posting, post)
+    assert len(x.sent) == 1
+
+
+async def test_a_person_who_looked_may_have_it_sent_again(posting, x, clock):
+    post = await approved(posting)
+    x.outcomes = [XError("Timed out.", Retry.UNSURE)]
+    await posting.send_next()
+    await posting.approve(post.id, "ann")
+    assert await last_word(posting, post) == "looked on X, and it is not there: send it again"
+    clock.pass_(LONGEST_PAUSE)
+    await posting.send_next()
+    assert await state(posting, post) is State.POSTED
+
+
+@pytest.mark.parametrize(("deed", "becomes"), [("confirm", State.POSTED), ("reject", State.REJECTED)])
+async def test_a_person_who_looked_may_leave_it(posting, x, deed, becomes):
+    post = await approved(posting)
+    x.outcomes = [XError("Timed out.", Retry.UNSURE)]
+    await posting.send_next()
+    await (posting.confirm(post.id, "ann") if deed == "confirm" else posting.reject(post.id, "ann", "leave it"))
+    assert await state(posting, post) is becomes
+
+
+async def test_nobody_decides_while_the_request_is_on_its_way(posting, x):
+    post = await approved(posting)
+    refused = []
+
+    async def interfere() -> None:
+        for deed in (posting.approve(post.id, "ann"), posting.reject(post.id, "ann", ""), posting.confirm(post.id, "ann")):
+            with pytest.raises(WrongStateError, match="being sent at this moment"):
+                await deed
+            refused.append(1)
+
+    x.meanwhile = interfere
+    await posting.send_next()
+    assert len(refused) == 3
+    assert await state(posting, post) is State.POSTED
+
+
+async def test_only_a_post_that_waits_for_a_look_is_confirmed(posting):
+    post = await approved(posting)
+    with pytest.raises(WrongStateError):
+        await posting.confirm(post.id, "ann")
+
+
+async def test_what_a_dead_sender_left_is_handed_to_a_person_once(store, x, posting):
+    post = await approved(posting)
+    await store.write(outbox.change, post.id, State.SENDING, who="mynah", why="sent to X")
+    for _ in range(2):
+        await posting.recover()
+        assert not await posting.send_next()
+    assert [c["status"] for c in await posting.history(post.id)].count("sending") == 2
+    assert "Mynah stopped while this was being sent" in await last_word(posting, post)
+    assert x.sent == []
+
+
+async def test_a_post_forgotten_on_its_way_ends_quietly(store, posting, x):
+    await approved(posting)
+    x.meanwhile = lambda: store.write(accounts.forget, VOICE)
+    assert await posting.send_next()
+    assert await posting.listed() == []
+
+
+async def test_a_full_disk_does_not_make_mynah_forget_what_is_on_x(store, posting, x, monkeypatch):
+    post = await approved(posting)
+    monkeypatch.setattr(module, "STORE_SECONDS", 0)
+    write, left = store.write, [StoreError("The disk is full.")] * 3
+
+    async def full(work, *args, **more):
+        if x.sent and left:
+            raise left.pop()
+        return await write(work, *args, **more)
+
+    monkeypatch.setattr(store, "write", full)
+    await posting.send_next()
+    assert (await state(posting, post), left, x.sent) == (State.POSTED, [], ["Low water."])
+
+
+# --------------------------------------------------------------------- the loop
+
+
+async def test_the_loop_sends_what_another_process_approved(store, posting, x):
+    post = await posting.draft(VOICE, None, "Low water.", "a test")
+    sent = asyncio.Event()
+    x.meanwhile = sent.set
+    loop = asyncio.create_task(posting.run_forever())
+    async with Store(store.path) as other, asyncio.timeout(5):
+        await Posting(other, None).approve(post.id, "ann")
+        await sent.wait()
+        while await state(posting, post) is not State.POSTED:
+            await store.changed()
+    loop.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loop
+
+
+async def test_an_answer_on_its_way_is_waited_for_when_mynah_stops(posting, x):
+    post = await approved(posting)
+    started, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        started.set()
+        await answered.wait()
+
+    x.meanwhile = slow
+    loop = asyncio.create_task(posting.run_forever())
+    await started.wait()
+    loop.cancel()
+    asyncio.get_running_loop().call_soon(answered.set)
+    with pytest.raises(asyncio.CancelledError):
+        await loop
+    assert await state(posting, post) is State.POSTED
+
+
+async def test_an_answer_that_does_not_come_holds_nothing_up(posting, x, monkeypatch):
+    monkeypatch.setattr(module, "GRACE_SECONDS", 0)
+    post = await approved(posting)
+    started = asyncio.Event()
+
+    async def never() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    x.meanwhile = never
+    loop = asyncio.create_task(posting.run_forever())
+    await started.wait()
+    loop.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loop
+    assert await state(posting, post) is State.SENDING

@@ -1,0 +1,105 @@
+"""Settings: the file, the environment above it, and a sentence for each mistake."""
+
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bot.errors import SettingsError
+from bot.settings import Settings, load_secrets, load_settings
+from tests.conftest import ROOT
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    """None of Mynah's variables but those that a test sets."""
+    for name in [name for name in os.environ if name.startswith(("MYNAH_", "DISCORD_", "X_A"))]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "etc" / "config.toml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_the_shipped_file_says_what_is_the_default_and_names_every_key():
+    path = ROOT / "config.toml"
+    assert load_settings(path) == load_settings(None).model_copy(update={"data_dir": ROOT / "var", "cache_dir": ROOT / "var/cache"})
+    text = path.read_text()
+    for name, field in Settings.model_fields.items():
+        for key in getattr(field.annotation, "model_fields", {name: None}):
+            assert f"\n{key} = " in text or f"\n# {key} = " in text, key
+
+
+def test_the_environment_outranks_the_file(config, monkeypatch):
+    path = config("[trainer]\nmax_posts = 50\nseed = 3\n")
+    monkeypatch.setenv("MYNAH_TRAINER__MAX_POSTS", "70")
+    settings = load_settings(path)
+    assert (settings.trainer.max_posts, settings.trainer.seed) == (70, 3)
+
+
+def test_relative_paths_are_relative_to_the_file(config, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    assert load_settings(config('data_dir = "../lib"\n')).data_dir == tmp_path / "lib"
+    assert load_settings(config('data_dir = "/srv/mynah"\n')).cache_dir == Path("/srv/mynah/cache")
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "named"),
+    [
+        ("[trainer]\nmax_post = 5\n", {}, "trainer.max_post in config.toml is not a setting of Mynah's; did you mean trainer.max_posts?"),
+        ("[traner]\nseed = 5\n", {}, "traner in config.toml is not a setting of Mynah's; did you mean trainer?"),
+        ("colour = 'red'\n", {}, "colour in config.toml is not a setting of Mynah's."),
+        ("", {"MYNAH_TRAINER__MAXPOSTS": "5"}, "The variable MYNAH_TRAINER__MAXPOSTS is not a setting"),
+        ("", {"MYNAH_DATADIR": "x"}, "did you mean MYNAH_DATA_DIR"),
+        ("[trainer]\nmax_posts = 'many'\n", {}, "trainer.max_posts in config.toml is wrong"),
+        ("", {"MYNAH_TRAINER__MAX_POSTS": "-4"}, "The variable MYNAH_TRAINER__MAX_POSTS is wrong"),
+        ("trainer = 5\n", {}, "trainer in config.toml is wrong"),
+        ("[trainer\n", {}, "config.toml is not valid TOML"),
+        ("\x00", {}, "config.toml is not valid TOML"),
+        ("[speaker]\ntop_p = 1.5\n", {}, "speaker.top_p in config.toml is wrong"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_the_key(config, monkeypatch, text, environ, named):
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(config(text))
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_named_file_must_exist(tmp_path, monkeypatch):
+    with pytest.raises(SettingsError, match="no configuration file"):
+        load_settings(tmp_path / "nowhere.toml")
+    monkeypatch.setenv("MYNAH_CONFIG", str(tmp_path / "nowhere.toml"))
+    with pytest.raises(SettingsError, match="no configuration file"):
+        load_settings(None)
+
+
+def test_secrets_come_from_the_environment_or_a_file_it_names_and_never_show(tmp_path, monkeypatch):
+    file = tmp_path / "token"
+    file.write_text("from-a-file\n")
+    for name, value in {"DISCORD_TOKEN_FILE": str(file), "X_API_KEY": "k", "X_API_SECRET": " "}.items():
+        monkeypatch.setenv(name, value)
+    secrets = load_secrets()
+    assert secrets.discord_token.get_secret_value() == "from-a-file"
+    assert secrets.x_api_secret is None
+    assert "from-a-file" not in repr(secrets)
+    monkeypatch.setenv("DISCORD_TOKEN_FILE", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match="DISCORD_TOKEN_FILE"):
+        load_secrets()
+
+
+def test_the_shipped_file_holds_no_secret():
+    document = tomllib.loads((ROOT / "config.toml").read_text())
+    assert not [
+        key for section in document.values() if isinstance(section, dict) for key in section if "token" in key and key != "max_tokens"
+    ]

@@ -1,0 +1,59 @@
+"""Fixtures of all tests: settings in an empty folder, an open store, posts to learn from, and the folder of shared material."""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.settings import Settings
+from data.store import Store
+from data.tweets import Tweet
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+SUBJECTS = ["the lamp", "a gull", "my neighbour", "the kettle", "our boat", "the fog", "one boot", "the tide", "a letter", "the cat"]
+VERBS = ["came back", "went missing", "refused to move", "sang all night", "asked for tea", "fell asleep", "turned blue", "won a prize"]
+PLACES = ["on the stairs", "under the bed", "behind the harbour", "in the soup", "near the old mill", "at the third bell"]
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of shared material; the test is skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared here")
+    return SHARED
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with a data folder of their own, the tiny model, and the cache that all tests share."""
+    return Settings.model_validate(
+        {"data_dir": tmp_path / "var", "cache_dir": ROOT / "var" / "cache", "trainer": {"base": "tiny-random", "epochs": 1}}
+    )
+
+
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[Store]:
+    """An open, empty database."""
+    async with Store(settings.database) as opened:
+        yield opened
+
+
+def made_up_tweets(count: int, seed: int = 0) -> list[Tweet]:
+    """Return distinct posts, a minute apart."""
+    draw = random.Random(seed)
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    texts = (
+        f"{draw.choice(SUBJECTS)} {draw.choice(VERBS)} {draw.choice(PLACES)}, and {draw.choice(SUBJECTS)} {draw.choice(VERBS)} ({n})"
+        for n in range(count)
+    )
+    return [Tweet(str(1_000 + n), start + timedelta(minutes=n), text) for n, text in enumerate(texts)]
+
+
+@pytest.fixture
+def tweets() -> Callable[..., list[Tweet]]:
+    """`made_up_tweets`: enough text to train on from about 120 posts."""
+    return made_up_tweets

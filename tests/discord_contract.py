@@ -1,0 +1,58 @@
+"""Holds what the bot sends to Discord against Discord's own description of its REST API, where that lies beside the repository."""
+
+import functools
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from openapi_core import Config, OpenAPI
+from openapi_core.exceptions import OpenAPIError
+from openapi_core.testing.requests import MockRequest
+
+DESCRIPTION = Path(__file__).parents[1] / ".." / "shared" / "discord-api" / "openapi.json"
+HOST = "https://discord.com"
+ROOT = "/api/v10"
+
+
+def available() -> bool:
+    """Say whether there is a description to check against."""
+    return DESCRIPTION.is_file()
+
+
+@functools.cache
+def _description() -> OpenAPI:
+    # Loading takes seconds, so it is done once for all tests; the document itself is Discord's affair, and not checked.
+    return OpenAPI.from_dict(json.loads(DESCRIPTION.read_text("utf-8")), config=Config(spec_validator_cls=None))
+
+
+def breaches(requests: Iterable[Any]) -> list[str]:
+    """Return one line for each request (with `method`, `path`, `params` and `json`) that Discord's description does not allow."""
+    found = []
+    for number, request in enumerate(requests, 1):
+        try:
+            _description().validate_request(_as_sent(request))
+        except OpenAPIError as error:
+            causes = [str(cause).splitlines()[0] for cause in getattr(error.__cause__, "schema_errors", ())] or [repr(error.__cause__)]
+            found.append(f"{number}. {request.method} {request.path} {request.json}: {error!r} {'; '.join(causes)}")
+    return found
+
+
+def _as_sent(request: Any) -> MockRequest:
+    return MockRequest(
+        HOST,
+        request.method,
+        ROOT + request.path,
+        args={name: str(value) for name, value in request.params.items()},
+        headers={"Authorization": "Bot token"},
+        data=b"" if request.json is None else json.dumps(_snowflakes(request.json)).encode(),
+    )
+
+
+def _snowflakes(value: Any, key: str = "") -> Any:
+    """Write ids as the description has them: discord.py sends some as numbers, which Discord takes as well."""
+    if isinstance(value, dict):
+        return {name: _snowflakes(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_snowflakes(inner, key) for inner in value]
+    return str(value) if type(value) is int and (key.endswith("id") or key == "users") else value

@@ -1,0 +1,229 @@
+"""A small X on this machine: it posts, refuses and fails as a test tells it to, and remembers what it has.
+
+Each answer is checked against the published `openapi.json` where `../shared` lies beside the repository. That document knows
+only problems whose `type` is one of X's addresses, while X itself answers `about:blank` (`errors.json`, recorded): such a body
+is checked for the keys of the recorded one instead.
+"""
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+from aiohttp import web
+from oauthlib.common import Request, unquote
+from oauthlib.oauth1.rfc5849 import signature
+from openapi_schema_validator import OAS30Validator
+from pydantic import SecretStr
+
+from bot.settings import Secrets
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "x-api"
+SECRETS = Secrets(
+    x_api_key=SecretStr("api-key"),
+    x_api_secret=SecretStr("api-secret"),
+    x_access_token=SecretStr("1-access-token"),
+    x_access_secret=SecretStr("access-secret"),
+)
+
+
+class Answer(Enum):
+    """What X does with the next POST."""
+
+    CREATED = auto()
+    UNAUTHORIZED = auto()
+    NO_CREDITS = auto()
+    DUPLICATE = auto()
+    FORBIDDEN = auto()
+    NOT_ENROLLED = auto()
+    INVALID = auto()
+    LIMITED = auto()
+    LIMITED_FOR_THE_DAY = auto()
+    LIMITED_WITHOUT_HEADERS = auto()
+    FAILED = auto()
+    FAILED_AFTER_MAKING = auto()
+    #: The connection is cut, and nothing was made.
+    CUT = auto()
+    #: The connection is cut, and the post was made.
+    CUT_AFTER_MAKING = auto()
+    #: No answer ever comes, and nothing was made.
+    SILENT = auto()
+    #: No answer ever comes, and the post was made.
+    SILENT_AFTER_MAKING = auto()
+    NO_ID = auto()
+
+
+MAKING = {Answer.CREATED, Answer.FAILED_AFTER_MAKING, Answer.CUT_AFTER_MAKING, Answer.SILENT_AFTER_MAKING, Answer.NO_ID}
+
+
+def _blank(status: int, title: str, detail: str) -> tuple[int, dict[str, Any]]:
+    return status, {"title": title, "type": "about:blank", "status": status, "detail": detail}
+
+
+#: Statuses and bodies; 402's has not been seen by us, its title and status have (facts/x.md).
+REFUSALS: Mapping[Answer, tuple[int, dict[str, Any]]] = {
+    Answer.UNAUTHORIZED: _blank(401, "Unauthorized", "Unauthorized"),
+    Answer.NO_CREDITS: _blank(402, "CreditsDepleted", "Your account does not have any credits to fulfill this request."),
+    Answer.DUPLICATE: _blank(403, "Forbidden", "You are not allowed to create a Tweet with duplicate content."),
+    Answer.FORBIDDEN: _blank(403, "Forbidden", "You are not permitted to perform this action."),
+    Answer.NOT_ENROLLED: (
+        403,
+        {
+            "client_id": "1",
+            "detail": "When authenticating requests to the Twitter API v2 endpoints, you must use keys and tokens from a Twitter "
+            "developer App that is attached to a Project.",
+            "registration_url": "https://developer.twitter.com/en/docs/projects/overview",
+            "title": "Client Forbidden",
+            "required_enrollment": "Appropriate Level of API Access",
+            "reason": "client-not-enrolled",
+            "type": "https://api.twitter.com/2/problems/client-forbidden",
+        },
+    ),
+    Answer.INVALID: (
+        400,
+        {
+            "title": "Invalid Request",
+            "detail": "One or more parameters to your request was invalid.",
+            "type": "https://api.x.com/2/problems/invalid-request",
+        },
+    ),
+    Answer.LIMITED: _blank(429, "Too Many Requests", "Too Many Requests"),
+    Answer.LIMITED_FOR_THE_DAY: _blank(429, "Too Many Requests", "Too Many Requests"),
+    Answer.LIMITED_WITHOUT_HEADERS: (429, {"code": 88, "message": "Rate limit exceeded"}),
+    Answer.FAILED: (
+        503,
+        {
+            "title": "Internal Error",
+            "detail": "Over capacity",
+            "type": "https://api.x.com/2/problems/internal-error",
+            "status": 503,
+        },
+    ),
+}
+
+
+@dataclass
+class LoopbackX:
+    """The server, as an asynchronous context; `script` holds the coming answers, and without one it behaves."""
+
+    script: deque[Answer] = field(default_factory=deque)
+    posts: dict[str, str] = field(default_factory=dict)
+    """X's id → text: what is really there."""
+    requests: list[str] = field(default_factory=list)
+    """The text of each POST that came, whatever became of it."""
+    arrived: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    resets: dict[str, int] = field(
+        default_factory=lambda: {"x-rate-limit": int(time.time()) + 2, "x-user-limit-24hour": int(time.time()) + 4}
+    )
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of the newest POST."""
+    url: str = ""
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_post("/2/tweets", self._post)
+        app.router.add_get("/2/users/me", self._me)
+        self._end = asyncio.Event()
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._end.set()
+        await self._runner.cleanup()
+
+    async def _post(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        _valid(body, "CreatePostsRequest")
+        text = body["text"]
+        self.requests.append(text)
+        self.headers = request.headers
+        answer = self.script.popleft() if self.script else Answer.CREATED
+        if not _signed(request):
+            answer = Answer.UNAUTHORIZED
+        elif answer in MAKING and text in self.posts.values():
+            answer = Answer.DUPLICATE
+        made = str(1456012973835788293 + len(self.requests))
+        if answer in MAKING:
+            self.posts[made] = text
+        self.arrived.put_nowait(text)
+        if answer in (Answer.SILENT, Answer.SILENT_AFTER_MAKING):
+            await self._end.wait()
+            return web.Response()
+        if answer in (Answer.CUT, Answer.CUT_AFTER_MAKING):
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if answer is Answer.CREATED:
+            created = {"data": {"id": made, "text": text}}
+            return self._answer(201, created, "CreatePostsResponse", {"location": f"https://api.twitter.com/2/tweets/{made}"})
+        if answer is Answer.NO_ID:
+            return self._answer(201, {}, "CreatePostsResponse")
+        status, refusal = REFUSALS[Answer.FAILED if answer is Answer.FAILED_AFTER_MAKING else answer]
+        return self._answer(status, refusal, "Error" if "code" in refusal else "Problem", self._limits(answer))
+
+    def _limits(self, answer: Answer) -> dict[str, str]:
+        """Return the headers of the limits, of which the one that the answer is about has nothing left."""
+        if answer is Answer.LIMITED_WITHOUT_HEADERS:
+            return {}
+        names = {Answer.LIMITED: "x-rate-limit", Answer.LIMITED_FOR_THE_DAY: "x-user-limit-24hour"}
+        headers = {}
+        for name, reset in self.resets.items():
+            headers |= {
+                f"{name}-limit": "100",
+                f"{name}-remaining": "0" if names.get(answer) == name else "99",
+                f"{name}-reset": str(reset),
+            }
+        return headers
+
+    async def _me(self, request: web.Request) -> web.StreamResponse:
+        if not _signed(request):
+            return self._answer(*REFUSALS[Answer.UNAUTHORIZED], "Problem")
+        return self._answer(200, {"data": {"id": "1", "name": "Loopback", "username": "loopback"}}, "GetUsersMeResponse")
+
+    def _answer(self, status: int, body: dict[str, Any], schema: str, headers: Mapping[str, str] | None = None) -> web.Response:
+        if schema != "Problem" or str(body.get("type", "")).startswith("https://api.x.com/"):
+            _valid(body, schema)
+        else:
+            _like_recorded(body)
+        kind = "application/problem+json" if schema == "Problem" else "application/json"
+        return web.Response(status=status, text=json.dumps(body), content_type=kind, headers=headers or self._limits(Answer.CREATED))
+
+
+def _signed(request: web.Request) -> bool:
+    """Say whether a request carries an OAuth 1.0a signature by the four secrets, over the address at which it arrived."""
+    header = request.headers.get("Authorization", "")
+    if not header.startswith("OAuth "):
+        return False
+    parameters = dict(signature.collect_parameters(headers={"Authorization": header}, exclude_oauth_signature=False))
+    if parameters.get("oauth_consumer_key") != "api-key" or parameters.get("oauth_token") != "1-access-token":
+        return False
+    signed = Request(str(request.url), http_method=request.method)
+    signed.signature = unquote(parameters.pop("oauth_signature"))
+    signed.params = list(parameters.items())
+    return bool(signature.verify_hmac_sha1(signed, "api-secret", "access-secret"))
+
+
+@cache
+def _published(name: str) -> Any:
+    return json.loads((SHARED / name).read_text(encoding="utf-8")) if SHARED.is_dir() else None
+
+
+def _valid(body: Any, schema: str) -> None:
+    if spec := _published("openapi.json"):
+        OAS30Validator({"$ref": f"#/components/schemas/{schema}", "components": spec["components"]}).validate(body)
+
+
+def _like_recorded(body: dict[str, Any]) -> None:
+    if recorded := _published("errors.json"):
+        assert {"title", "detail", "type"} <= body.keys()
+        assert body["type"] != "about:blank" or body.keys() == recorded["403_generic"].keys() == recorded["429"].keys()

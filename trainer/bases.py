@@ -1,0 +1,185 @@
+"""The door through which every base model is loaded: a name goes in, a model with its tokenizer and its rules comes out.
+
+Text is never parsed for special tokens: a post that says `<|endoftext|>` becomes those thirteen characters in ordinary
+tokens, so nobody can end, split or steer a sequence by what he writes. Only safetensors are read, and no code of a
+model's repository is ever run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
+
+from trainer import embedded, tiny
+from trainer.errors import BadJob, BaseUnavailable, TrainerError, first_line
+from trainer.process import Check, Emit
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A base that is known by name. What is not listed here is loaded by the same rules as the last three."""
+
+    name: str
+    made_by: Any = None
+    """A function (cache, emit, check) -> folder; None: the hub, by the name."""
+    separator: str | None = None
+    """The token that stands on both sides of a post; None: the tokenizer's end of text."""
+    licence: str = "see its model card"
+
+
+ENTRIES = {
+    entry.name: entry
+    for entry in (
+        # Its tokenizer ends a chat turn with <|im_end|>; documents were parted by <|endoftext|>, and posts are documents.
+        Entry("smollm2-135m-instruct", embedded.folder, "<|endoftext|>", "Apache-2.0"),
+        Entry("tiny-random", tiny.folder, None, "made here, of random numbers"),
+        Entry("gpt2", licence="MIT"),
+        Entry("distilgpt2", licence="Apache-2.0"),
+        Entry("HuggingFaceTB/SmolLM2-135M", separator="<|endoftext|>", licence="Apache-2.0"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Base:
+    """A loaded base model, frozen, on its device."""
+
+    name: str
+    licence: str
+    revision: str | None
+    """The hub's commit, where it came from the hub."""
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    separator: int
+    """Id of the token on both sides of a post."""
+    special: frozenset[int]
+    """Ids that stand for no text, the separator among them."""
+    context: int
+    """Most tokens that the model takes."""
+    forbidden: torch.Tensor
+    """(V,) bool, on the device: ids that may never be drawn: special tokens but the separator, and padding of the vocabulary."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.forbidden.device
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each text, none of them special. A lone surrogate, which no UTF-8 holds, becomes a question mark."""
+        if not texts:
+            return []
+        clean = [text.encode("utf-8", "replace").decode() for text in texts]
+        ids = self.tokenizer(clean, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False)["input_ids"]
+        # Nothing special is left by then, unless a tokenizer does not heed split_special_tokens or says "unknown" with its end of text.
+        return [[id_ for id_ in one if id_ not in self.special] for one in ids]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens, exactly: nothing is skipped, no space is tidied."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def lora_targets(self) -> tuple[list[str], bool]:
+        """Return the names of all linear layers but the output layer, and whether they keep weights as (in, out), as GPT-2 does."""
+        output = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        layers = {
+            name: layer for name, layer in self.model.named_modules() if isinstance(layer, nn.Linear | Conv1D) and layer is not output
+        }
+        return sorted({name.rpartition(".")[2] for name in layers}), any(isinstance(layer, Conv1D) for layer in layers.values())
+
+
+def device_of(wish: str) -> torch.device:
+    """Return the device for `auto`, `cpu` or `cuda`.
+
+    Raises:
+        BadJob: another word, or cuda where torch sees none.
+    """
+    if wish not in {"auto", "cpu", "cuda"}:
+        raise BadJob(f"The device {wish!r} is unknown: choose auto, cpu or cuda.")
+    if wish == "cuda" and not torch.cuda.is_available():
+        raise BadJob("The device cuda was asked for and torch sees none: choose auto or cpu, or install a torch built for this GPU.")
+    return torch.device("cuda" if wish != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def load(name: str, cache: Path, device: torch.device, emit: Emit, check: Check) -> Base:
+    """Load a base by a name of ENTRIES, a model's name on the hub, or a local folder (absolute, or beginning with a dot or tilde).
+
+    The weights are fp32 on a CPU (whose bf16 is an emulation many times slower) and bf16 on a GPU.
+
+    Raises:
+        BaseUnavailable: it is not there, cannot be fetched, or is of a kind that cannot be packed or tokenised safely.
+        Cancelled: `check` said so.
+    """
+    entry = ENTRIES.get(name, Entry(name))
+    source: str | Path
+    options: dict[str, Any]
+    if entry.made_by is not None:
+        source, options = entry.made_by(cache, emit, check), {"local_files_only": True}
+    elif name.startswith(("/", ".", "~")):
+        source, options = Path(name).expanduser(), {"local_files_only": True}
+        if not source.is_dir():
+            raise BaseUnavailable(
+                f"There is no folder {name}: name a folder with config.json and model.safetensors, or a model of the hub."
+            )
+    else:
+        source, options = name, {"cache_dir": str(cache / "hub")}
+    check()
+    try:
+        return _load(entry, str(source), options, device)
+    except (TrainerError, MemoryError):
+        raise
+    except Exception as error:  # the hub, the cache, the parsers: each has exceptions of its own
+        if "memory" in str(error):  # torch's CPU allocator raises a bare RuntimeError
+            raise
+        raise BaseUnavailable(_advice(name, "cache_dir" in options, error)) from error
+
+
+def _load(entry: Entry, source: str, options: dict[str, Any], device: torch.device) -> Base:
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
+    if set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
+        raise BaseUnavailable(f"{entry.name} has layers other than attention, which would mix the posts of one row: choose another base.")
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
+    model = AutoModelForCausalLM.from_pretrained(
+        source,
+        config=config,
+        dtype=torch.float32 if device.type == "cpu" else torch.bfloat16,
+        attn_implementation="sdpa",  # takes the block mask of packing.py; eager is slower, flash takes no mask
+        use_safetensors=True,
+        trust_remote_code=False,
+        **options,
+    )
+    # eval() for good: dropout would make one epoch over few posts noisier and no better, and packs unequal to single posts.
+    model.to(device).eval()  # type: ignore[arg-type]
+    model.requires_grad_(False)
+
+    separator = tokenizer.convert_tokens_to_ids(entry.separator) if entry.separator else tokenizer.eos_token_id
+    if not isinstance(separator, int):
+        raise BaseUnavailable(f"The tokenizer of {entry.name} names no end of text: choose another base.")
+    special = {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special} | set(tokenizer.all_special_ids)
+    forbidden = torch.zeros(config.get_text_config().vocab_size, dtype=torch.bool)  # (V,)
+    forbidden[len(tokenizer) :] = True
+    forbidden[sorted(special)] = True
+    forbidden[separator] = False
+    return Base(
+        name=entry.name,
+        licence=entry.licence,
+        revision=getattr(config, "_commit_hash", None),
+        model=model,
+        tokenizer=tokenizer,
+        separator=separator,
+        special=frozenset(special | {separator}),
+        context=getattr(config, "max_position_embeddings", None) or 2048,
+        forbidden=forbidden.to(device),
+    )
+
+
+def _advice(name: str, from_hub: bool, error: Exception) -> str:
+    if from_hub:
+        return (
+            f"The base {name!r} could not be had from the model hub ({first_line(error)}): check its name and the network, "
+            "or choose smollm2-135m-instruct, which needs no hub."
+        )
+    return f"The base {name!r} could not be loaded ({first_line(error)}): it must be a causal model in safetensors with its tokenizer."

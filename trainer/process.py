@@ -1,0 +1,110 @@
+"""How a trainer process is asked to stop, dies with its parent, and keeps its stdout for protocol lines alone."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from trainer.errors import Cancelled
+from trainer.protocol import Message
+
+Emit = Callable[[Message], None]
+Check = Callable[[], None]
+"""Called wherever work may be given up: raises Cancelled once SIGINT has come."""
+
+#: Libraries that would draw progress bars, phone home, or start threads of their own; set before they are imported.
+_QUIET = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DISABLE_SAFETENSORS_CONVERSION": "1",  # else a hub model without safetensors is sent to somebody's converter
+    "TOKENIZERS_PARALLELISM": "false",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # repeatable matrix products on a GPU
+}
+
+
+def quiet_libraries() -> None:
+    """Set the environment that transformers and its hub client read when they are imported."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def claim_stdout() -> Emit:
+    """Take stdout away from everybody else and return the function that writes a message to it.
+
+    From here on file descriptor 1 is stderr, so that a library's print, or a child's, cannot get between two messages.
+    """
+    sys.stdout.flush()
+    pipe = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+
+    def emit(message: Message) -> None:
+        # A lone surrogate, which JSON may carry and UTF-8 may not, goes out as the \\udXXX that it came in as.
+        rest = memoryview(f"{message.to_json()}\n".encode("utf-8", "backslashreplace"))
+        while rest:
+            rest = rest[pipe.write(rest) :]
+
+    return emit
+
+
+class Stop:
+    """SIGINT, turned into a flag that is looked at between steps; a speaker that waits for a line is woken."""
+
+    def __init__(self) -> None:
+        self._requested = False
+        self._waiting = False
+
+    def install(self) -> None:
+        """Listen to SIGINT from here on. SIGTERM keeps its default: it ends the process at once."""
+        signal.signal(signal.SIGINT, self._interrupted)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def check(self) -> None:
+        """Raise Cancelled if SIGINT has come."""
+        if self._requested:
+            raise Cancelled("It was cancelled; start it again whenever you like.")
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of stdin until it ends.
+
+        Raises:
+            Cancelled: SIGINT came before or while it waited.
+        """
+        while True:
+            self._waiting = True
+            self.check()
+            line = sys.stdin.buffer.readline()
+            self._waiting = False
+            if not line:
+                return
+            yield line.decode("utf-8", "replace")
+
+    def _interrupted(self, _signal: int, _frame: FrameType | None) -> None:
+        self._requested = True
+        if self._waiting:
+            self.check()
+
+
+def hold_lifeline() -> None:
+    """Watch stdin from a thread; when it closes, the parent is gone, and this process and all its children end at once.
+
+    SIGKILL goes to the whole process group, because a grandchild (pip) knows nothing of us. That is right only where this
+    process leads a group of its own, as the bot starts it; a shell's group is not ours to kill.
+    """
+    threading.Thread(target=_watch_lifeline, name="lifeline", daemon=True).start()
+
+
+def _watch_lifeline() -> None:
+    while True:
+        try:
+            if not os.read(0, 4096):
+                break
+        except OSError:  # a stdin that cannot be read is a parent that cannot be heard
+            break
+    logging.getLogger(__name__).warning("the lifeline closed: ending")
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)

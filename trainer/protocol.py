@@ -1,0 +1,292 @@
+"""What a trainer and a speaker are told, and what they say back: plain dataclasses as JSON, one document a line.
+
+A **trainer** is started as `python -m trainer --job FILE`. FILE holds one `Job`. It writes one `Event` a line on stdout and
+nothing else there (logs go to stderr), ends with exactly one `Done` or `Failed`, and exits with 0 or 1 accordingly. `Done`
+names a folder holding `adapter.safetensors`; it was complete on disk before the event was written.
+
+A **speaker** is started as `python -m trainer --speak`. It reads one `SpeechRequest` a line on stdin and writes `Line`s, then
+`Spoken`, or `Failed` with the request's id. At the end of stdin it exits.
+
+Signals, for both: SIGINT asks (a trainer finishes its step and says `Failed(code="cancelled")`); SIGTERM ends it at once.
+With `--lifeline` a trainer also ends, with its whole process group, when its stdin closes: its parent is gone.
+
+The document is a flat JSON object with a `type`; unknown keys are an error, so that two versions that differ say so.
+"""
+
+import json
+import types
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, NoReturn, get_args, get_origin, get_type_hints
+
+VERSION = 1
+
+
+class ProtocolError(Exception):
+    """A line that is no message of this protocol."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """Base of everything that crosses a pipe."""
+
+    type: ClassVar[str]
+
+    def to_json(self) -> str:
+        """Return the message as one line of JSON, without a line end."""
+        return json.dumps({"type": self.type, **asdict(self)}, ensure_ascii=False, allow_nan=False)
+
+
+# ---------------------------------------------------------------- to a trainer
+
+
+@dataclass(frozen=True)
+class Post:
+    """One cleaned post of the corpus."""
+
+    author: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. None means: what was measured to be best for this base and this much text (trainer/recipe.py)."""
+
+    base: str = "smollm2-135m-instruct"
+    """A name of trainer/bases.py, a model's name on the hub, or a local folder."""
+    method: str = "lora"
+    device: str = "auto"
+    """auto, cpu, or cuda."""
+    seed: int = 0
+    rank: int = 16
+    learning_rate: float | None = None
+    epochs: int | None = None
+    tokens_per_step: int = 512
+    """Targets that one optimizer step sees, about; what does not fit is the next step's."""
+
+
+@dataclass(frozen=True)
+class Job(Message):
+    """One training: the whole input of a trainer, which is a function of it."""
+
+    type: ClassVar[str] = "job"
+    recipe: Recipe
+    train: list[Post]
+    stop: list[Post]
+    """Early stopping looks at these."""
+    report: list[Post]
+    """Every reported loss is of these, which chose nothing."""
+    output: str
+    """Folder for the artifact; made if missing."""
+    cache: str
+    """Folder in which bases are kept."""
+    protocol: int = VERSION
+
+
+# -------------------------------------------------------------- from a trainer
+
+
+@dataclass(frozen=True)
+class Stage(Message):
+    """A part of the work began: base, measure, train, sample or save."""
+
+    type: ClassVar[str] = "stage"
+    name: str
+
+
+@dataclass(frozen=True)
+class Note(Message):
+    """Something the person should read, in one sentence."""
+
+    type: ClassVar[str] = "note"
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Step(Message):
+    """Progress; sent after every optimizer step."""
+
+    type: ClassVar[str] = "step"
+    step: int
+    steps: int
+    loss: float
+    """Mean cross-entropy of this step's targets, nats a token."""
+    tokens_per_second: float
+    """Targets learned from a second, since training began, evaluations included."""
+    eta_seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluation(Message):
+    """The loss on the stop split after `step` steps, nats a token."""
+
+    type: ClassVar[str] = "evaluation"
+    step: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Sample(Message):
+    """A line as the model stands, for the person who waits."""
+
+    type: ClassVar[str] = "sample"
+    step: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Done(Message):
+    """The artifact is complete."""
+
+    type: ClassVar[str] = "done"
+    weights: str
+    """Path of adapter.safetensors."""
+    sha256: str
+    bytes: int
+    loss_before: float
+    """Nats a token over the report split, base model as it came."""
+    loss_after: float
+    """The same tokens, after training."""
+    seconds: float
+    """From the start of the process to this message."""
+    samples: list[str]
+    details: dict[str, Any] = field(default_factory=dict)
+    """What is needed to repeat it: resolved recipe, token counts, versions, hardware, seconds a stage, adapter configuration."""
+
+
+#: The values of Failed.code.
+CANCELLED = "cancelled"
+OUT_OF_MEMORY = "out_of_memory"
+NOT_FINITE = "not_finite"
+BASE_UNAVAILABLE = "base_unavailable"
+TOO_LITTLE_TEXT = "too_little_text"
+BAD_JOB = "bad_job"
+BAD_REQUEST = "bad_request"  # of a speaker: the line or its numbers
+BAD_WEIGHTS = "bad_weights"  # of a speaker: adapter.safetensors is missing, or not what its sha256 says; lay it down anew
+INTERNAL = "internal"
+#: Said by the bot for a trainer that ended without a word.
+DIED = "died"
+
+
+@dataclass(frozen=True)
+class Failed(Message):
+    """It ended without a result. `sentence` is for a person and says what to do next."""
+
+    type: ClassVar[str] = "failed"
+    code: str
+    sentence: str
+    id: str | None = None
+    """The speech request that failed; None where a trainer did."""
+
+
+# ------------------------------------------------------- to and from a speaker
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn."""
+
+    temperature: float = 0.9
+    top_p: float = 0.95
+    top_k: int = 50
+    max_tokens: int = 80
+
+
+@dataclass(frozen=True)
+class SpeechRequest(Message):
+    """`count` lines of one voice. Line i depends on the seed and i alone, not on `count`."""
+
+    type: ClassVar[str] = "speech_request"
+    id: str
+    base: str
+    weights: str
+    """Path of adapter.safetensors."""
+    sha256: str
+    details: dict[str, Any]
+    """Done.details of the model: the adapter's configuration is in it."""
+    prompt: str
+    count: int
+    seed: int
+    sampling: Sampling
+    cache: str
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Line(Message):
+    """One candidate, prompt included."""
+
+    type: ClassVar[str] = "line"
+    id: str
+    index: int
+    text: str
+    complete: bool
+    """The model ended the post itself."""
+    log_likelihood: float
+    """Mean over the drawn tokens, nats, at temperature 1."""
+
+
+@dataclass(frozen=True)
+class Spoken(Message):
+    """All lines of this request were sent."""
+
+    type: ClassVar[str] = "spoken"
+    id: str
+
+
+Event = Stage | Note | Step | Evaluation | Sample | Done | Failed
+Speech = Line | Spoken | Failed
+
+_MESSAGES: dict[str, type[Message]] = {
+    m.type: m for m in (Job, Stage, Note, Step, Evaluation, Sample, Done, Failed, SpeechRequest, Line, Spoken)
+}
+_NESTED: dict[str, Any] = {"recipe": lambda v: _build(Recipe, v), "sampling": lambda v: _build(Sampling, v)} | {
+    split: lambda v: [_build(Post, post) for post in v] for split in ("train", "stop", "report")
+}
+_HINTS = {kind: get_type_hints(kind) for kind in (*_MESSAGES.values(), Recipe, Sampling, Post)}
+
+
+def parse(line: str) -> Message:
+    """Return the message that a line of JSON holds.
+
+    Raises:
+        ProtocolError: it is not JSON, its type is unknown, or its keys or their types are not that type's.
+    """
+    try:
+        document = json.loads(line, parse_constant=_refuse_constant)
+        kind = _MESSAGES[document.pop("type")]
+        for key, build in _NESTED.items():
+            if key in document:
+                document[key] = build(document[key])
+        message: Message = _build(kind, document)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ProtocolError(f"not a message of protocol {VERSION}: {error!r} in {line[:200]!r}") from error
+    return message
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _build(kind: type[Any], document: dict[str, Any]) -> Any:
+    unknown = document.keys() - {f.name for f in fields(kind)}
+    if unknown:
+        raise ValueError(f"unknown keys {sorted(unknown)}")
+    hints = _HINTS[kind]
+    for key, value in document.items():
+        if not _fits(value, hints[key]):
+            raise ValueError(f"{key} must be {hints[key]}, not {value!r:.50}")
+    return kind(**document)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value read from JSON may stand where `hint` is declared: an int is a float, a bool is neither."""
+    origin = get_origin(hint)
+    if origin is types.UnionType:
+        return any(_fits(value, one) for one in get_args(hint))
+    if origin is list:
+        return isinstance(value, list) and all(_fits(one, get_args(hint)[0]) for one in value)
+    if origin is dict:
+        return isinstance(value, dict)
+    if hint in (int, float):
+        return type(value) is int or type(value) is hint
+    return isinstance(value, hint)
