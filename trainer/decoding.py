@@ -79,22 +79,27 @@ def draw(base: Base, prompt: str, count: int, seed: int, sampling: Sampling, che
     chance = [random.Random(f"{seed}/{index}") for index in range(count)]  # noqa: S311 - a draw, no secret
     drawn: list[list[int]] = [[] for _ in range(count)]
     likelihood = [0.0] * count
+    spoke = [bool(prompt.strip())] * count  # until a row says something, neither separator nor newline ends it: no post is empty
     rows = list(range(count))  # the indices that are still speaking, in the order of the batch
 
     for position in range(1, budget + 1):
         check()
         uniform = torch.tensor([chance[index].random() for index in rows], device=base.device)  # (B,)
-        tokens = pick(logits.masked_fill(base.forbidden, -torch.inf), uniform, sampling)  # (B,)
+        allowed = logits.masked_fill(base.forbidden, -torch.inf)  # (B, V)
+        allowed[[place for place, index in enumerate(rows) if not spoke[index]], base.separator] = -torch.inf
+        tokens = pick(allowed, uniform, sampling)  # (B,)
         scores = logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]  # (B,)
         speaking = []
         for place, (index, token, score) in enumerate(zip(rows, tokens.tolist(), scores.tolist(), strict=True)):
             likelihood[index] += score
             piece = "" if token == base.separator else base.decode([token])
-            ended = token == base.separator or "\n" in piece
+            head, newline, _ = piece.partition("\n")
+            ended = token == base.separator or bool(newline and (spoke[index] or head.strip()))
+            spoke[index] |= bool(piece.strip())
             if ended or position == budget:
                 drawn[index] += [] if ended else [token]
-                text = base.decode(prompt_ids + drawn[index]) + (piece.partition("\n")[0] if ended else "")
-                yield Drawn(index, text, ended, likelihood[index] / position)
+                text = base.decode(prompt_ids + drawn[index]) + (head if ended else "")
+                yield Drawn(index, text if prompt.strip() else text.lstrip(), ended, likelihood[index] / position)
             else:
                 drawn[index].append(token)
                 speaking.append(place)

@@ -103,6 +103,17 @@ def test_rows_end_at_separator_newline_or_limit_and_then_cost_nothing(load, monk
     assert scripted.sizes == [4, 3, 2, 1]
 
 
+def test_no_line_is_empty(load, monkeypatch):
+    base = load("tiny-random")
+    a, newline = base.encode(["a\n"])[0]
+    Scripted(base, monkeypatch, [[newline, newline, a, newline]])
+    assert [line.text for line in decoding.draw(base, "", 1, 0, Sampling(max_tokens=4), never)] == ["a"]
+    monkeypatch.undo()
+    with torch.no_grad():
+        base.model.model.embed_tokens.weight[base.separator] = 9.0  # and with it the output layer: it wants to end at once
+    assert all(line.text for line in lines(base, count=8, top_k=0, top_p=1.0))
+
+
 def test_a_row_streams_before_the_others_are_done(load, monkeypatch):
     base = load("tiny-random")
     scripted = Scripted(base, monkeypatch, [[1, 1, 1], [0]])

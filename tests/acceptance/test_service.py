@@ -1,0 +1,157 @@
+"""`mynah run` as a process of its own, against a Discord and an X on the loopback."""
+
+import asyncio
+import contextlib
+import signal
+import sqlite3
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+
+import psutil
+import pytest
+
+from tests.acceptance.conftest import write_posts
+from tests.loopback_discord import LoopbackDiscord, loopback_discord
+from tests.loopback_x import SECRETS, LoopbackX
+
+__all__ = ["loopback_discord"]
+SECONDS = 90  # by which a training of the tiny model has ended on a busy machine
+
+
+@pytest.fixture
+def service(mynah):
+    """Starts `mynah run` with an environment; whatever is left at the end is killed."""
+    started = []
+
+    def start(**environment):
+        log = (mynah.folder / "run.log").open("ab")
+        started.append(mynah.start("run", env=mynah.environment | environment, stdout=log, stderr=log))
+        log.close()
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def discord_environment(server: LoopbackDiscord) -> dict[str, str]:
+    return {"DISCORD_TOKEN": server.token, "MYNAH_DISCORD__API_URL": server.url}
+
+
+async def ended(process, seconds=10.0):
+    """End a service by SIGTERM; return its status and that of nobody left behind."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    status = await asyncio.to_thread(process.wait, SECONDS)
+    took = time.monotonic() - began
+    assert took < seconds
+    assert not psutil.wait_procs(family, timeout=5)[1]
+    return status
+
+
+async def test_a_member_trains_a_voice_and_hears_it_and_the_service_ends_cleanly(mynah, service, loopback_discord, tmp_path):
+    mynah.json("import", str(write_posts(tmp_path / "ann.jsonl")), "--as", "ann")
+    process = service(**discord_environment(loopback_discord))
+    await loopback_discord.connected()
+    await loopback_discord.say("!train ann")
+    member = loopback_discord.member["id"]
+    end = await loopback_discord.message(
+        lambda m: f"<@{member}>" in m["content"] and m["author"]["id"] == loopback_discord.bot["id"], SECONDS
+    )
+    assert [user["id"] for user in end.get("mentions", [])] in ([], [member])
+    answer = await loopback_discord.answer(await loopback_discord.slash("generate", voice="ann", prompt="the lamp", count=1))
+    assert "the lamp" in answer["content"]
+    assert await ended(process) == 0
+    log = (tmp_path / "run.log").read_text()
+    assert loopback_discord.token not in log
+    assert "Traceback" not in log
+
+
+async def test_stopped_in_mid_training_it_goes_on_at_the_next_start_in_the_same_message(mynah, service, loopback_discord, tmp_path):
+    mynah.json("import", str(write_posts(tmp_path / "ann.jsonl", 900)), "--as", "ann")
+    process = service(**discord_environment(loopback_discord))
+    await loopback_discord.connected()
+    await loopback_discord.say("!train ann")
+    shown = await loopback_discord.message(lambda m: "ann" in m["content"] and m["author"]["id"] == loopback_discord.bot["id"], SECONDS)
+    await loopback_discord.message(lambda m: m["id"] == shown["id"] and "learning" in m["content"], SECONDS)
+    assert await ended(process) == 0
+    with contextlib.closing(sqlite3.connect(mynah.database)) as db:
+        assert db.execute("SELECT status FROM jobs").fetchall() == [("queued",)]
+    service(**discord_environment(loopback_discord))
+    final = await loopback_discord.message(lambda m: m["id"] == shown["id"] and m["embeds"], SECONDS)
+    assert final["id"] == shown["id"]
+
+
+async def test_a_gateway_that_is_down_at_the_start_is_tried_again(service, loopback_discord):
+    loopback_discord.gateway_down = True
+    process = service(**discord_environment(loopback_discord))
+    await loopback_discord.until(lambda: any("gateway" in request.path for request in loopback_discord.requests), 30)
+    assert process.poll() is None
+    loopback_discord.gateway_down = False
+    async with asyncio.timeout(SECONDS):
+        await loopback_discord.connected()
+    assert await ended(process) == 0
+
+
+async def test_a_wrong_token_is_one_sentence_and_ends_it(mynah, loopback_discord):
+    environment = discord_environment(loopback_discord) | {"DISCORD_TOKEN": "wrong"}
+    process = mynah.start("run", env=mynah.environment | environment)
+    out, err = await asyncio.to_thread(process.communicate, timeout=SECONDS)
+    assert process.returncode == 1
+    assert out == ""
+    assert "DISCORD_TOKEN" in err.strip().splitlines()[-1]
+    assert "Traceback" not in err
+
+
+async def test_a_schedule_without_discord_drafts_and_a_yes_in_the_terminal_posts_it_once(mynah, service, tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    mynah.json("import", str(write_posts(tmp_path / "ann.jsonl")), "--as", "ann")
+    mynah.json("train", "ann")
+    planned = mynah.json("schedule", "add", "hourly", "ann", "--every", "1h")["schedules"][0]
+    assert len(planned["next"]) == 3
+    assert mynah.json("schedule", "list")["schedules"][0]["name"] == "hourly"
+    with contextlib.closing(sqlite3.connect(mynah.database)) as db, db:
+        an_hour_ago = datetime.now(UTC) - timedelta(hours=1) + timedelta(seconds=3)
+        db.execute("UPDATE schedules SET created_at = ?", [an_hour_ago.isoformat(timespec="microseconds")])
+    async with LoopbackX() as server:
+        keys = {name.upper(): secret.get_secret_value() for name, secret in SECRETS if secret}
+        process = service(MYNAH_X__API_URL=server.url, **keys)
+
+        async def posts():
+            return (await asyncio.to_thread(mynah.json, "posts"))["posts"]
+
+        async with asyncio.timeout(SECONDS):
+            while not (found := await posts()):
+                assert process.poll() is None
+        assert (found[0]["status"], found[0]["schedule"], server.posts) == ("draft", "hourly", {})
+        approved = await asyncio.to_thread(mynah.json, "posts", "approve", str(found[0]["id"]))
+        assert approved["post"]["status"] == "approved"
+        assert await asyncio.wait_for(server.arrived.get(), SECONDS) == found[0]["text"]
+        async with asyncio.timeout(SECONDS):
+            while (post := (await posts())[0])["status"] != "posted":
+                assert process.poll() is None
+        assert server.posts == {post["x_id"]: found[0]["text"]}
+        assert await ended(process) == 0
+    assert "cannot become" in mynah.refused("posts", "reject", str(post["id"]))
+
+
+async def test_a_command_beside_the_service_is_picked_up_within_a_second(mynah, service, loopback_discord, tmp_path):
+    mynah.json("import", str(write_posts(tmp_path / "ann.jsonl")), "--as", "ann")
+    process = service(**discord_environment(loopback_discord))
+    await loopback_discord.connected()
+    trained = await asyncio.to_thread(mynah.json, "train", "ann")
+    assert trained["name"] == "ann"
+    with contextlib.closing(sqlite3.connect(mynah.database)) as db:
+        created, started = map(datetime.fromisoformat, db.execute("SELECT created_at, started_at FROM jobs").fetchone())
+    assert started - created < timedelta(seconds=1)
+    assert process.poll() is None
+    second = mynah.start("run", env=mynah.environment | discord_environment(loopback_discord), stderr=subprocess.PIPE)
+    for line in second.stderr:
+        if "another process" in line:
+            break
+    second.send_signal(signal.SIGTERM)
+    second.communicate(timeout=10)
+    assert second.returncode == 0
