@@ -19,13 +19,12 @@ from bot.services.doctor import examine, healthy
 from bot.settings import Settings, load_secrets, load_settings
 
 cli = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     help="Mynah learns to write like an account, and then speaks: in Discord, and on X.",
 )
 posts_cli = typer.Typer(help="The outbox of posts for X: alone, it lists them.", invoke_without_command=True)
-schedule_cli = typer.Typer(help="When voices write posts for X.", no_args_is_help=True)
+schedule_cli = typer.Typer(help="When voices write posts for X.")
 cli.add_typer(posts_cli, name="posts")
 cli.add_typer(schedule_cli, name="schedule")
 

@@ -110,7 +110,12 @@ def schedules(rows: Sequence[Planned]) -> RenderableType:
         table.add_column(name)
     for planned in rows:
         s = planned.schedule
-        when = f"every {s.expression} s" if s.kind == "every" else s.expression
+        when = f"every {_span(int(s.expression))}" if s.kind == "every" else s.expression
         times = ", ".join(f"{moment:%Y-%m-%d %H:%M}" for moment in planned.times)
         table.add_row(Text(s.name), Text(s.voice), Text(when), Text(s.timezone), times)
     return table
+
+
+def _span(seconds: int) -> str:
+    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+    return next(f"{seconds // size}{unit}" for unit, size in units if seconds % size == 0)
