@@ -22,8 +22,8 @@ _QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
     "DISABLE_SAFETENSORS_CONVERSION": "1",  # else a hub model without safetensors is sent to somebody's converter
     "TOKENIZERS_PARALLELISM": "false",
-    # OpenMP's threads wait for each other by spinning: beside any other load that costs a tenfold (docs/benchmarks.md).
-    "OMP_WAIT_POLICY": "PASSIVE",
+    # OpenMP's threads wait for each other by spinning without end: beside another load that stops both (docs/benchmarks.md).
+    "GOMP_SPINCOUNT": "2000",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # repeatable matrix products on a GPU
 }
 
