@@ -19,7 +19,7 @@ LEARNING_RATE = 1e-3
 ALPHA_PER_RANK = 2
 WARM_UP = 0.05
 CLIP = 1.0
-EVALUATIONS = 3
+EVALUATIONS = 4
 """Looks at the stop split during training; each costs about a third of training on as many tokens."""
 PATIENCE = 2
 """Looks running that may be worse than the best."""

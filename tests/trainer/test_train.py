@@ -102,7 +102,7 @@ def test_training_leaves_the_base_as_it_was(load, shape, gpt2_folder, job):
 
 
 def test_it_stops_when_it_got_worse_twice_and_keeps_the_best(run, job, monkeypatch):
-    looks = iter([5.0, 5.0, 4.0, 4.1, 4.2, 3.0, 3.0])  # report, stop at step 0, then after each fifth; the last is the report's
+    looks = iter([5.0, 5.0, 4.0, 4.1, 4.2, 3.0, 3.0])  # report, stop at step 0, then after each quarter; the last is the report's
     monkeypatch.setattr(train, "evaluate", lambda *_: next(looks))
     *_, done = events = run(job(train=80, epochs=3))
     assert [look.loss for look in of(Evaluation, events)] == [5.0, 4.0, 4.1, 4.2]
