@@ -7,11 +7,11 @@ from rapidfuzz import fuzz, process
 from bot.x.text import broken_rule
 from data.speech import PASSED, Purpose
 
-NEAR_EQUAL = 85.0  # rapidfuzz ratio, 0 to 100 (../docs/safety.md)
+NEAR_EQUAL = 85.0  # rapidfuzz ratio, 0 to 100: above it, two posts differ by a word or a typing error
 SPAN_WORDS = 8
 
 
-class Training:
+class TrainingPosts:
     """The posts a voice learned from, indexed so that a copy is found in milliseconds."""
 
     def __init__(self, posts: Iterable[str]) -> None:
@@ -26,7 +26,7 @@ class Training:
         return process.extractOne(folded, self._posts, scorer=fuzz.ratio, score_cutoff=NEAR_EQUAL) is not None
 
 
-def judge(line: str, purpose: Purpose, training: Training) -> str:
+def judge(line: str, purpose: Purpose, training: TrainingPosts) -> str:
     """Return `passed`, or the name of the rule that a line breaks."""
     if not any(character.isalnum() for character in line):
         return "empty"

@@ -44,7 +44,7 @@ class Speaking:
         self._store = store
         self._settings = settings
         self._speaker = speaker
-        self._indexed: dict[str, safety.Training] = {}
+        self._indexed: dict[str, safety.TrainingPosts] = {}
 
     async def request(
         self,
@@ -161,13 +161,13 @@ class Speaking:
             raise SpeechFailedError(f"None of {len(candidates)} lines of {request.voice} may be said ({reasons}): try another prompt.")
         return [replace(line, chosen=line.number in chosen) for line in candidates]
 
-    async def _training_of(self, corpus: str) -> safety.Training:
+    async def _training_of(self, corpus: str) -> safety.TrainingPosts:
         """Return the index of a corpus' posts; the last few are kept."""
         if corpus not in self._indexed:
             posts = await self._store.read(_posts, corpus)
             if len(self._indexed) >= KEPT_INDEXES:
                 self._indexed.pop(next(iter(self._indexed)))
-            self._indexed[corpus] = await asyncio.to_thread(safety.Training, posts)
+            self._indexed[corpus] = await asyncio.to_thread(safety.TrainingPosts, posts)
         return self._indexed[corpus]
 
     async def _cached_weights(self, model: models.Model) -> Path:

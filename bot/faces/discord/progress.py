@@ -4,15 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence
+from bot.faces.stages import STAGES
 from data.jobs import Job, Status
 
-STAGES = {
-    "base": "loading the base model",
-    "measure": "measuring the base model",
-    "train": "learning",
-    "sample": "writing samples",
-    "save": "saving",
-}
 BAR = 20
 SAMPLE = 280
 NOTES = 3

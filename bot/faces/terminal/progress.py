@@ -7,13 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-STAGES = {
-    "base": "loading the base model",
-    "measure": "measuring the base model",
-    "train": "learning",
-    "sample": "writing samples",
-    "save": "saving",
-}
+from bot.faces.stages import STAGES
+
 PLAIN_STEPS = 10  # lines of progress, about, where there is no terminal
 
 
