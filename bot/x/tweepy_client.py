@@ -1,11 +1,9 @@
 """The one adapter to X: tweepy's client as it comes, with another host, time limits and our errors around it."""
 
-import asyncio
 import ssl
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -16,9 +14,8 @@ from urllib3.exceptions import NewConnectionError
 
 from bot.errors import SettingsError
 from bot.settings import Secrets
+from bot.threads import in_daemon_thread
 from bot.x.port import Retry, XError
-
-T = TypeVar("T")
 
 TWEEPY_HOST = "https://api.twitter.com"  # fixed in the code of tweepy 4.17
 CONNECT_SECONDS = 10.0
@@ -64,7 +61,7 @@ class TweepyClient:
         Raises:
             XError: it was not posted, or nobody knows; `retry` says which.
         """
-        return await _in_thread(lambda: self._create(text))
+        return await in_daemon_thread(lambda: self._create(text))
 
     async def close(self) -> None:
         """Give up what is open; a request on its way is not waited for."""
@@ -116,32 +113,6 @@ def _keys(secrets: Secrets) -> dict[str, str]:
     if missing:
         raise SettingsError(f"Posting on X needs {', '.join(missing)} in the environment (or {missing[0]}_FILE): see docs/x.md.")
     return {name: secret.get_secret_value() for name, secret in found.items()}
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """Run `work` in a thread that the end of the process does not wait for.
-
-    `asyncio.to_thread` would hold up a shutdown for as long as X takes to answer, or a name server to be found.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def settle(act: Callable[[Any], None], value: Any) -> None:
-        if not done.done():
-            act(value)
-
-    def run() -> None:
-        try:
-            outcome: tuple[Callable[[Any], None], Any] = (done.set_result, work())
-        except BaseException as error:
-            outcome = (done.set_exception, error)
-        try:
-            loop.call_soon_threadsafe(settle, *outcome)
-        except RuntimeError:  # the loop is closed: the post stays in `sending`, and waits for a person
-            return
-
-    threading.Thread(target=run, name="x-request", daemon=True).start()
-    return await done
 
 
 def _refused(error: tweepy.HTTPException) -> XError:

@@ -137,3 +137,12 @@ def test_what_cannot_be_done_is_one_sentence(mynah, words, said):
                 "SELECT (SELECT count(*) FROM tweets) + (SELECT count(*) FROM jobs) + (SELECT count(*) FROM accounts)"
             ).fetchone() == (0,)
         db.close()
+
+
+def test_control_c_at_the_consoles_prompt_ends_it_at_once(mynah):
+    process = mynah.start("console", stdin=subprocess.PIPE)
+    assert process.stdout.readline().startswith("Mynah.")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 1  # stdin is still open: nobody presses Enter
+    _, err = process.communicate()
+    assert err.strip() == "Stopped."

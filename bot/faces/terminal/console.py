@@ -1,6 +1,5 @@
 """The console: the Discord commands, typed with their prefix in a terminal."""
 
-import asyncio
 import shlex
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from bot.app import Mynah
 from bot.errors import BadRequestError, MynahError
 from bot.faces.terminal import actions
 from bot.settings import Secrets, Settings
+from bot.threads import in_daemon_thread
 
 Action = Callable[[Mynah, list[str], str, Console], Awaitable[actions.Answer]]
 
@@ -59,7 +59,7 @@ async def converse(settings: Settings, secrets: Secrets, by: str) -> None:
         out.print(Text(f"Mynah. {prefix}help lists the commands, {prefix}quit ends."))
         while True:
             try:
-                line = await asyncio.to_thread(out.input, "[bold]> [/]")
+                line = await in_daemon_thread(lambda: out.input("[bold]> [/]"))
             except EOFError:
                 return
             if line.strip().removeprefix(prefix).strip() in ("quit", "exit"):
