@@ -1,6 +1,7 @@
 """The console: the Discord commands, typed with their prefix in a terminal."""
 
 import shlex
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ async def converse(settings: Settings, secrets: Secrets, by: str) -> None:
         out.print(Text(f"Mynah. {prefix}help lists the commands, {prefix}quit ends."))
         while True:
             try:
-                line = await in_daemon_thread(lambda: out.input("[bold]> [/]"))
+                line = await in_daemon_thread(lambda: _next_line(out))
             except EOFError:
                 return
             if line.strip().removeprefix(prefix).strip() in ("quit", "exit"):
@@ -69,6 +70,17 @@ async def converse(settings: Settings, secrets: Secrets, by: str) -> None:
                     out.print((await obey(app, line, by, out)).text, soft_wrap=True)
                 except MynahError as error:
                     out.print(Text(str(error), style="red"))
+
+
+def _next_line(out: Console) -> str:
+    if sys.stdin.isatty():
+        return out.input("[bold]> [/]")
+    # Unbuffered: a thread that still waits in sys.stdin when the interpreter ends makes it abort.
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:  # noqa: PTH123 - it is no path
+        line = stdin.readline()
+    if not line:
+        raise EOFError
+    return line.decode("utf-8", "replace")
 
 
 async def obey(app: Mynah, line: str, by: str, out: Console) -> actions.Answer:
