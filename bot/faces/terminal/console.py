@@ -76,7 +76,7 @@ def _next_line(out: Console) -> str:
     if sys.stdin.isatty():
         return out.input("[bold]> [/]")
     # Unbuffered: a thread that still waits in sys.stdin when the interpreter ends makes it abort.
-    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:  # noqa: PTH123 - it is no path
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:
         line = stdin.readline()
     if not line:
         raise EOFError
