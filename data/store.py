@@ -68,9 +68,16 @@ class Store:
         self._shut()
 
     async def write(self, work: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work` in one transaction, wake everybody who waits for a change, and return its result."""
-        result = await self._run(self._writer, lambda: transact(self._write_db, lambda db: work(db, *args, **kwargs)))
-        self.ring()
+        """Run `work` in one transaction, wake everybody who waits for a change if it made one, and return its result."""
+
+        def run() -> tuple[T, bool]:
+            before = self._write_db.conn.total_changes
+            result = transact(self._write_db, lambda db: work(db, *args, **kwargs))
+            return result, self._write_db.conn.total_changes != before
+
+        result, changed = await self._run(self._writer, run)
+        if changed:  # two queues that look for work by writing would else wake each other without end
+            self.ring()
         return result
 
     async def read(self, work: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -71,8 +71,9 @@ async def test_a_member_trains_a_voice_and_hears_it_and_the_service_ends_cleanly
 
 
 async def test_stopped_in_mid_training_it_goes_on_at_the_next_start_in_the_same_message(mynah, service, loopback_discord, tmp_path):
-    mynah.json("import", str(write_posts(tmp_path / "ann.jsonl", 900)), "--as", "ann")
-    process = service(**discord_environment(loopback_discord))
+    mynah.json("import", str(write_posts(tmp_path / "ann.jsonl", 4000)), "--as", "ann")
+    long = {"MYNAH_TRAINER__MAX_POSTS": "4000"}  # so long that an edit, one in five seconds, falls into it
+    process = service(**discord_environment(loopback_discord), **long)
     await loopback_discord.connected()
     await loopback_discord.say("!train ann")
     shown = await loopback_discord.message(lambda m: "ann" in m["content"] and m["author"]["id"] == loopback_discord.bot["id"], SECONDS)
@@ -80,7 +81,7 @@ async def test_stopped_in_mid_training_it_goes_on_at_the_next_start_in_the_same_
     assert await ended(process) == 0
     with contextlib.closing(sqlite3.connect(mynah.database)) as db:
         assert db.execute("SELECT status FROM jobs").fetchall() == [("queued",)]
-    service(**discord_environment(loopback_discord))
+    service(**discord_environment(loopback_discord), **long)
     final = await loopback_discord.message(lambda m: m["id"] == shown["id"] and m["embeds"], SECONDS)
     assert final["id"] == shown["id"]
 
@@ -155,3 +156,13 @@ async def test_a_command_beside_the_service_is_picked_up_within_a_second(mynah, 
     second.send_signal(signal.SIGTERM)
     second.communicate(timeout=10)
     assert second.returncode == 0
+
+
+async def test_an_idle_service_is_idle(service, loopback_discord):
+    process = service(**discord_environment(loopback_discord))
+    await loopback_discord.connected()
+    watched = psutil.Process(process.pid)
+    before = sum(watched.cpu_times()[:2])
+    await asyncio.sleep(3)  # the span that is measured
+    assert sum(watched.cpu_times()[:2]) - before < 1.0
+    assert await ended(process) == 0

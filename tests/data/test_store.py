@@ -163,3 +163,13 @@ def test_a_commit_survives_kill_9_right_after_it(settings):
             return await store.read(accounts.known_handles)
 
     assert asyncio.run(handles()) == ["ann"]
+
+
+async def test_a_write_that_changed_nothing_wakes_nobody(store):
+    """Two queues that look for work by writing woke each other without end before."""
+    waiting = asyncio.create_task(store.changed(30))
+    await asyncio.sleep(0)  # lets it begin to wait
+    assert await store.write(jobs.start_next) is None
+    assert not waiting.done()
+    await store.write(accounts.add_tweets, "ann", made_up_tweets(1))
+    await asyncio.wait_for(waiting, 5)
