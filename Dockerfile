@@ -67,9 +67,9 @@ RUN --mount=type=bind,from=wheel,source=/dist,target=/dist \
 ARG EMBED_BASE=no
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     if [ "$EMBED_BASE" = yes ]; then \
-        pip download --no-cache-dir --disable-pip-version-check --no-deps --only-binary=:all: --dest /opt/wheels \
+        pip download --no-cache-dir --disable-pip-version-check --no-deps --only-binary=:all: --dest /app/wheels \
             "$(python3 -c 'from trainer.embedded import REQUIREMENT; print(REQUIREMENT)')" \
-        && printf '[download]\nno-index = true\nfind-links = /opt/wheels\n' > /opt/mynah/pip.conf; \
+        && printf '[download]\nno-index = true\nfind-links = /app/wheels\n' > /opt/mynah/pip.conf; \
     fi
 
 WORKDIR /app

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Proves the Dockerfile where no Docker engine runs: builds the CPU image with Debian's buildah on a base made by debootstrap, and
-# runs it as its own user on a read-only root. Needs root, buildah and debootstrap, about 8 GB of disk and 15 minutes.
+# runs it as its own user on a read-only root. Needs root, buildah and debootstrap, 8 GB of disk and about 15 minutes.
 #
 #   docs/prove-container.sh [quick]     "quick" leaves out the demo
 #
@@ -12,7 +12,7 @@
 #   LAYERS=1           keep each instruction's layer and say how large it is; takes 20 GB, as vfs copies whole file systems
 set -euo pipefail
 cd "$(dirname "$0")/.."
-checkout=$PWD
+what=$(git describe --always --dirty)
 work=$(mktemp -d /var/tmp/mynah-container.XXXXXX)
 bh() { nice buildah --storage-driver vfs --root "$work/storage" --runroot "$work/run" "$@" </dev/null; }
 service=""
@@ -151,4 +151,4 @@ if [ "${1:-}" != quick ]; then
     du -sm "$work/data" | awk '{print "the volume holds " $1 " MB"}'
     (cd "$work/data" && find . -maxdepth 2 | sort | head -40)
 fi
-say "proven: $(git -C "$checkout" describe --always --dirty)"
+say "proven: $what"

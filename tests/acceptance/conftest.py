@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, made_up_tweets
+
+
+# A shell's background job ignores SIGINT, and its children inherit that: Ctrl-C is to be heard wherever these tests run.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass
