@@ -12,7 +12,6 @@ import pytest
 
 from tests.conftest import ROOT, made_up_tweets
 
-
 # A shell's background job ignores SIGINT, and its children inherit that: Ctrl-C is to be heard wherever these tests run.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
