@@ -28,6 +28,7 @@ must() { "$@" || { echo "NOT PROVEN: $*"; exit 1; }; }
 canary="canary-$RANDOM$RANDOM$RANDOM"
 
 say "a stand-in for the base image"
+mkdir "$work/base"
 nice debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates,tzdata bookworm "$work/base/rootfs" ${MIRROR:+"$MIRROR"} \
     >"$work/debootstrap.log" 2>&1 || { tail "$work/debootstrap.log"; exit 1; }
 printf 'FROM scratch\nADD rootfs /\n' >"$work/base/Dockerfile"

@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ class Mynah:
     """The command `mynah` in a folder of its own."""
 
     folder: Path
+    processes: list[subprocess.Popen] = field(default_factory=list)
 
     @classmethod
     def installed(cls, folder: Path) -> "Mynah":
@@ -46,7 +48,17 @@ class Mynah:
             "env": self.environment,
             "cwd": self.folder,
         } | options
-        return subprocess.Popen(self.command(*words), **options)
+        self.processes.append(subprocess.Popen(self.command(*words), **options))
+        return self.processes[-1]
+
+    def close(self) -> None:
+        """End what a test left running, and close its pipes."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
 
     def __call__(self, *words: str) -> subprocess.CompletedProcess:
         process = self.start(*words)
@@ -74,9 +86,11 @@ class Mynah:
 
 
 @pytest.fixture
-def mynah(tmp_path: Path) -> Mynah:
+def mynah(tmp_path: Path) -> Iterator[Mynah]:
     """A fresh installation on the tiny model."""
-    return Mynah.installed(tmp_path)
+    installed = Mynah.installed(tmp_path)
+    yield installed
+    installed.close()
 
 
 def write_posts(path: Path, count: int = 150, seed: int = 0) -> Path:
