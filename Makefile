@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEED ?= 7
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check run install clean
+.PHONY: help demo test test-long check bench-train bench-quality bench-answers run install clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,15 @@ check: .venv/dev  ## lint, types, and the storeys of the house
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench-train: .venv/runtime  ## measure training beside the ancestor's recipe and a strong one (hours on two cores)
+	@$(BIN)/python -m bench.train
+
+bench-quality: .venv/bench  ## measure how like their accounts voices write, and what they copy
+	@$(BIN)/python -m bench.quality
+
+bench-answers: .venv/bench  ## measure whether voices answer what they are told
+	@$(BIN)/python -m bench.answers
+
 run: .venv/runtime  ## run the service (Discord, X)
 	@exec $(BIN)/mynah run
 
@@ -39,6 +48,10 @@ install: .venv/runtime  ## install what running needs, into .venv
 
 .venv/dev: .venv/runtime
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+.venv/bench: .venv/runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
 clean:  ## remove .venv and caches; what was learned (var) stays

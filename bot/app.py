@@ -41,7 +41,7 @@ class Mynah:
         self.secrets = secrets
         self.store = Store(settings.database)
         self.lead = Lead(settings.data_dir / "mynah.lock")
-        self.training = Training(self.store, settings, executor or LocalExecutor())
+        self.training = Training(self.store, settings, executor or LocalExecutor(settings.data_dir / "trainer.log"))
         self.speaking = Speaking(
             self.store, settings, speaker or Speaker(settings.data_dir / "speaker.log", timeout=settings.speaker.timeout_seconds)
         )

@@ -32,12 +32,17 @@ class Trainer(Section):
     """How voices are trained."""
 
     base: str = "smollm2-135m-instruct"
+    method: Literal["lora", "full"] = "lora"
+    start_from: Literal["base", "last"] = "base"
     max_posts: int = Field(1000, ge=10, le=1_000_000)
     short_rule: Literal["default", "huggingtweets"] = "default"
     seed: int = Field(0, ge=0, lt=2**32)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     epochs: int | None = Field(None, ge=1, le=100)
     learning_rate: float | None = Field(None, gt=0, le=1)
+    rank: int | None = Field(None, ge=1, le=256)
+    at_once: int = Field(1, ge=1, le=256)
+    stay_minutes: float = Field(10, ge=0, allow_inf_nan=False)
 
 
 class Speaker(Section):

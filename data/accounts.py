@@ -1,25 +1,36 @@
 """Accounts and their raw tweets in the database: adding, counting, reading, forgetting."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from sqlite_utils import Database
 
+from data.cleaning import training_text
+from data.corpus import Corpus
 from data.errors import NotStoredError
 from data.store import now
 from data.tweets import Tweet
 
 
 def add_tweets(db: Database, handle: str, tweets: Iterable[Tweet]) -> int:
-    """Store what is new of an account, making the account if need be; return how many tweets were new."""
+    """Store what is new of an account, making the account if need be; return how many tweets were new.
+
+    Of a tweet that is there already nothing changes, but that it learns which post it answers, if it did not know.
+    """
     stamp = now()
     db.table("accounts").insert({"handle": handle, "created_at": stamp}, ignore=True)
-    before = db.conn.total_changes
+    before = db["tweets"].count_where("handle = ?", [handle])
     db.conn.executemany(
-        "INSERT OR IGNORE INTO tweets (handle, id, created_at, text, is_retweet, is_reply, imported_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        ((handle, t.id, t.created_at.isoformat() if t.created_at else None, t.text, t.is_retweet, t.is_reply, stamp) for t in tweets),
+        "INSERT INTO tweets (handle, id, created_at, text, is_retweet, is_reply, in_reply_to, imported_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (handle, id) DO UPDATE SET in_reply_to = excluded.in_reply_to"
+        " WHERE tweets.in_reply_to IS NULL AND excluded.in_reply_to IS NOT NULL",
+        (
+            (handle, t.id, t.created_at.isoformat() if t.created_at else None, t.text, t.is_retweet, t.is_reply, t.in_reply_to, stamp)
+            for t in tweets
+        ),
     )
-    return db.conn.total_changes - before
+    return db["tweets"].count_where("handle = ?", [handle]) - before
 
 
 def read_tweets(db: Database, handle: str) -> list[Tweet]:
@@ -35,12 +46,26 @@ def read_tweets(db: Database, handle: str) -> list[Tweet]:
             text=row["text"],
             is_retweet=bool(row["is_retweet"]),
             is_reply=None if row["is_reply"] is None else bool(row["is_reply"]),
+            in_reply_to=row["in_reply_to"],
         )
         for row in db.query("SELECT * FROM tweets WHERE handle = ? ORDER BY rowid", [handle])
     ]
     if not tweets:
         raise NotStoredError(f"No posts of @{handle} are stored: import them with `mynah import FILE --as {handle}`.")
     return tweets
+
+
+def read_parents(db: Database, handles: Iterable[str]) -> dict[str, str]:
+    """Return the raw texts, by id, of all stored posts, whoever's they are, that posts of these accounts answer."""
+    parents: dict[str, str] = {}
+    for handle in handles:
+        rows = db.query(
+            "SELECT parent.id, parent.text FROM tweets AS answer JOIN tweets AS parent ON parent.id = answer.in_reply_to"
+            " WHERE answer.handle = ?",
+            [handle],
+        )
+        parents |= {row["id"]: row["text"] for row in rows}
+    return parents
 
 
 def known_handles(db: Database) -> list[str]:
@@ -63,7 +88,8 @@ def forget(db: Database, handle: str) -> dict[str, int]:
     """Delete all that is stored of an account and of every voice made of it; return how many rows of each kind went.
 
     What goes: tweets, corpora, jobs and their events, every version of every model with its weights, requests and
-    generations, schedules and posts. Running trainings must have ended before.
+    generations, schedules and posts, and its words where the corpora of others hold them as what was answered.
+    Running trainings must have ended before.
 
     Raises:
         NotStoredError: nothing of this account is stored.
@@ -79,5 +105,19 @@ def forget(db: Database, handle: str) -> dict[str, int]:
     for table in ("models", "jobs", "corpora"):
         db.conn.execute(f"DELETE FROM {table} WHERE voice IN ({marks})", voices)  # noqa: S608 - fixed names and question marks
     db.conn.execute(f"DELETE FROM voices WHERE name IN ({marks})", voices)  # noqa: S608
+    _forget_as_parent(db, handle)
     db.conn.execute("DELETE FROM accounts WHERE handle = ?", [handle])
     return gone
+
+
+def _forget_as_parent(db: Database, handle: str) -> None:
+    words = {training_text(row["text"]) for row in db.query("SELECT text FROM tweets WHERE handle = ?", [handle])}
+    # In JSON the quotes of a post are escaped, so this finds the key alone. The hash goes on naming the corpus as it was built.
+    for row in db.query("SELECT sha256, content FROM corpora WHERE content LIKE '%,\"parent\":%'"):
+        corpus = Corpus.from_json(row["content"])
+        train, stop, report = (
+            tuple(replace(post, parent="") if post.parent in words else post for post in split)
+            for split in (corpus.train, corpus.stop, corpus.report)
+        )
+        content = replace(corpus, train=train, stop=stop, report=report).to_json()
+        db.conn.execute("UPDATE corpora SET content = ? WHERE sha256 = ?", [content, row["sha256"]])

@@ -22,6 +22,8 @@ _ENTITIES = (("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"))
 
 # Line ends, tabs and the like are white space and folded before. A lone surrogate cannot be written as UTF-8 at all.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# Soft hyphens, zero-width joiners, marks of direction and the like: parts of words, of emoji and of right-to-left text, but no text.
+_INVISIBLE = re.compile("[ \u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]*")
 
 # Blocks of the scripts written without spaces. Only letters in them are counted (str.isalpha), or `。。。` would pass for words.
 _HAN_AND_KANA_BLOCKS = (
@@ -111,7 +113,16 @@ def _letters(text: str) -> tuple[int, int]:
 
 
 def without_controls(cleaned: str) -> str:
-    """Return the text without control characters and lone surrogates, its spaces folded again; it can become empty."""
-    if not _CONTROLS.search(cleaned):
-        return cleaned
-    return " ".join(_CONTROLS.sub("", cleaned).split())
+    """Return the text without control characters and lone surrogates, its spaces folded again; empty if nothing is left to be seen."""
+    text = " ".join(_CONTROLS.sub("", cleaned).split()) if _CONTROLS.search(cleaned) else cleaned
+    return "" if _INVISIBLE.fullmatch(text) else text
+
+
+def training_text(raw: str) -> str:
+    """Return a raw post as a trainer gets it, however short it is."""
+    return without_controls(clean(raw))
+
+
+def without_references(text: str) -> str:
+    """Return the text without mentions, hashtags and links: what is left is language."""
+    return _REFERENCE.sub(" ", text)

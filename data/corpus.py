@@ -1,7 +1,7 @@
 """The corpus: what one training learns from, chosen and split from an account's posts by a pure function.
 
-downloaded = retweets + short + kept      the four counts of the ancestor's model card (facts/huggingtweets.md 1.4)
-kept - duplicates                         then the newest `max_posts` of each account, split 80/10/10
+data/choosing.py                          counts, and sets retweets, short posts and duplicates aside
+max_posts                                 the newest of each account, split 80/10/10
 train | stop | report                     learn from | decide when to stop | report held-out loss
 """
 
@@ -9,58 +9,39 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from itertools import cycle
 from typing import Any, Self
 
-from data.cleaning import ShortRule, clean, is_short, without_controls
+from data.choosing import Counts, usable_posts
+from data.cleaning import ShortRule, training_text
 from data.errors import DamagedError, TooLittleTextError
+from data.language import UNDETERMINED, main_language
 from data.tweets import Tweet
+
+__all__ = ["Corpus", "CorpusPost", "Counts", "build_corpus"]  # Counts too, for whoever reads a corpus
 
 #: The ancestor joined posts by GPT-2's end of text and counted its 13 characters (facts/huggingtweets.md 1.5).
 SEPARATOR = "<|endoftext|>"
 #: Characters of an account's joined posts below which there is nothing to learn, and below which a voice will be thin.
 MIN_CHARACTERS = 6_000
 GOOD_CHARACTERS = 40_000
-
-_OLDEST = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What became of an account's posts.
-
-    Attributes:
-        downloaded: posts the source gave; always retweets + short + kept.
-        retweets: somebody else's words.
-        short: under three words once cleaned.
-        kept: the rest.
-        duplicates: of the kept, those left out because their cleaned text is in the corpus already, by this account or by one before it
-            in `handles`, or because nothing printable is left of it.
-    """
-
-    downloaded: int
-    retweets: int
-    short: int
-    kept: int
-    duplicates: int
-
-    def __post_init__(self) -> None:
-        if min(self.downloaded, self.retweets, self.short, self.kept, self.duplicates) < 0:
-            raise ValueError(f"a count is negative: {self}")
-        if self.downloaded != self.retweets + self.short + self.kept:
-            raise ValueError(f"downloaded is not retweets + short + kept: {self}")
-        if self.duplicates > self.kept:
-            raise ValueError(f"more duplicates than kept posts: {self}")
+#: Characters that are to be left in an account's train posts; posts of about one length always leave more.
+MIN_LEARNED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusPost:
-    """One cleaned post and the handle of who wrote it."""
+    """One cleaned post, the handle of who wrote it, and the cleaned post that it answers, empty where that is not known."""
 
     author: str
     text: str
+    parent: str = ""
+
+    def to_row(self) -> dict[str, str]:
+        """Return the post as JSON has it: without a parent where there is none."""
+        row = {"author": self.author, "text": self.text}
+        return row | {"parent": self.parent} if self.parent else row
 
 
 @dataclass(frozen=True)
@@ -74,6 +55,7 @@ class Corpus:
         stop: tells when to stop training.
         report: tells the held-out loss, and is looked at once.
         warnings: one sentence each, for the person who asked.
+        language: ISO 639-1 code of what most posts are written in, or `und`.
     """
 
     handles: tuple[str, ...]
@@ -82,15 +64,26 @@ class Corpus:
     stop: tuple[CorpusPost, ...]
     report: tuple[CorpusPost, ...]
     warnings: tuple[str, ...]
+    language: str = UNDETERMINED
 
     @cached_property
     def sha256(self) -> str:
-        """The hash of `to_json()`, in hexadecimal."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        """The hash, in hexadecimal, of what was found; not of the language, which is an opinion about it."""
+        return hashlib.sha256(_canonical(self._found()).encode()).hexdigest()
 
     def to_json(self) -> str:
         """Return the corpus as canonical JSON: sorted keys, no white space, the same text for the same corpus."""
-        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return _canonical(self._found() | {"language": self.language})
+
+    def _found(self) -> dict[str, Any]:
+        # A parent that is not known is left out: so a corpus without any has the hash that it had before there were parents.
+        splits = {"train": self.train, "stop": self.stop, "report": self.report}
+        return {
+            "handles": self.handles,
+            "counts": {handle: asdict(counts) for handle, counts in self.counts.items()},
+            "warnings": self.warnings,
+            **{name: [post.to_row() for post in split] for name, split in splits.items()},
+        }
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -108,19 +101,25 @@ class Corpus:
                 stop=_posts(fields["stop"]),
                 report=_posts(fields["report"]),
                 warnings=tuple(fields["warnings"]),
+                language=fields.get("language", UNDETERMINED),  # absent from a corpus that was stored before it was detected
             )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DamagedError("The stored corpus cannot be read: train again from the imported posts, which builds it anew.") from error
 
 
 def build_corpus(
-    tweets_by_handle: Mapping[str, Sequence[Tweet]], *, short_rule: ShortRule = "default", max_posts: int, seed: int
+    tweets_by_handle: Mapping[str, Sequence[Tweet]],
+    *,
+    short_rule: ShortRule = "default",
+    max_posts: int,
+    seed: int,
+    parents: Mapping[str, str] | None = None,
 ) -> Corpus:
     """Return the corpus of one voice; the same posts, rule and seed give the same corpus, whatever the order of accounts or posts.
 
     Of each account the `max_posts` newest are used: by time, then by numeric id. Posts without a time count as older than all that
     have one and, among themselves, the last in the sequence as newest; there alone the order of posts matters, and only when
-    `max_posts` cuts.
+    `max_posts` cuts or equal posts answer different ones.
 
     The split is by post and account: posts are ranked by the SHA-256 of seed and text; the first tenth goes to `report`, the next to
     `stop`, at least one each, and the rest to `train`. So it depends on no order, and a post added later moves only the few whose rank
@@ -129,65 +128,44 @@ def build_corpus(
     In a joint voice each smaller account's train posts are repeated until their characters reach those of the largest; nobody is cut
     (the ancestor's balance, facts/huggingtweets.md 1.6).
 
+    A post that answers another gets that one's text as its parent, if the account wrote it itself or `parents` (raw texts by id) has it.
+    A parent is read and never learned, so it may be short, a retweet, and the post of another split.
+
     Raises:
-        TooLittleTextError: an account's usable posts make less than `MIN_CHARACTERS`, or fewer than three posts.
+        TooLittleTextError: an account's usable posts make less than `MIN_CHARACTERS`, are fewer than three, or leave less than
+            `MIN_LEARNED` to learn from.
         ValueError: no account, or a `max_posts` below 1.
     """
     if not tweets_by_handle or max_posts < 1:
         raise ValueError("a corpus needs an account and at least one post of it")
     handles = tuple(sorted(tweets_by_handle))
     counts: dict[str, Counts] = {}
-    train: dict[str, list[str]] = {}
+    train: dict[str, list[CorpusPost]] = {}
     stop: list[CorpusPost] = []
     report: list[CorpusPost] = []
     warnings: list[str] = []
-    seen = {""}  # a text of nothing but control characters is left out like a text that is there already
+    seen = {""}  # a text of which nothing visible is left is left out like one that is there already
     for handle in handles:
-        counts[handle], texts = _usable(tweets_by_handle[handle], short_rule, seen)
-        used = texts[:max_posts]
-        warnings += _judge(handle, counts[handle], used, cut=len(texts) > len(used))
-        ranked = sorted(used, key=lambda text: _rank(seed, text))
-        tenth = max(1, len(ranked) // 10)
-        report += [CorpusPost(handle, text) for text in ranked[:tenth]]
-        stop += [CorpusPost(handle, text) for text in ranked[tenth : 2 * tenth]]
-        train[handle] = ranked[2 * tenth :]
-    return Corpus(handles, counts, _balanced(train, seed), tuple(stop), tuple(report), tuple(warnings))
-
-
-def count_tweets(tweets: Sequence[Tweet], short_rule: ShortRule = "default") -> Counts:
-    """Return what would become of an account's posts in a corpus of its own, however few they are."""
-    return _usable(tweets, short_rule, {""})[0]
-
-
-def _usable(tweets: Sequence[Tweet], rule: ShortRule, seen: set[str]) -> tuple[Counts, list[str]]:
-    """Return the counts, and the distinct texts from the newest on; adds them to `seen`."""
-    retweets = short = duplicates = 0
-    texts: list[str] = []
-    for tweet in _newest_first(tweets):
-        if tweet.is_retweet:
-            retweets += 1
-            continue
-        cleaned = clean(tweet.text)
-        if is_short(cleaned, rule):
-            short += 1
-            continue
-        text = without_controls(cleaned)
-        if text in seen:
-            duplicates += 1
-            continue
-        seen.add(text)
-        texts.append(text)
-    return Counts(len(tweets), retweets, short, len(texts) + duplicates, duplicates), texts
-
-
-def _newest_first(tweets: Sequence[Tweet]) -> list[Tweet]:
-    def age(place: tuple[int, Tweet]) -> tuple[bool, datetime, int, str]:
-        position, tweet = place
-        if tweet.created_at is None:
-            return False, _OLDEST, position, ""
-        return True, tweet.created_at, int(tweet.id) if tweet.id.isascii() and tweet.id.isdecimal() else -1, tweet.id
-
-    return [tweet for _, tweet in sorted(enumerate(tweets), key=age, reverse=True)]
+        tweets = tweets_by_handle[handle]
+        counts[handle], usable = usable_posts(tweets, short_rule, seen)
+        used = usable[:max_posts]
+        warnings += _judge(handle, counts[handle], [text for text, _ in used], cut=len(usable) > len(used))
+        # Its own first: ids are unique within an account, and those that people made up are not beyond it.
+        answered = {**(parents or {}), **{tweet.id: tweet.text for tweet in tweets}}
+        posts = [CorpusPost(handle, text, training_text(answered.get(tweet.in_reply_to or "", ""))) for text, tweet in used]
+        posts.sort(key=lambda post: _rank(seed, post.text))
+        tenth = max(1, len(posts) // 10)
+        report += posts[:tenth]
+        stop += posts[tenth : 2 * tenth]
+        train[handle] = posts[2 * tenth :]
+        if (learned := sum(len(post.text) for post in train[handle])) < MIN_LEARNED:
+            raise TooLittleTextError(
+                f"@{handle} has {len(posts):,} usable posts, the longest of which are held out to measure by, and training needs "
+                f"{MIN_LEARNED:,} characters in the others, which have {learned:,}: import more posts."
+            )
+    once = [*(post for posts in train.values() for post in posts), *stop, *report]
+    language = main_language([post.text for post in once]).code
+    return Corpus(handles, counts, _balanced(train, seed), tuple(stop), tuple(report), tuple(warnings), language)
 
 
 def _judge(handle: str, counts: Counts, texts: Sequence[str], *, cut: bool) -> list[str]:
@@ -198,29 +176,36 @@ def _judge(handle: str, counts: Counts, texts: Sequence[str], *, cut: bool) -> l
     """
     characters = sum(map(len, texts)) + len(SEPARATOR) * max(0, len(texts) - 1)
     remedy = "raise max_posts" if cut else "import more posts"
-    has = f"@{handle} has {characters:,} characters in {len(texts):,} usable posts of {counts.downloaded:,}"
+    has = f"@{handle} has {characters:,} characters in {len(texts):,} usable post{'' if len(texts) == 1 else 's'} of {counts.downloaded:,}"
+    lost = {"retweets": counts.retweets, "too short": counts.short, "repeated or empty": counts.duplicates}
+    why = ", ".join(f"{count:,} {what}" for what, count in lost.items() if count)
+    refused = f"{has} ({why})" if why else has
     if characters < MIN_CHARACTERS:
-        raise TooLittleTextError(f"{has}, and training needs {MIN_CHARACTERS:,}: {remedy}.")
+        raise TooLittleTextError(f"{refused}, and training needs {MIN_CHARACTERS:,}: {remedy}.")
     if len(texts) < 3:
-        raise TooLittleTextError(f"{has}, and training needs 3 posts, one for each split: {remedy}.")
+        raise TooLittleTextError(f"{refused}, and training needs 3 posts, one for each split: {remedy}.")
     return [f"{has}, and below {GOOD_CHARACTERS:,} a voice is thin: {remedy}."] if characters < GOOD_CHARACTERS else []
 
 
-def _balanced(train: Mapping[str, Sequence[str]], seed: int) -> tuple[CorpusPost, ...]:
-    largest = max(sum(map(len, texts)) for texts in train.values())
+def _balanced(train: Mapping[str, Sequence[CorpusPost]], seed: int) -> tuple[CorpusPost, ...]:
+    largest = max(sum(len(post.text) for post in posts) for posts in train.values())
     order: list[tuple[bytes, CorpusPost]] = []
-    for handle, texts in train.items():
+    for handle, posts in train.items():
         characters = 0
-        for turn, text in enumerate(cycle(texts)):
-            if turn >= len(texts) and characters >= largest:
+        for turn, post in enumerate(cycle(posts)):
+            if turn >= len(posts) and characters >= largest:
                 break
-            characters += len(text)
-            order.append((_rank(seed, f"train\n{handle}\n{turn}\n{text}"), CorpusPost(handle, text)))
+            characters += len(post.text)
+            order.append((_rank(seed, f"train\n{handle}\n{turn}\n{post.text}"), post))
     return tuple(post for _, post in sorted(order, key=lambda each: each[0]))
 
 
 def _rank(seed: int, text: str) -> bytes:
     return hashlib.sha256(f"{seed}\n{text}".encode()).digest()
+
+
+def _canonical(document: dict[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _posts(rows: list[dict[str, Any]]) -> tuple[CorpusPost, ...]:

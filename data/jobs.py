@@ -5,6 +5,7 @@ queued → running → done | failed | cancelled; a run that was cut off by the 
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -134,20 +135,42 @@ def corpus_of(db: Database, sha256: str) -> Corpus:
 # ------------------------------------------------------------------- changes
 
 
-def start_next(db: Database) -> Job | None:
-    """Mark the oldest queued job as running and return it; None if the queue is empty."""
-    for row in db.query("SELECT id FROM jobs WHERE status = 'queued' ORDER BY id LIMIT 1"):
-        db.conn.execute(
-            "UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ? WHERE id = ?",
-            [now(), row["id"]],
-        )
-        return get(db, row["id"])
-    return None
+def start_next(db: Database, at_once: int = 1) -> list[Job]:
+    """Mark the oldest queued job as running, with the next ones that may be trained in one batch with it; return them, oldest first.
+
+    What makes a batch is one recipe: seeds and starts may differ. Empty if the queue is.
+    """
+    queued = list(db.query("SELECT id, recipe FROM jobs WHERE status = 'queued' ORDER BY id"))
+    batch = [row["id"] for row in queued if _shared(row["recipe"]) == _shared(queued[0]["recipe"])][:at_once]
+    for number in batch:
+        db.conn.execute("UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ? WHERE id = ?", [now(), number])
+    return [get(db, number) for number in batch]
 
 
-def record_process(db: Database, job_id: int, process_group: int, process_started: int) -> None:
-    """Remember which process trains, so that the next owner can make sure that it is gone."""
-    db.table("jobs").update(job_id, {"process_group": process_group, "process_started": process_started})
+def _shared(recipe: str) -> dict[str, Any]:
+    """Return the part of a recipe that the jobs of one batch have in common."""
+    return {name: value for name, value in json.loads(recipe).items() if name not in ("seed", "start")}
+
+
+def record_process(db: Database, job_ids: Iterable[int], process_group: int, process_started: int) -> None:
+    """Remember which process trains these jobs, so that the next owner can make sure that it is gone; there is no other any more.
+
+    A trainer outlives its jobs, and so does the record, until `forget_processes`.
+    """
+    forget_processes(db)
+    for job_id in job_ids:
+        db.table("jobs").update(job_id, {"process_group": process_group, "process_started": process_started})
+
+
+def processes(db: Database) -> list[tuple[int, int]]:
+    """Return the (group, start) of each recorded trainer."""
+    rows = db.query("SELECT DISTINCT process_group, process_started FROM jobs WHERE process_group IS NOT NULL")
+    return [(row["process_group"], row["process_started"]) for row in rows]
+
+
+def forget_processes(db: Database) -> None:
+    """Remember of no process that it trains: all are known to be gone."""
+    db.conn.execute("UPDATE jobs SET process_group = NULL, process_started = NULL WHERE process_group IS NOT NULL")
 
 
 def record_event(db: Database, job: Job, event: str) -> None:
@@ -170,8 +193,7 @@ def end(db: Database, job_id: int, status: Status, *, code: str | None = None, s
         if status is Status.FAILED and row["cancel_requested_by"]:
             status, sentence = Status.CANCELLED, f"Cancelled by {row['cancel_requested_by']}."
     db.conn.execute(
-        "UPDATE jobs SET status = ?, ended_at = ?, error_code = ?, error = ?, process_group = NULL, process_started = NULL"
-        " WHERE id = ? AND status IN ('queued', 'running')",
+        "UPDATE jobs SET status = ?, ended_at = ?, error_code = ?, error = ? WHERE id = ? AND status IN ('queued', 'running')",
         [status, now(), code, sentence, job_id],
     )
 
@@ -190,9 +212,9 @@ def request_cancel(db: Database, job_id: int, by: str) -> Job:
     return get(db, job_id)
 
 
-def interrupted(db: Database) -> list[tuple[Job, int | None, int | None]]:
-    """Return the jobs that are marked as running, each with the process group and start that were recorded for it."""
-    return [(_job(row), row["process_group"], row["process_started"]) for row in db.query(_SELECT + " WHERE status = 'running'")]
+def interrupted(db: Database) -> list[Job]:
+    """Return the jobs that are marked as running."""
+    return [_job(row) for row in db.query(_SELECT + " WHERE status = 'running' ORDER BY jobs.id")]
 
 
 def requeue(db: Database, job_id: int) -> None:
@@ -200,9 +222,7 @@ def requeue(db: Database, job_id: int) -> None:
     if get(db, job_id).cancel_requested_by:
         end(db, job_id, Status.FAILED)
         return
-    db.conn.execute(
-        "UPDATE jobs SET status = 'queued', process_group = NULL, process_started = NULL WHERE id = ? AND status = 'running'", [job_id]
-    )
+    db.conn.execute("UPDATE jobs SET status = 'queued' WHERE id = ? AND status = 'running'", [job_id])
 
 
 # ------------------------------------------------------------------- watches

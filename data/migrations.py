@@ -208,3 +208,24 @@ def m007_watches(db: Database) -> None:
         ) STRICT""")
     db.conn.execute("CREATE INDEX watches_job ON watches(job)")
     db.conn.execute("CREATE INDEX watches_untold ON watches(told) WHERE told = 0")
+
+
+@migrations()
+def m008_pins_and_answers(db: Database) -> None:
+    """Which version a voice speaks with, where a person chose one; as whom a joint voice speaks, and what it answers."""
+    db.conn.execute("""
+        CREATE TABLE pins (                      -- a voice without a row here speaks with its newest version
+            voice TEXT PRIMARY KEY REFERENCES voices(name) ON DELETE CASCADE,
+            version INTEGER NOT NULL,
+            FOREIGN KEY (voice, version) REFERENCES models(voice, version) ON DELETE CASCADE -- a version that goes is pinned no more
+        ) STRICT""")
+    db.conn.execute("ALTER TABLE requests ADD COLUMN author TEXT NOT NULL DEFAULT ''")  # a handle of the voice's; empty: the blend
+    db.conn.execute("ALTER TABLE requests ADD COLUMN message TEXT NOT NULL DEFAULT ''")  # what the lines answer; empty: nothing
+
+
+@migrations()
+def m009_parents(db: Database) -> None:
+    """Which post a post answers, so that a voice learns to answer. Rows imported before have NULL; importing again fills them."""
+    db.conn.execute("ALTER TABLE tweets ADD COLUMN in_reply_to TEXT")  # an id, stored here or not; NULL: none, or the source does not say
+    # A parent may be anybody's, and the primary key begins with the handle.
+    db.conn.execute("CREATE INDEX tweets_id ON tweets(id)")

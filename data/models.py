@@ -35,15 +35,28 @@ class Model:
     counts: dict[str, Counts]
     result: dict[str, Any]
     """The trainer's Done message."""
+    current: bool
+    """Its voice speaks with it: it is pinned, or the newest of a voice without a pin."""
+    pinned: bool
 
 
-_SELECT = "SELECT models.*, corpora.counts FROM models JOIN corpora ON corpora.sha256 = models.corpus"
+_SELECT = """
+    SELECT models.*, corpora.counts, pins.version IS models.version AS is_pinned,
+        models.version = coalesce(pins.version, (SELECT max(version) FROM models AS others WHERE others.voice = models.voice)) AS is_current
+    FROM models JOIN corpora ON corpora.sha256 = models.corpus LEFT JOIN pins ON pins.voice = models.voice"""
 
 
 def _model(row: dict[str, Any]) -> Model:
     counts = {handle: Counts(**count) for handle, count in json.loads(row["counts"]).items()}
     names = ("id", "voice", "version", "job", "corpus", "base", "method", "sha256", "bytes", "created_at")
-    return Model(**{n: row[n] for n in names}, handles=tuple(counts), counts=counts, result=json.loads(row["result"]))
+    return Model(
+        **{n: row[n] for n in names},
+        handles=tuple(counts),
+        counts=counts,
+        result=json.loads(row["result"]),
+        current=bool(row["is_current"]),
+        pinned=bool(row["is_pinned"]),
+    )
 
 
 def add_from_job(db: Database, job: jobs.Job, weights: Path, result: dict[str, Any]) -> Model:
@@ -102,23 +115,74 @@ def get(db: Database, model_id: int) -> Model:
     return _model(next(db.query(_SELECT + " WHERE models.id = ?", [model_id])))
 
 
-def latest(db: Database, voice: str) -> Model:
-    """Return a voice's newest version.
+def current(db: Database, voice: str) -> Model:
+    """Return the version that a voice speaks with: the pinned one, else its newest.
 
     Raises:
         NotStoredError: it has none.
     """
-    for row in db.query(_SELECT + " WHERE models.voice = ? ORDER BY version DESC LIMIT 1", [voice]):
+    for row in db.query(_SELECT + " WHERE models.voice = ? AND is_current", [voice]):
         return _model(row)
-    raise NotStoredError(
+    raise _untrained(voice)
+
+
+def current_of_all(db: Database) -> list[Model]:
+    """Return the version that each voice speaks with, by name."""
+    return [_model(row) for row in db.query(_SELECT + " WHERE is_current ORDER BY models.voice")]
+
+
+latest, latest_of_all = current, current_of_all  # the names by which scheduling.py and some tests know them still
+
+
+def versions(db: Database, voice: str) -> list[Model]:
+    """Return all versions of a voice, the newest first.
+
+    Raises:
+        NotStoredError: it has none.
+    """
+    found = [_model(row) for row in db.query(_SELECT + " WHERE models.voice = ? ORDER BY models.version DESC", [voice])]
+    if not found:
+        raise _untrained(voice)
+    return found
+
+
+def _untrained(voice: str) -> NotStoredError:
+    return NotStoredError(
         f"No voice named {voice} is trained: `mynah train {voice.replace('-', ' ')}` makes it, `mynah models` lists those there are."
     )
 
 
-def latest_of_all(db: Database) -> list[Model]:
-    """Return the newest version of every voice, by name."""
-    newest = " WHERE models.id IN (SELECT max(id) FROM models GROUP BY voice) ORDER BY models.voice"
-    return [_model(row) for row in db.query(_SELECT + newest)]
+def version(db: Database, voice: str, number: int) -> Model:
+    """Return one version of a voice.
+
+    Raises:
+        NotStoredError: the voice has no version, or not this one; the text lists those there are.
+    """
+    found = {model.version: model for model in versions(db, voice)}
+    if number not in found:
+        raise NotStoredError(f"{voice} has no version {number}: choose from {', '.join(map(str, sorted(found)))}.")
+    return found[number]
+
+
+def pin(db: Database, voice: str, number: int) -> Model:
+    """Have a voice speak with one version, whatever is trained later; return it.
+
+    Raises:
+        NotStoredError: as `version`; nothing was changed.
+    """
+    chosen = version(db, voice, number)
+    db.table("pins").upsert({"voice": voice, "version": number}, pk="voice")
+    return get(db, chosen.id)
+
+
+def unpin(db: Database, voice: str) -> Model:
+    """Have a voice speak with its newest version again, which is returned; without a pin it does already.
+
+    Raises:
+        NotStoredError: it has none.
+    """
+    db.conn.execute("DELETE FROM pins WHERE voice = ?", [voice])
+    return current(db, voice)
 
 
 def hashes(db: Database, voice: str) -> list[str]:

@@ -28,6 +28,10 @@ class Request:
     id: int
     voice: str
     model: int
+    author: str
+    """Of a joint voice, the account as which it speaks; empty: the blend."""
+    message: str
+    """What the lines answer; empty: nothing."""
     prompt: str
     count: int
     seed: int
@@ -55,6 +59,8 @@ def add(
     *,
     voice: str,
     model: int,
+    author: str,
+    message: str,
     prompt: str,
     count: int,
     seed: int,
@@ -66,6 +72,8 @@ def add(
     row = {
         "voice": voice,
         "model": model,
+        "author": author,
+        "message": message,
         "prompt": prompt,
         "count": count,
         "seed": seed,

@@ -19,6 +19,7 @@ class Tweet:
         text: as the source has it; HTML entities are still escaped where the source escapes them (cleaning undoes that once).
         is_retweet: somebody else's words.
         is_reply: an answer to a post; None where the source does not say.
+        in_reply_to: the id of the post that it answers; None where there is none, or where the source does not say.
     """
 
     id: str
@@ -26,6 +27,7 @@ class Tweet:
     text: str
     is_retweet: bool = False
     is_reply: bool | None = None
+    in_reply_to: str | None = None
 
     def __post_init__(self) -> None:
         if self.created_at is not None and self.created_at.tzinfo is None:

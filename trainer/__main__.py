@@ -1,27 +1,28 @@
-"""The two ways to start a trainer-side process: `python -m trainer --job FILE [--lifeline]` and `python -m trainer --speak`."""
+"""The three ways to start a trainer-side process: `--job FILE [FILE ...] [--lifeline]`, `--stay`, and `--speak`."""
 
 import argparse
 import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from trainer import process
-from trainer.errors import BadJob, TrainerError, failure, first_line
-from trainer.protocol import Job, ProtocolError, parse
+from trainer.errors import BadJob, Cancelled, failure, first_line, tell_log
+from trainer.process import Emit, Parent, Stop
+from trainer.protocol import Job, ProtocolError, Ready, parse
 
 
 def main() -> int:
-    """Run one job or the speaker; return 0 if it ended well and 1 if it did not."""
+    """Run jobs or the speaker; return 0 if all ended well and 1 if not."""
     started = time.monotonic()
     arguments = _arguments()
     emit = process.claim_stdout()
-    stop = process.Stop()
+    stop = Stop()
     stop.install()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if arguments.lifeline:
-        process.hold_lifeline()
     process.quiet_libraries()
     try:
         if arguments.speak:
@@ -30,34 +31,57 @@ def main() -> int:
 
             speak(emit, stop)
             return 0
-        job = _read(arguments.job)
-        _use_threads()
-        from trainer.train import train  # after the job was read: torch takes seconds
-
-        emit(train(job, emit, stop.check, started))
-        return 0
+        if arguments.stay:
+            _stay(Parent(), emit, stop)
+            return 0
+        return _once(arguments.job, Parent() if arguments.lifeline else None, emit, stop, started)
     except BrokenPipeError:
         return 1  # the parent is gone, there is nobody to tell
     except Exception as error:
-        if not isinstance(error, TrainerError):
-            logging.getLogger(__name__).exception("failed")
-        elif error.__cause__:
-            logging.getLogger(__name__).info("caused by", exc_info=error)
+        tell_log(error)
         emit(failure(error))
         return 1
 
 
+def _once(files: Sequence[Path], parent: Parent | None, emit: Emit, stop: Stop, started: float) -> int:
+    jobs = [_read(file) for file in files]
+    _use_threads()
+    from trainer.train import Bases, train  # after the jobs were read: torch takes seconds
+
+    done = train(jobs, Bases(), emit, stop.check, cancelled=parent.cancelled if parent else lambda _: False, started=started)
+    return 0 if done == len(jobs) else 1
+
+
+def _stay(parent: Parent, emit: Emit, stop: Stop) -> None:
+    """Train order after order, and keep the base in memory between them, until SIGINT comes."""
+    _use_threads()
+    from trainer.train import Bases, train
+
+    kept = Bases()
+    with suppress(Cancelled):
+        for order in parent.orders(stop):
+            started = time.monotonic()
+            try:
+                jobs = [_read(Path(file)) for file in order.files]
+            except BadJob as error:
+                emit(failure(error))
+            else:
+                train(jobs, kept, emit, stop.check, cancelled=parent.cancelled, started=started)
+            emit(Ready())
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m trainer", description="Train one voice, or speak. Started by the bot; see trainer/protocol.py."
+        prog="python -m trainer", description="Train voices, or speak. Started by the bot; see trainer/protocol.py."
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--job", type=Path, metavar="FILE", help="train what this file says, and write events to stdout")
+    what.add_argument("--job", type=Path, nargs="+", metavar="FILE", help="train what these files say, at once; events go to stdout")
+    what.add_argument("--stay", action="store_true", help="train what the orders on stdin name, until it ends")
     what.add_argument("--speak", action="store_true", help="answer the requests on stdin")
-    parser.add_argument("--lifeline", action="store_true", help="with --job: end with all children when stdin closes")
+    parser.add_argument("--lifeline", action="store_true", help="with --job: hear cancellations on stdin, and end when it closes")
     arguments = parser.parse_args()
-    if arguments.speak and arguments.lifeline:
-        parser.error("--lifeline goes with --job: a speaker reads stdin anyway, and ends with it")
+    if arguments.lifeline and not arguments.job:
+        parser.error("--lifeline goes with --job: the others read stdin anyway, and end with it")
     return arguments
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.pytorch_utils import Conv1D
 
-from trainer import embedded, tiny
+from trainer import embedded, fast, lora, tiny
 from trainer.errors import BadJob, BaseUnavailable, TrainerError, first_line
+from trainer.lora import LoraLinear
 from trainer.process import Check, Emit
 
 
@@ -45,6 +45,17 @@ ENTRIES = {
 }
 
 
+#: How bases that converse mark a person's turn and the beginning of their own, by the token that opens a turn.
+_TURNS = {
+    "<|im_start|>": ("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"),  # SmolLM2, Qwen
+    "<start_of_turn>": ("<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n"),  # Gemma
+    "<|start_header_id|>": (
+        "<|start_header_id|>user<|end_header_id|>\n\n",
+        "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+    ),  # Llama 3
+}
+
+
 @dataclass(frozen=True)
 class Base:
     """A loaded base model, frozen, on its device."""
@@ -54,15 +65,27 @@ class Base:
     revision: str | None
     """The hub's commit, where it came from the hub."""
     model: PreTrainedModel
+    """Every linear layer but the output layer is a LoraLinear."""
+    layers: dict[str, LoraLinear]
+    """Those layers, by name."""
+    head: torch.Tensor | None
+    """(V, D) weights of the output layer, where the model's logits are `body(…)[0] @ head.T`; None where they are more than that."""
     tokenizer: PreTrainedTokenizerBase
     separator: int
     """Id of the token on both sides of a post."""
+    turns: tuple[list[int], list[int]]
+    """The tokens before a message that is to be answered, and those between it and the answer."""
     special: frozenset[int]
     """Ids that stand for no text, the separator among them."""
     context: int
     """Most tokens that the model takes."""
     forbidden: torch.Tensor
     """(V,) bool, on the device: ids that may never be drawn: special tokens but the separator, and padding of the vocabulary."""
+
+    @property
+    def body(self) -> nn.Module:
+        """The model without its output layer."""
+        return self.model.base_model
 
     @property
     def device(self) -> torch.device:
@@ -82,14 +105,6 @@ class Base:
         """Return the text of tokens, exactly: nothing is skipped, no space is tidied."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    def lora_targets(self) -> tuple[list[str], bool]:
-        """Return the names of all linear layers but the output layer, and whether they keep weights as (in, out), as GPT-2 does."""
-        output = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
-        layers = {
-            name: layer for name, layer in self.model.named_modules() if isinstance(layer, nn.Linear | Conv1D) and layer is not output
-        }
-        return sorted({name.rpartition(".")[2] for name in layers}), any(isinstance(layer, Conv1D) for layer in layers.values())
-
 
 def device_of(wish: str) -> torch.device:
     """Return the device for `auto`, `cpu` or `cuda`.
@@ -104,10 +119,11 @@ def device_of(wish: str) -> torch.device:
     return torch.device("cuda" if wish != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def load(name: str, cache: Path, device: torch.device, emit: Emit, check: Check) -> Base:
+def load(name: str, cache: Path, device: torch.device, emit: Emit, check: Check, *, trainable: bool = False) -> Base:
     """Load a base by a name of ENTRIES, a model's name on the hub, or a local folder (absolute, or beginning with a dot or tilde).
 
-    The weights are fp32 on a CPU (whose bf16 is an emulation many times slower) and bf16 on a GPU.
+    The weights are fp32 on a CPU (whose bf16 is an emulation many times slower) and bf16 on a GPU. They are frozen, unless the
+    base is to be trained in full: then they are fp32 and whole, without what is quicker because they are frozen.
 
     Raises:
         BaseUnavailable: it is not there, cannot be fetched, or is of a kind that cannot be packed or tokenised safely.
@@ -128,7 +144,7 @@ def load(name: str, cache: Path, device: torch.device, emit: Emit, check: Check)
         source, options = name, {"cache_dir": str(cache / "hub")}
     check()
     try:
-        return _load(entry, str(source), options, device)
+        return _load(entry, str(source), options, device, trainable=trainable)
     except (TrainerError, MemoryError):
         raise
     except Exception as error:  # the hub, the cache, the parsers: each has exceptions of its own
@@ -137,7 +153,7 @@ def load(name: str, cache: Path, device: torch.device, emit: Emit, check: Check)
         raise BaseUnavailable(_advice(name, "cache_dir" in options, error)) from error
 
 
-def _load(entry: Entry, source: str, options: dict[str, Any], device: torch.device) -> Base:
+def _load(entry: Entry, source: str, options: dict[str, Any], device: torch.device, *, trainable: bool) -> Base:
     config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
     if set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
         raise BaseUnavailable(f"{entry.name} has layers other than attention, which would mix the posts of one row: choose another base.")
@@ -145,15 +161,19 @@ def _load(entry: Entry, source: str, options: dict[str, Any], device: torch.devi
     model = AutoModelForCausalLM.from_pretrained(
         source,
         config=config,
-        dtype=torch.float32 if device.type == "cpu" else torch.bfloat16,
-        attn_implementation="sdpa",  # takes the block mask of packing.py; eager is slower, flash takes no mask
+        dtype=torch.float32 if device.type == "cpu" or trainable else torch.bfloat16,
+        attn_implementation=fast.ATTENTION if device.type == "cpu" else "sdpa",  # both take the block mask of packing.py
         use_safetensors=True,
         trust_remote_code=False,
         **options,
     )
     # eval() for good: dropout would make one epoch over few posts noisier and no better, and packs unequal to single posts.
     model.to(device).eval()  # type: ignore[arg-type]
-    model.requires_grad_(False)
+    model.requires_grad_(trainable)
+
+    if device.type == "cpu" and not trainable:
+        fast.exchange_norms(model)
+    layers = lora.wrap(model)
 
     separator = tokenizer.convert_tokens_to_ids(entry.separator) if entry.separator else tokenizer.eos_token_id
     if not isinstance(separator, int):
@@ -168,12 +188,35 @@ def _load(entry: Entry, source: str, options: dict[str, Any], device: torch.devi
         licence=entry.licence,
         revision=getattr(config, "_commit_hash", None),
         model=model,
+        layers=layers,
+        head=None if trainable else _plain_head(model),
         tokenizer=tokenizer,
         separator=separator,
+        turns=_turns(tokenizer, separator),
         special=frozenset(special | {separator}),
         context=getattr(config, "max_position_embeddings", None) or 2048,
         forbidden=forbidden.to(device),
     )
+
+
+def _turns(tokenizer: PreTrainedTokenizerBase, separator: int) -> tuple[list[int], list[int]]:
+    """Return a conversation's turns as the base knows them; for one that only continues text, a line that begins with `> `."""
+    known = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    opening, closing = next((turns for mark, turns in _TURNS.items() if mark in known), ("> ", "\n"))
+    first, second = tokenizer([opening, closing], add_special_tokens=False, split_special_tokens=False)["input_ids"]
+    return [separator, *first], second
+
+
+@torch.no_grad()
+def _plain_head(model: PreTrainedModel) -> torch.Tensor | None:
+    """Return the output layer's weights if it is a product and nothing more: no bias, no cap, no scale (asked of the model)."""
+    output = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    if not isinstance(output, nn.Linear) or output.bias is not None:
+        return None
+    tokens = torch.arange(1, 4, device=output.weight.device)[None]  # (1, 3)
+    logits = model(input_ids=tokens, use_cache=False).logits
+    plain = model.base_model(input_ids=tokens, use_cache=False)[0] @ output.weight.T
+    return output.weight if torch.allclose(logits, plain, rtol=1e-3, atol=1e-3) else None
 
 
 def _advice(name: str, from_hub: bool, error: Exception) -> str:

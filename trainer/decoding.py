@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from trainer import frames
 from trainer.bases import Base
 from trainer.errors import BadRequest
 from trainer.process import Check
@@ -51,8 +52,12 @@ def check_request(count: int, sampling: Sampling) -> None:
 
 
 @torch.no_grad()
-def draw(base: Base, prompt: str, count: int, seed: int, sampling: Sampling, check: Check) -> Iterator[Drawn]:
+def draw(
+    base: Base, prompt: str, count: int, seed: int, sampling: Sampling, check: Check, *, message: str = "", author: str = ""
+) -> Iterator[Drawn]:
     """Yield `count` rows that continue `prompt` (may be empty), each as soon as it is finished.
+
+    They answer `message` and are by `author`, where those are not empty; neither is part of the text.
 
     Row i's chance comes from `seed` and i alone. Its logits come from a batch whose size may change their last bits, so that
     a different `count` could flip a draw about once in a million; nothing else ties rows together.
@@ -67,8 +72,9 @@ def draw(base: Base, prompt: str, count: int, seed: int, sampling: Sampling, che
     check_request(count, sampling)
     budget = min(sampling.max_tokens, max(1, base.context // 2))
     prompt_ids = base.encode([prompt.rstrip(" ")])[0]
-    room = base.context - budget - 1
-    read = [base.separator, *prompt_ids[max(0, len(prompt_ids) - room) :]]
+    before = frames.frame(base, message, author)
+    room = max(0, base.context - budget - len(before))
+    read = [*before, *prompt_ids[max(0, len(prompt_ids) - room) :]]
 
     check()
     first = base.model(input_ids=torch.tensor([read], device=base.device), use_cache=True, logits_to_keep=1)

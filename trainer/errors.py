@@ -16,9 +16,12 @@ Each text is one sentence, or two, that says what to do next.
 # ruff: noqa: N818 - the names are read aloud in the tree above
 
 import errno
+import logging
 from typing import ClassVar
 
 from trainer import protocol
+
+logger = logging.getLogger(__name__)
 
 
 class TrainerError(Exception):
@@ -31,6 +34,10 @@ class Cancelled(TrainerError):
     """SIGINT came."""
 
     code = protocol.CANCELLED
+
+
+#: What Cancelled says.
+CANCELLED = "It was cancelled; start it again whenever you like."
 
 
 class BadJob(TrainerError):
@@ -99,6 +106,14 @@ def failure(error: BaseException, request: str | None = None) -> protocol.Failed
         f"The trainer failed unexpectedly ({type(error).__name__}: {first_line(error)}): see its log, and report it.",
         request,
     )
+
+
+def tell_log(error: BaseException) -> None:
+    """Log an error before it becomes a sentence: whole if nobody foresaw it, its cause if it has one."""
+    if not isinstance(error, TrainerError):
+        logger.error("failed", exc_info=error)
+    elif error.__cause__:
+        logger.info("caused by", exc_info=error)
 
 
 def first_line(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """Posts as rows: several posts share a row, and none sees another, learns from another, or counts positions from another.
 
-A post of n tokens is `<sep> t1 … tn <sep>`: the model reads the first n + 1 and is asked for the last n + 1, so every
-position that is not padding has a target. Rows are then filled first-fit; over posts of about 25 tokens in rows of 256
-some 97 % of the positions do work, where one post a row would leave nine tenths idle.
+A post of n tokens is `<sep> t1 … tn <sep>`: the model reads the first n + 1 and is asked for the last n + 1. (With a longer
+frame, see frames.py, it reads more than it is asked for.) Rows are then filled first-fit; over posts of about 25 tokens in rows
+of 256 some 97 % of the positions do work, where one post a row would leave nine tenths idle.
 """
 
 import random
@@ -12,14 +12,13 @@ from dataclasses import dataclass
 import torch
 
 from trainer.bases import Base
+from trainer.frames import Sequence_
 
 IGNORED = -100
 """Target of a padding position; cross_entropy leaves it out."""
 OPEN_ROWS = 32
 """First-fit looks at this many rows at most, which keeps it linear; filling gains nothing beyond."""
 
-Sequence_ = list[int]
-"""A post with its separators."""
 Row = list[Sequence_]
 
 
@@ -35,17 +34,9 @@ class Batch:
     """Targets that are not IGNORED."""
 
 
-def sequences_of(base: Base, texts: Sequence[str], row: int) -> list[Sequence_]:
-    """Return `<sep> tokens <sep>` for each text that has a token, cut so that it needs at most `row` positions.
-
-    What is cut loses its end, closing separator included: the model is not taught that posts stop where a row did.
-    """
-    return [[base.separator, *ids, base.separator][: row + 1] for ids in base.encode(texts) if ids]
-
-
 def targets_in(sequences: Sequence[Sequence_]) -> int:
-    """Return how many targets sequences have: all their tokens but the first of each."""
-    return sum(len(sequence) - 1 for sequence in sequences)
+    """Return how many tokens of sequences are learned."""
+    return sum(sequence.targets for sequence in sequences)
 
 
 def pack(sequences: Sequence[Sequence_], row: int) -> list[Row]:
@@ -53,7 +44,7 @@ def pack(sequences: Sequence[Sequence_], row: int) -> list[Row]:
     rows: list[Row] = []
     free: list[int] = []
     for sequence in sequences:
-        need = len(sequence) - 1
+        need = sequence.positions
         oldest = max(0, len(rows) - OPEN_ROWS)
         place = next((i for i in range(oldest, len(rows)) if free[i] >= need), None)
         if place is None:
@@ -67,7 +58,7 @@ def pack(sequences: Sequence[Sequence_], row: int) -> list[Row]:
 
 def collate(rows: Sequence[Row], pad: int, device: torch.device) -> Batch:
     """Turn rows into tensors as wide as the fullest of them. `pad` is any valid token id."""
-    width = max(targets_in(row) for row in rows)
+    width = max(sum(sequence.positions for sequence in row) for row in rows)
     tokens = torch.full((len(rows), width), pad)  # (B, T)
     targets = torch.full((len(rows), width), IGNORED)  # (B, T)
     positions = torch.zeros((len(rows), width), dtype=torch.int64)  # (B, T)
@@ -75,9 +66,9 @@ def collate(rows: Sequence[Row], pad: int, device: torch.device) -> Batch:
     for i, row in enumerate(rows):
         start = 0
         for number, sequence in enumerate(row):
-            end = start + len(sequence) - 1
-            tokens[i, start:end] = torch.tensor(sequence[:-1])
-            targets[i, start:end] = torch.tensor(sequence[1:])
+            end = start + sequence.positions
+            tokens[i, start:end] = torch.tensor(sequence.tokens[:-1])
+            targets[i, start + sequence.silent - 1 : end] = torch.tensor(sequence.tokens[sequence.silent :])
             positions[i, start:end] = torch.arange(end - start)
             post[i, start:end] = number
             start = end
@@ -94,7 +85,7 @@ def batches(rows: Sequence[Row], size: int, base: Base) -> Iterator[Batch]:
         yield collate(rows[start : start + size], base.separator, base.device)
 
 
-def epoch(sequences: Sequence[Sequence_], row: int, seed: int, number: int) -> list[Row]:
+def shuffled(sequences: Sequence[Sequence_], row: int, seed: int, number: int) -> list[Row]:
     """Return the rows of epoch `number`: the posts in an order that seed and number alone decide, packed."""
     order = list(sequences)
     random.Random(f"{seed}/{number}").shuffle(order)  # noqa: S311 - an order, no secret

@@ -2,14 +2,18 @@
 
 import logging
 import os
+import queue
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
-from trainer.errors import Cancelled
-from trainer.protocol import Message
+from trainer.errors import CANCELLED, Cancelled
+from trainer.protocol import Cancel, Message, Order, ProtocolError, parse
+
+logger = logging.getLogger(__name__)
 
 Emit = Callable[[Message], None]
 Check = Callable[[], None]
@@ -23,7 +27,7 @@ _QUIET = {
     "DISABLE_SAFETENSORS_CONVERSION": "1",  # else a hub model without safetensors is sent to somebody's converter
     "TOKENIZERS_PARALLELISM": "false",
     # OpenMP's threads wait for each other by spinning without end: beside another load that stops both (docs/benchmarks.md).
-    "GOMP_SPINCOUNT": "2000",
+    "GOMP_SPINCOUNT": "12000",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # repeatable matrix products on a GPU
 }
 
@@ -67,7 +71,7 @@ class Stop:
     def check(self) -> None:
         """Raise Cancelled if SIGINT has come."""
         if self._requested:
-            raise Cancelled("It was cancelled; start it again whenever you like.")
+            raise Cancelled(CANCELLED)
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of stdin until it ends.
@@ -76,13 +80,21 @@ class Stop:
             Cancelled: SIGINT came before or while it waited.
         """
         while True:
-            self._waiting = True
-            self.check()
-            line = sys.stdin.buffer.readline()
-            self._waiting = False
+            with self.waiting():
+                line = sys.stdin.buffer.readline()
             if not line:
                 return
             yield line.decode("utf-8", "replace")
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Let SIGINT raise Cancelled out of whatever waits inside."""
+        self._waiting = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._waiting = False
 
     def _interrupted(self, _signal: int, _frame: FrameType | None) -> None:
         self._requested = True
@@ -90,23 +102,50 @@ class Stop:
             self.check()
 
 
-def hold_lifeline() -> None:
-    """Watch stdin from a thread; when it closes, the parent is gone, and this process and all its children end at once.
+class Parent:
+    """The process that started a trainer, heard on stdin by a thread: orders, cancellations, and its end.
 
-    SIGKILL goes to the whole process group, because a grandchild (pip) knows nothing of us. That is right only where this
-    process leads a group of its own, as the bot starts it; a shell's group is not ours to kill.
+    When stdin closes, the parent is gone, and this process and all its children end at once. SIGKILL goes to the whole process
+    group, because a grandchild (pip) knows nothing of us. That is right only where this process leads a group of its own, as
+    the bot starts it; a shell's group is not ours to kill.
     """
-    threading.Thread(target=_watch_lifeline, name="lifeline", daemon=True).start()
 
+    def __init__(self) -> None:
+        self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        self._cancelled: set[str] = set()
+        threading.Thread(target=self._listen, name="parent", daemon=True).start()
 
-def _watch_lifeline() -> None:
-    while True:
+    def cancelled(self, job: str) -> bool:
+        """Say whether the parent wants this job to end."""
+        return job in self._cancelled
+
+    def orders(self, stop: "Stop") -> Iterator[Order]:
+        """Yield the orders as they come; what was cancelled in one is no concern of the next.
+
+        Raises:
+            Cancelled: SIGINT came before or while it waited.
+        """
+        while True:
+            with stop.waiting():
+                order = self._orders.get()
+            yield order
+            self._cancelled.clear()
+
+    def _listen(self) -> None:
         try:
-            if not os.read(0, 4096):
-                break
+            for line in sys.stdin.buffer:
+                match parse(line.decode("utf-8", "replace")):
+                    case Order() as order:
+                        self._orders.put(order)
+                    case Cancel(job=job):
+                        self._cancelled.add(job)
+                    case other:
+                        logger.warning("a trainer takes orders and cancellations, not a %s", other.type)
+        except ProtocolError:  # no way to go on: an order that is not understood would be waited for for ever
+            logger.exception("the parent speaks another protocol: ending")
         except OSError:  # a stdin that cannot be read is a parent that cannot be heard
-            break
-    logging.getLogger(__name__).warning("the lifeline closed: ending")
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
+            pass
+        logger.warning("the lifeline closed: ending")
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)

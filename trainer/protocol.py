@@ -1,14 +1,18 @@
 """What a trainer and a speaker are told, and what they say back: plain dataclasses as JSON, one document a line.
 
-A **trainer** is started as `python -m trainer --job FILE`. FILE holds one `Job`. It writes one `Event` a line on stdout and
-nothing else there (logs go to stderr), ends with exactly one `Done` or `Failed`, and exits with 0 or 1 accordingly. `Done`
-names a folder holding `adapter.safetensors`; it was complete on disk before the event was written.
+A **trainer** is started as `python -m trainer --job FILE [FILE ...]` or `python -m trainer --stay`. Each FILE holds one `Job`;
+several are trained at once, in one batch. It writes `Event`s on stdout, each with its job's id, and nothing else there (logs go
+to stderr); every job ends with exactly one `Done` or `Failed`. `Done` names a file that was complete on disk before.
+With `--job` it exits when all have ended, with 0 if all are done and 1 if not. With `--stay` it keeps the base in memory, takes
+an `Order` of files from stdin, trains them, says `Ready`, and waits for the next order until stdin ends.
+With `--lifeline` or `--stay` stdin is listened to: a `Cancel` ends one job after its step, and when stdin closes the parent is
+gone: the trainer ends at once, with its whole process group.
 
 A **speaker** is started as `python -m trainer --speak`. It reads one `SpeechRequest` a line on stdin and writes `Line`s, then
 `Spoken`, or `Failed` with the request's id. At the end of stdin it exits.
 
-Signals, for both: SIGINT asks (a trainer finishes its step and says `Failed(code="cancelled")`); SIGTERM ends it at once.
-With `--lifeline` a trainer also ends, with its whole process group, when its stdin closes: its parent is gone.
+Signals, for both: SIGINT asks (a trainer finishes its step and says `Failed(code="cancelled")` of every job); SIGTERM ends it
+at once. A trainer that is killed has left checkpoints in its jobs' folders: the same job started again goes on from there.
 
 The document is a flat JSON object with a `type`; unknown keys are an error, so that two versions that differ say so.
 """
@@ -18,7 +22,7 @@ import types
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, NoReturn, get_args, get_origin, get_type_hints
 
-VERSION = 1
+VERSION = 2
 
 
 class ProtocolError(Exception):
@@ -45,6 +49,8 @@ class Post:
 
     author: str
     text: str
+    parent: str = ""
+    """The post that it answers, cleaned; empty where no source has it."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +60,17 @@ class Recipe:
     base: str = "smollm2-135m-instruct"
     """A name of trainer/bases.py, a model's name on the hub, or a local folder."""
     method: str = "lora"
+    """lora, or full: every weight of the base, for parity with the ancestor."""
     device: str = "auto"
     """auto, cpu, or cuda."""
     seed: int = 0
-    rank: int = 16
+    rank: int | None = None
     learning_rate: float | None = None
     epochs: int | None = None
-    tokens_per_step: int = 512
+    tokens_per_step: int | None = None
     """Targets that one optimizer step sees, about; what does not fit is the next step's."""
+    answers: float | None = None
+    """Share of the posts, from 0 to 1, that an epoch learns as the answer to a message."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,8 @@ class Job(Message):
     """One training: the whole input of a trainer, which is a function of it."""
 
     type: ClassVar[str] = "job"
+    id: str
+    """Said in each of its events; unlike that of any other job of the same order."""
     recipe: Recipe
     train: list[Post]
     stop: list[Post]
@@ -76,17 +87,44 @@ class Job(Message):
     report: list[Post]
     """Every reported loss is of these, which chose nothing."""
     output: str
-    """Folder for the artifact; made if missing."""
+    """Folder for the artifact and the checkpoint; made if missing."""
     cache: str
     """Folder in which bases are kept."""
+    start: str | None = None
+    """Path of the weights of an earlier version to start from; None: from the base."""
+    start_sha256: str = ""
     protocol: int = VERSION
+
+
+@dataclass(frozen=True)
+class Order(Message):
+    """To a trainer that stays: the job files to train now, all at once."""
+
+    type: ClassVar[str] = "order"
+    files: list[str]
+
+
+@dataclass(frozen=True)
+class Cancel(Message):
+    """End one job of those under way."""
+
+    type: ClassVar[str] = "cancel"
+    job: str
 
 
 # -------------------------------------------------------------- from a trainer
 
 
 @dataclass(frozen=True)
-class Stage(Message):
+class FromTrainer(Message):
+    """Base of what a trainer says of one job."""
+
+    job: str = field(default="", kw_only=True)
+    """Its id; empty only in a Failed that concerns no job, such as that of a file that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Stage(FromTrainer):
     """A part of the work began: base, measure, train, sample or save."""
 
     type: ClassVar[str] = "stage"
@@ -94,7 +132,7 @@ class Stage(Message):
 
 
 @dataclass(frozen=True)
-class Note(Message):
+class Note(FromTrainer):
     """Something the person should read, in one sentence."""
 
     type: ClassVar[str] = "note"
@@ -102,7 +140,7 @@ class Note(Message):
 
 
 @dataclass(frozen=True)
-class Step(Message):
+class Step(FromTrainer):
     """Progress; sent after every optimizer step."""
 
     type: ClassVar[str] = "step"
@@ -111,12 +149,12 @@ class Step(Message):
     loss: float
     """Mean cross-entropy of this step's targets, nats a token."""
     tokens_per_second: float
-    """Targets learned from a second, since training began, evaluations included."""
+    """Targets learned from a second, since training began, looks at the stop split included."""
     eta_seconds: float
 
 
 @dataclass(frozen=True)
-class Evaluation(Message):
+class Evaluation(FromTrainer):
     """The loss on the stop split after `step` steps, nats a token."""
 
     type: ClassVar[str] = "evaluation"
@@ -125,7 +163,7 @@ class Evaluation(Message):
 
 
 @dataclass(frozen=True)
-class Sample(Message):
+class Sample(FromTrainer):
     """A line as the model stands, for the person who waits."""
 
     type: ClassVar[str] = "sample"
@@ -134,7 +172,7 @@ class Sample(Message):
 
 
 @dataclass(frozen=True)
-class Done(Message):
+class Done(FromTrainer):
     """The artifact is complete."""
 
     type: ClassVar[str] = "done"
@@ -147,7 +185,7 @@ class Done(Message):
     loss_after: float
     """The same tokens, after training."""
     seconds: float
-    """From the start of the process to this message."""
+    """From the order, or the start of a process without one, to this message."""
     samples: list[str]
     details: dict[str, Any] = field(default_factory=dict)
     """What is needed to repeat it: resolved recipe, token counts, versions, hardware, seconds a stage, adapter configuration."""
@@ -168,7 +206,7 @@ DIED = "died"
 
 
 @dataclass(frozen=True)
-class Failed(Message):
+class Failed(FromTrainer):
     """It ended without a result. `sentence` is for a person and says what to do next."""
 
     type: ClassVar[str] = "failed"
@@ -176,6 +214,13 @@ class Failed(Message):
     sentence: str
     id: str | None = None
     """The speech request that failed; None where a trainer did."""
+
+
+@dataclass(frozen=True)
+class Ready(Message):
+    """All jobs of the order have ended, and the trainer waits for another."""
+
+    type: ClassVar[str] = "ready"
 
 
 # ------------------------------------------------------- to and from a speaker
@@ -204,11 +249,16 @@ class SpeechRequest(Message):
     details: dict[str, Any]
     """Done.details of the model: the adapter's configuration is in it."""
     prompt: str
+    """What the lines are to begin with; may be empty."""
     count: int
     seed: int
     sampling: Sampling
     cache: str
     device: str = "auto"
+    message: str = ""
+    """What the lines are to answer; may be empty."""
+    author: str = ""
+    """Of a joint voice, the account as which it speaks; empty: the blend."""
 
 
 @dataclass(frozen=True)
@@ -233,11 +283,11 @@ class Spoken(Message):
     id: str
 
 
-Event = Stage | Note | Step | Evaluation | Sample | Done | Failed
+Event = Stage | Note | Step | Evaluation | Sample | Done | Failed | Ready
 Speech = Line | Spoken | Failed
 
 _MESSAGES: dict[str, type[Message]] = {
-    m.type: m for m in (Job, Stage, Note, Step, Evaluation, Sample, Done, Failed, SpeechRequest, Line, Spoken)
+    m.type: m for m in (Job, Order, Cancel, Stage, Note, Step, Evaluation, Sample, Done, Failed, Ready, SpeechRequest, Line, Spoken)
 }
 _NESTED: dict[str, Any] = {"recipe": lambda v: _build(Recipe, v), "sampling": lambda v: _build(Sampling, v)} | {
     split: lambda v: [_build(Post, post) for post in v] for split in ("train", "stop", "report")

@@ -7,19 +7,27 @@ their second. The ancestor's four epochs end worse than they passed. So: about 2
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 from trainer.errors import BadJob
 from trainer.protocol import Recipe
+
+T = TypeVar("T")
 
 ROW = 256
 """Positions of a packed row; a longer post is cut. A tweet has about 25 tokens, 280 letters of emoji about 250."""
 TARGETS_WANTED = 22_000
 MOST_EPOCHS = 4
-LEARNING_RATE = 1e-3
+LEARNING_RATE = {"lora": 1e-3, "full": 1e-4}
+RANK = 16
+STORED_RANK = 8
+"""Ranks of the LoRA that are kept; the rest hardly matters once the training is over."""
 ALPHA_PER_RANK = 2
+TOKENS_PER_STEP = 512
+ANSWERS = 0.25
 WARM_UP = 0.05
 CLIP = 1.0
-EVALUATIONS = 4
+EVALUATIONS = 3
 """Looks at the stop split during training; each costs about a third of training on as many tokens."""
 PATIENCE = 2
 """Looks running that may be worse than the best."""
@@ -33,10 +41,15 @@ class Resolved:
     method: str
     seed: int
     rank: int
-    alpha: int
+    """Of the LoRA while it is trained."""
+    stored_rank: int
+    scale: float
+    """alpha / r, what the LoRA's product is multiplied by."""
     learning_rate: float
     epochs: int
     tokens_per_step: int
+    answers: float
+    """Share of the posts that an epoch learns as the answer to a message."""
     row: int
     """Positions a row."""
     rows_per_step: int
@@ -54,8 +67,8 @@ def check(recipe: Recipe) -> None:
     Raises:
         BadJob: a number out of its bounds, an unknown method.
     """
-    if recipe.method != "lora":
-        raise BadJob(f"The method {recipe.method!r} is unknown: choose lora.")
+    if recipe.method not in LEARNING_RATE:
+        raise BadJob(f"The method {recipe.method!r} is unknown: choose lora or full.")
     bounds: dict[str, tuple[float | None, float, float]] = {
         "rank": (recipe.rank, 1, 256),
         "epochs": (recipe.epochs, 1, 100),
@@ -65,30 +78,40 @@ def check(recipe: Recipe) -> None:
     for name, (value, least, most) in bounds.items():
         if value is not None and not least <= value <= most:
             raise BadJob(f"{name} is {value}: choose a whole number from {least} to {most}.")
+    if recipe.answers is not None and not 0 <= recipe.answers <= 1:
+        raise BadJob(f"answers is {recipe.answers}: choose a share from 0 to 1.")
     rate = recipe.learning_rate
     if rate is not None and not 0 < rate <= 1:  # False for NaN, too
-        raise BadJob(f"learning_rate is {rate}: choose a number above 0, up to 1, such as {LEARNING_RATE}.")
+        raise BadJob(f"learning_rate is {rate}: choose a number above 0, up to 1, such as {LEARNING_RATE['lora']}.")
 
 
 def resolve(recipe: Recipe, targets: int, context: int) -> Resolved:
     """Fill a recipe's open places for a training split of `targets` tokens and a model of `context` positions."""
     row = min(ROW, context)
+    rank = _or(recipe.rank, RANK)
+    tokens_per_step = _or(recipe.tokens_per_step, TOKENS_PER_STEP)
     return Resolved(
         base=recipe.base,
         method=recipe.method,
         seed=recipe.seed,
-        rank=recipe.rank,
-        alpha=ALPHA_PER_RANK * recipe.rank,
-        learning_rate=LEARNING_RATE if recipe.learning_rate is None else recipe.learning_rate,
-        epochs=min(MOST_EPOCHS, max(1, round(TARGETS_WANTED / targets))) if recipe.epochs is None else recipe.epochs,
-        tokens_per_step=recipe.tokens_per_step,
+        rank=rank,
+        stored_rank=min(rank, STORED_RANK),
+        scale=float(ALPHA_PER_RANK),
+        learning_rate=_or(recipe.learning_rate, LEARNING_RATE[recipe.method]),
+        epochs=_or(recipe.epochs, min(MOST_EPOCHS, max(1, round(TARGETS_WANTED / targets)))),
+        tokens_per_step=tokens_per_step,
+        answers=_or(recipe.answers, ANSWERS),
         row=row,
-        rows_per_step=max(1, recipe.tokens_per_step // row),
+        rows_per_step=max(1, tokens_per_step // row),
         warm_up=WARM_UP,
         clip=CLIP,
         evaluations=EVALUATIONS,
         patience=PATIENCE,
     )
+
+
+def _or(wish: T | None, default: T) -> T:
+    return default if wish is None else wish
 
 
 def learning_rate_factor(step: int, steps: int, warm_up: float) -> float:

@@ -1,46 +1,34 @@
 """The speaker: a long-lived process that keeps a base and the last few voices in memory and answers one request after another."""
 
 import json
-import logging
 from collections import OrderedDict
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from trainer import adapters, bases, decoding
+from trainer import bases, decoding, lora, trainable, weights
 from trainer.bases import Base
-from trainer.errors import BadRequest, BadWeights, Cancelled, failure
+from trainer.errors import BadRequest, BadWeights, Cancelled, failure, first_line, tell_log
+from trainer.lora import Lora
 from trainer.process import Check, Emit, Stop
 from trainer.protocol import Line, ProtocolError, SpeechRequest, Spoken, parse
 
-if TYPE_CHECKING:
-    import torch
-    from peft import PeftModel
-
-logger = logging.getLogger(__name__)
-
 MOST_VOICES = 8
-"""Adapters kept in memory, 20 MB each for the embedded base at rank 16 (fp32)."""
-
-
-@dataclass
-class _Loaded:
-    """The base in memory and the adapters on it, the one used last at the end."""
-
-    base: Base
-    wrapped: "PeftModel | None" = None
-    voices: OrderedDict[str, None] = field(default_factory=OrderedDict)
+"""LoRAs kept in memory, 10 MB each for the embedded base at rank 8 (fp32)."""
 
 
 class Speaker:
-    """Answers requests. It keeps one base: a request for another drops the first with its voices (1 to 3 s to come back)."""
+    """Answers requests. It keeps one base: a request for another drops the first with its voices (1 to 3 s to come back).
+
+    A voice that was trained in full is a base of its own.
+    """
 
     def __init__(self, emit: Emit, check: Check) -> None:
         self._emit = emit
         self._check = check
-        self._key: tuple[str, str, torch.device] | None = None
-        self._loaded: _Loaded | None = None
+        self._key: tuple[str, ...] | None = None
+        self._base: Base | None = None
+        self._voices: OrderedDict[str, Lora] = OrderedDict()
 
     def answer(self, request: SpeechRequest) -> None:
         """Send the request's lines, each as it is finished, then Spoken.
@@ -49,42 +37,68 @@ class Speaker:
             TrainerError: of each kind, with its sentence; the speaker can go on.
         """
         decoding.check_request(request.count, request.sampling)
-        base = self._voice(request)
-        for line in decoding.draw(base, request.prompt, request.count, request.seed, request.sampling, self._check):
-            self._emit(Line(request.id, line.index, line.text, line.complete, line.log_likelihood))
+        with self._speaking(request) as base:
+            lines = decoding.draw(
+                base,
+                request.prompt,
+                request.count,
+                request.seed,
+                request.sampling,
+                self._check,
+                message=request.message,
+                author=request.author,
+            )
+            for line in lines:
+                self._emit(Line(request.id, line.index, line.text, line.complete, line.log_likelihood))
         self._emit(Spoken(request.id))
 
-    def _voice(self, request: SpeechRequest) -> Base:
-        """Return the base, speaking with the request's adapter."""
-        loaded = self._base(request)
-        name = f"voice_{request.sha256}"
+    @contextmanager
+    def _speaking(self, request: SpeechRequest) -> Iterator[Base]:
+        """Yield the base, speaking with the request's voice."""
         settings = request.details.get("adapter")
-        if loaded.wrapped is None or name not in loaded.voices:
-            weights = adapters.read(Path(request.weights), request.sha256)
-            try:
-                loaded.wrapped = adapters.add(loaded.base, loaded.wrapped, name, settings, weights)
-            except BaseException:
-                self._forget()  # the base may be half changed
-                raise
-            loaded.voices[name] = None
-        loaded.wrapped.set_adapter(name, inference_mode=True)
-        loaded.voices.move_to_end(name)
-        if len(loaded.voices) > MOST_VOICES:
-            oldest, _ = loaded.voices.popitem(last=False)
-            loaded.wrapped.delete_adapter(oldest)
-        return loaded.base
+        if settings is None:
+            yield self._full(request)
+            return
+        base = self._keep((request.base, request.cache, request.device), request)
+        voice = self._voice(request, base)
+        with lora.wearing(base.layers, [voice], float(settings["scale"])):
+            yield base
 
-    def _base(self, request: SpeechRequest) -> _Loaded:
-        device = bases.device_of(request.device)
-        key = (request.base, request.cache, device)
-        if self._loaded is None or self._key != key:
+    def _voice(self, request: SpeechRequest, base: Base) -> Lora:
+        if request.sha256 not in self._voices:
+            stored = weights.read(Path(request.weights), request.sha256)
+            if stored.lora is None:
+                raise BadWeights("These weights are a full model's, and their card says LoRA: train the voice again.")
+            self._voices[request.sha256] = weights.fit(stored.lora, base)
+        self._voices.move_to_end(request.sha256)
+        if len(self._voices) > MOST_VOICES:
+            self._voices.popitem(last=False)
+        return self._voices[request.sha256]
+
+    def _full(self, request: SpeechRequest) -> Base:
+        """Return the base with every weight of a voice that was trained in full."""
+        key = request.base, request.cache, request.device, request.sha256
+        if self._key == key and self._base is not None:
+            return self._base
+        stored = weights.read(Path(request.weights), request.sha256)
+        base = self._keep(key, request)
+        try:
+            trainable.load_full(base.model, stored.full or {})
+        except ValueError as error:
+            self._forget()  # half changed
+            raise BadWeights(f"These weights do not fit the base {base.name} ({first_line(error)}): train the voice again.") from error
+        return base
+
+    def _keep(self, key: tuple[str, ...], request: SpeechRequest) -> Base:
+        if self._base is None or self._key != key:
             self._forget()
-            self._loaded = _Loaded(bases.load(request.base, Path(request.cache), device, lambda _: None, self._check))
+            self._base = bases.load(request.base, Path(request.cache), bases.device_of(request.device), lambda _: None, self._check)
             self._key = key
-        return self._loaded
+        return self._base
 
     def _forget(self) -> None:
-        self._loaded = self._key = None
+        self._key = self._base = None
+        self._voices.clear()
 
 
 def speak(emit: Emit, stop: Stop) -> None:
@@ -99,8 +113,7 @@ def speak(emit: Emit, stop: Stop) -> None:
             except BrokenPipeError:
                 raise  # nobody listens any more
             except Exception as error:
-                if not isinstance(error, (BadRequest, BadWeights, Cancelled)):
-                    logger.exception("a request failed")
+                tell_log(error)
                 emit(failure(error, request.id if request else _id_in(line)))
 
 

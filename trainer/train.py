@@ -1,258 +1,324 @@
-"""One training, top to bottom: base, measure, train, sample, save."""
+"""Trainings, top to bottom: base, measure, train, sample, save; several jobs in one batch, each on LoRA weights of its own."""
 
-import math
 import platform
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
-from peft import PeftModel
-from torch.nn import functional
 
-from trainer import adapters, bases, decoding, packing, protocol, recipe
+from trainer import bases, decoding, packing, protocol, recipe, weights
 from trainer.bases import Base
-from trainer.errors import BadJob, NotFinite, TooLittleText
-from trainer.packing import Batch, Row, Sequence_
+from trainer.errors import CANCELLED, BadJob, Cancelled, failure, tell_log
+from trainer.learner import Learner, insist_finite
+from trainer.loss import losses
+from trainer.packing import IGNORED, Row
 from trainer.process import Check, Emit
-from trainer.protocol import Done, Evaluation, Job, Post, Sample, Sampling, Stage, Step
+from trainer.protocol import Done, Evaluation, Job, Note, Sample, Sampling
+from trainer.trainable import refuse_too_large, wearing
 
 LINES = 5
 """Samples in Done."""
 GLANCE = Sampling(max_tokens=24)
-"""The line shown after an evaluation: short, because training waits for it (13 tokens/s on two cores)."""
+"""The line shown after an evaluation: short, because training waits for it."""
+EVALUATED_AT_ONCE = {"cpu": 2, "cuda": 64}
+"""Rows of 256; a CPU's caches hold two."""
+Watch = Callable[[int, torch.nn.Module], None]
 
 
-def train(job: Job, emit: Emit, check: Check, started: float) -> Done:
-    """Fine-tune a base on the job's posts and return what was made; `started` is time.monotonic() of the process's start.
+class Bases:
+    """The base that stays in memory from one order to the next; one, because another needs its room."""
 
-    A function of the job: on a CPU the same job gives the same bytes (with the same versions and number of threads).
+    def __init__(self) -> None:
+        self._key: tuple[str, str, str] | None = None
+        self._base: Base | None = None
 
-    Raises:
-        TrainerError: of each kind, with its sentence.
-    """
-    if job.protocol != protocol.VERSION:
-        raise BadJob(f"The job speaks protocol {job.protocol} and this trainer {protocol.VERSION}: update whichever is older.")
-    recipe.check(job.recipe)
-    device = bases.device_of(job.recipe.device)
-    output, cache = _folder(job.output), _folder(job.cache)
-    if device.type == "cuda":
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    clock = _Clock(emit)
+    def get(self, job: Job, emit: Emit, check: Check) -> Base:
+        """Return the base of a job; one that is trained in full is loaded for it alone.
 
-    # ------------------------------------------------------------------ base
-    clock.stage("base")
-    base = bases.load(job.recipe.base, cache, device, emit, check)
-    row = min(recipe.ROW, base.context)
-    train_split, stop_split, report_split = (
-        _split(base, name, posts, row) for name, posts in (("train", job.train), ("stop", job.stop), ("report", job.report))
-    )
-    targets = packing.targets_in(train_split)
-    plan = recipe.resolve(job.recipe, targets, base.context)
-    settings = adapters.settings_for(base, plan.rank, plan.alpha)
-    wrapped = adapters.attach(base, settings, plan.seed)
-
-    # --------------------------------------------------------------- measure
-    clock.stage("measure")
-    stop_rows, report_rows = packing.pack(stop_split, row), packing.pack(report_split, row)
-    loss_before = evaluate(base, report_rows, plan, check)
-    best_loss = evaluate(base, stop_rows, plan, check)
-    emit(Evaluation(0, best_loss))
-
-    # ----------------------------------------------------------------- train
-    clock.stage("train")
-    learned = optimise(base, wrapped, train_split, stop_rows, best_loss, plan, emit, check)
-
-    # ---------------------------------------------------------------- sample
-    clock.stage("sample")
-    # The stored weights are bf16: round first, so that the loss and the samples are of what is stored.
-    stored = {name: tensor.bfloat16() for name, tensor in learned.weights.items()}
-    adapters.put_back(wrapped, {name: tensor.float() for name, tensor in stored.items()})
-    loss_after = evaluate(base, report_rows, plan, check)
-    lines = sorted(decoding.draw(base, "", LINES, plan.seed, Sampling(), check), key=lambda line: line.index)
-
-    # ------------------------------------------------------------------ save
-    clock.stage("save")
-    path, sha256, size = adapters.save(stored, output)
-    clock.stop()
-    details = {
-        "recipe": asdict(plan),
-        "adapter": settings,
-        "base": {"name": base.name, "revision": base.revision, "licence": base.licence},
-        "targets": {"train": targets, "stop": packing.targets_in(stop_split), "report": packing.targets_in(report_split)},
-        "posts": {"train": len(train_split), "stop": len(stop_split), "report": len(report_split)},
-        "steps": learned.steps,
-        "steps_planned": learned.steps_planned,
-        "best_step": learned.best_step,
-        "stop_loss": {"before": best_loss, "best": learned.best_loss},
-        "tokens_per_second": learned.targets / clock.seconds["train"],
-        "seconds": clock.seconds,
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in ("torch", "transformers", "peft")},
-        "device": _name_of(device),
-        "threads": torch.get_num_threads(),
-    }
-    seconds = time.monotonic() - started
-    return Done(str(path), sha256, size, loss_before, loss_after, seconds, [line.text for line in lines], details)
+        Raises:
+            TrainerError: it cannot be had.
+        """
+        device = bases.device_of(job.recipe.device)
+        key = job.recipe.base, job.cache, device.type
+        if job.recipe.method == "full":
+            self._key = self._base = None
+            return bases.load(job.recipe.base, Path(job.cache), device, emit, check, trainable=True)
+        if self._base is None or self._key != key:
+            self._key = self._base = None  # before the next one comes: both would not fit
+            self._base = bases.load(job.recipe.base, Path(job.cache), device, emit, check)
+            self._key = key
+        return self._base
 
 
-class _Learned:
-    """What the loop found: the weights with the lowest loss on the stop split, and how it got there."""
-
-    def __init__(self, weights: adapters.Weights, loss: float, steps_planned: int) -> None:
-        self.weights = weights
-        self.best_loss = loss
-        self.best_step = 0
-        self.steps = 0
-        self.steps_planned = steps_planned
-        self.targets = 0
-        self.worse = 0
-
-    def look(self, loss: float, wrapped: PeftModel) -> None:
-        """Keep the weights if `loss` is the lowest yet; else count."""
-        if loss < self.best_loss:
-            self.best_loss, self.best_step, self.worse = loss, self.steps, 0
-            self.weights = adapters.weights_of(wrapped)
-        else:
-            self.worse += 1
-
-
-def optimise(
-    base: Base,
-    wrapped: PeftModel,
-    split: Sequence[Sequence_],
-    stop_rows: Sequence[Row],
-    first_loss: float,
-    plan: recipe.Resolved,
+def train(
+    jobs: Sequence[Job],
+    kept: Bases,
     emit: Emit,
     check: Check,
-) -> _Learned:
-    """Train the LoRA in `wrapped` and return the weights that were best on the stop split; before the first step counts, too.
+    *,
+    cancelled: Callable[[str], bool] = lambda _: False,
+    started: float | None = None,
+    watch: Watch | None = None,
+) -> int:
+    """Fine-tune a base on the posts of each job; one Done or Failed is emitted for each. Return how many were done.
 
-    Raises:
-        NotFinite: a loss or a gradient is NaN or infinite.
-        Cancelled: `check` said so, between two steps.
+    What is made is a function of the job: on a CPU a job alone gives the same bytes each time (with the same versions and
+    number of threads), whatever was trained before it, and cut off and resumed or not; beside others, the same up to rounding.
+
+    `check` raises Cancelled when all are to end; `cancelled` says of one job that it is. `started` is time.monotonic() of the
+    order. `watch` is called with 0 before the first step and with the step's number after each, and with the model as it stands.
     """
-    epochs = [packing.epoch(split, plan.row, plan.seed, number) for number in range(plan.epochs)]
-    steps = sum(math.ceil(len(rows) / plan.rows_per_step) for rows in epochs)
-    looks = recipe.evaluation_steps(steps, plan.evaluations)
-    parameters = adapters.trainable(wrapped)
-    optimizer = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=0.0)
-    learned = _Learned(adapters.weights_of(wrapped), first_loss, steps)
+    order = _Order(kept, emit, check, cancelled, time.monotonic() if started is None else started, watch)
+    return order.run(jobs)
 
-    began = time.monotonic()
-    for batch in (batch for rows in epochs for batch in packing.batches(rows, plan.rows_per_step, base)):
-        check()
-        for group in optimizer.param_groups:
-            group["lr"] = plan.learning_rate * recipe.learning_rate_factor(learned.steps, steps, plan.warm_up)
-        total = total_loss(base, batch)
-        # Divided by what a full step holds, not by batch.count: the last step of an epoch may hold one short row, and a token
-        # is to weigh the same wherever it falls.
-        (total / (plan.rows_per_step * plan.row)).backward()  # type: ignore[no-untyped-call]
-        loss = total.item() / batch.count
-        norm = torch.nn.utils.clip_grad_norm_(parameters, plan.clip)
-        _insist_finite(loss, "loss", learned.steps + 1)
-        _insist_finite(norm.item(), "gradient", learned.steps + 1)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
 
-        learned.steps += 1
-        learned.targets += batch.count
-        passed = time.monotonic() - began
-        eta = passed / learned.steps * (steps - learned.steps)
-        emit(Step(learned.steps, steps, loss, learned.targets / passed, eta))
+class _Order:
+    """The jobs that are trained together."""
 
-        if learned.steps in looks:
-            stop_loss = evaluate(base, stop_rows, plan, check)
-            emit(Evaluation(learned.steps, stop_loss))
-            for line in decoding.draw(base, "", 1, plan.seed + learned.steps, GLANCE, check):
-                emit(Sample(learned.steps, line.text))
-            learned.look(stop_loss, wrapped)
-            if learned.worse == plan.patience:
+    def __init__(
+        self, kept: Bases, emit: Emit, check: Check, cancelled: Callable[[str], bool], started: float, watch: Watch | None
+    ) -> None:
+        self._kept = kept
+        self._emit = emit
+        self._check = check
+        self._cancelled = cancelled
+        self._started = started
+        self._watch = watch
+        self._ended: set[str] = set()
+        self._done = 0
+        self._room: int | None = None
+        """Rows that fit at once; None: as many as there are."""
+
+    def run(self, jobs: Sequence[Job]) -> int:
+        with self._telling(*jobs):
+            self._check_together(jobs)
+            began = time.monotonic()
+            for job in jobs:
+                self._emit(protocol.Stage("base", job=job.id))
+            base = self._kept.get(jobs[0], self._emit, self._check)
+            if base.device.type == "cuda":
+                torch.use_deterministic_algorithms(True, warn_only=True)
+                torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+            if jobs[0].recipe.method == "full":
+                refuse_too_large(base)
+            seconds = round(time.monotonic() - began, 3)
+            learners = []
+            for job in jobs:
+                with self._telling(job):
+                    learner = Learner(job, base, self._emit)
+                    learner.seconds["base"] = seconds
+                    learners.append(learner)
+            for learner in learners:
+                with self._telling(learner.job):
+                    self._measure(base, learner)
+            self._learn(base, [learner for learner in learners if learner.job.id not in self._ended])
+        return self._done
+
+    def _check_together(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            if job.protocol != protocol.VERSION:
+                raise BadJob(f"The job speaks protocol {job.protocol} and this trainer {protocol.VERSION}: update whichever is older.")
+            recipe.check(job.recipe)
+            if replace(job.recipe, seed=0) != replace(jobs[0].recipe, seed=0) or job.cache != jobs[0].cache:
+                raise BadJob("Jobs that are trained together must have the same recipe but for the seed: train them apart.")
+        if len({job.id for job in jobs}) < len(jobs):
+            raise BadJob("Two jobs of one order have the same id: give each its own.")
+        if len(jobs) > 1 and jobs[0].recipe.method == "full":
+            raise BadJob("Full trainings need the base for themselves: train them apart.")
+
+    @contextmanager
+    def _telling(self, *jobs: Job) -> Iterator[None]:
+        """Say of whatever goes wrong inside that it ended these jobs, those that have not ended before."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise  # nobody listens any more
+        except Exception as error:
+            tell_log(error)
+            for job in jobs:
+                if job.id not in self._ended:
+                    self._ended.add(job.id)
+                    self._emit(replace(failure(error), job=job.id))
+
+    # --------------------------------------------------------------- measure
+
+    def _measure(self, base: Base, learner: Learner) -> None:
+        """Take the losses of the model as it is before the first step; a run that was cut off has them already."""
+        learner.stage("measure")
+        found = learner.found
+        if not found.resumed_at:
+            found.loss_before = self._evaluate(base, learner.report)  # of the base, whatever the weights to start from are
+            with wearing(base, [learner.weights]):
+                found.stop_before = found.best_loss = self._evaluate(base, learner.stop)
+        learner.tell(Evaluation(0, found.stop_before))
+        self._show(base, learner)
+
+    def _show(self, base: Base, learner: Learner) -> None:
+        """Let whoever measures look at the model as it stands, on nobody's time."""
+        if self._watch:
+            began = time.monotonic()
+            with wearing(base, [learner.weights]):
+                self._watch(learner.found.step, base.model)
+            learner.pause(time.monotonic() - began)
+
+    @torch.no_grad()
+    def _evaluate(self, base: Base, rows: Sequence[Row]) -> float:
+        """Return the mean cross-entropy over all targets of `rows`, nats a token, of the base with what it wears."""
+        total, count = 0.0, 0
+        size = min(EVALUATED_AT_ONCE[base.device.type], self._room or len(rows))
+        for batch in packing.batches(rows, size, base):
+            self._check()
+            total += losses(base, batch).sum().item()
+            count += batch.count
+        insist_finite(total, "held-out loss", None)
+        return total / count
+
+    # ----------------------------------------------------------------- train
+
+    def _learn(self, base: Base, live: list[Learner]) -> None:
+        for learner in live:
+            learner.stage("train")
+        while live:
+            self._check()
+            for learner in live:
+                if self._cancelled(learner.job.id):
+                    with self._telling(learner.job):
+                        raise Cancelled(CANCELLED)
+            live = [learner for learner in live if learner.job.id not in self._ended]
+            self._step(base, [learner for learner in live if not learner.over])
+            for learner in live:
+                if learner.job.id not in self._ended:
+                    with self._telling(learner.job):
+                        self._after_step(base, learner)
+            live = [learner for learner in live if learner.job.id not in self._ended]
+
+    def _step(self, base: Base, live: Sequence[Learner]) -> None:
+        """Take one step of each; where memory runs out, in smaller parts, which gives the same gradients."""
+        rows = [learner.next_rows() for learner in live]
+        while live:
+            try:
+                sums = self._gradients(base, live, rows)
                 break
-    return learned
+            except torch.OutOfMemoryError:
+                for learner in live:
+                    learner.weights.forget_gradients()
+                at_once = self._room or sum(map(len, rows))
+                if at_once == 1:
+                    raise
+                self._room = at_once // 2
+                torch.cuda.empty_cache()
+                for learner in live:
+                    learner.tell(Note(f"The GPU's memory ran out: going on with {self._room} rows at once instead of {at_once}."))
+        else:
+            return
+        for learner, (total, count) in zip(live, sums, strict=True):
+            with self._telling(learner.job):
+                learner.advance(total, count)
+
+    def _gradients(self, base: Base, live: Sequence[Learner], rows: Sequence[list[Row]]) -> list[tuple[float, int]]:
+        """Add up the gradients of one step of each, and return the sum of its losses and its targets."""
+        sums = [(0.0, 0) for _ in live]
+        for who, parts in self._parts(rows):
+            height = max(map(len, parts))
+            # Every voice of a batch has the same number of rows: what lacks is padding.
+            padded = [row for part in parts for row in [*part, *[[]] * (height - len(part))]]
+            batch = packing.collate(padded, base.separator, base.device)
+            with wearing(base, [live[i].weights for i in who]):
+                each = losses(base, batch)  # (N,)
+                # By what a full step holds, not by what this one does: the last step of an epoch may hold one short row.
+                (each.sum() / live[who[0]].full_step).backward()  # type: ignore[no-untyped-call]
+            counts = (batch.targets != IGNORED).view(len(who), -1).sum(1).tolist()
+            for i, own in zip(who, torch.split(each.detach(), counts), strict=True):
+                sums[i] = sums[i][0] + own.sum().item(), sums[i][1] + len(own)
+        return sums
+
+    def _parts(self, rows: Sequence[list[Row]]) -> Iterator[tuple[list[int], list[list[Row]]]]:
+        """Yield what fits at once: the places of some learners, and of each the same number of rows, about."""
+        height = max(map(len, rows))
+        room = self._room or height * len(rows)
+        if room < height:
+            for i, own in enumerate(rows):
+                for start in range(0, len(own), room):
+                    yield [i], [own[start : start + room]]
+            return
+        at_once = room // height
+        for start in range(0, len(rows), at_once):
+            who = list(range(start, min(start + at_once, len(rows))))
+            yield who, [rows[i] for i in who]
+
+    def _after_step(self, base: Base, learner: Learner) -> None:
+        self._show(base, learner)
+        if learner.due:
+            with wearing(base, [learner.weights]):
+                loss = self._evaluate(base, learner.stop)
+                for line in decoding.draw(base, "", 1, learner.plan.seed + learner.found.step, GLANCE, self._check):
+                    learner.tell(Sample(learner.found.step, line.text))
+            learner.look(loss)
+        if learner.over:
+            self._finish(base, learner)
+        else:
+            learner.checkpoint()
+
+    # ---------------------------------------------------------- sample, save
+
+    def _finish(self, base: Base, learner: Learner) -> None:
+        learner.stage("sample")
+        tensors = learner.keep_best()
+        with wearing(base, [learner.weights]):
+            loss_after = self._evaluate(base, learner.report)
+            lines = sorted(decoding.draw(base, "", LINES, learner.plan.seed, Sampling(), self._check), key=lambda line: line.index)
+        learner.stage("save")
+        path, sha256, size = weights.save(tensors, learner.output)
+        learner.end_stage()
+        learner.forget_checkpoint()
+        seconds = time.monotonic() - self._started
+        samples = [line.text for line in lines]
+        learner.tell(Done(str(path), sha256, size, learner.found.loss_before, loss_after, seconds, samples, _details(base, learner)))
+        self._ended.add(learner.job.id)
+        self._done += 1
 
 
-def total_loss(base: Base, batch: Batch) -> torch.Tensor:
-    """Return the cross-entropy of a batch's targets, summed, nats, ()."""
-    logits = base.model(
-        input_ids=batch.tokens, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
-    ).logits  # (B, T, V)
-    return functional.cross_entropy(logits.float().flatten(0, 1), batch.targets.flatten(), ignore_index=packing.IGNORED, reduction="sum")
-
-
-@torch.no_grad()
-def evaluate(base: Base, rows: Sequence[Row], plan: recipe.Resolved, check: Check) -> float:
-    """Return the mean cross-entropy over all targets of `rows`, nats a token.
-
-    Raises:
-        NotFinite: it is NaN or infinite.
-        Cancelled: `check` said so, between two batches.
-    """
-    total, count = 0.0, 0
-    for batch in packing.batches(rows, plan.rows_per_step, base):
-        check()
-        total += total_loss(base, batch).item()
-        count += batch.count
-    _insist_finite(total, "held-out loss", None)
-    return total / count
-
-
-def _insist_finite(value: float, what: str, step: int | None) -> None:
-    if not math.isfinite(value):
-        where = f" at step {step}" if step else ""
-        raise NotFinite(f"The {what} is no finite number any more{where}: train again with a lower learning rate.")
-
-
-def _split(base: Base, name: str, posts: Sequence[Post], row: int) -> list[Sequence_]:
-    sequences = packing.sequences_of(base, [post.text for post in posts], row)
-    if not sequences:
-        raise TooLittleText(f"The {name} split holds no text: bring more posts, some dozens at least.")
-    return sequences
-
-
-def _folder(path: str) -> Path:
-    """Return a folder of the job, made if missing: better to fail now than when the weights are to be written."""
-    folder = Path(path).absolute()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadJob(f"The folder {folder} cannot be made ({error.strerror}): name another.") from error
-    return folder
+def _details(base: Base, learner: Learner) -> dict[str, object]:
+    """Return what is needed to repeat a training, and to speak with what it made."""
+    found, plan = learner.found, learner.plan
+    return {
+        "recipe": asdict(plan),
+        "adapter": {"rank": plan.stored_rank, "scale": plan.scale} if plan.method == "lora" else None,
+        "base": {"name": base.name, "revision": base.revision, "licence": base.licence},
+        "authors": learner.authors,
+        "answers": plan.answers > 0,
+        "targets": {
+            "train": learner.targets,
+            "stop": sum(map(packing.targets_in, learner.stop)),
+            "report": sum(map(packing.targets_in, learner.report)),
+            "learned": found.targets,
+        },
+        "posts": {"train": len(learner.job.train), "stop": len(learner.job.stop), "report": len(learner.job.report)},
+        "start": learner.job.start_sha256 if learner.job.start else None,
+        "steps": found.step,
+        "steps_planned": learner.steps,
+        "resumed_at": found.resumed_at,
+        "best_step": found.best_step,
+        "stop_loss": {"before": found.stop_before, "best": found.best_loss},
+        "tokens_per_second": found.targets / found.seconds if found.seconds else 0.0,
+        "seconds": learner.seconds,
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in ("torch", "transformers")},
+        "device": _name_of(base.device),
+        "memory_gpu": torch.cuda.max_memory_allocated() if base.device.type == "cuda" else 0,
+        "threads": torch.get_num_threads(),
+        "protocol": protocol.VERSION,
+    }
 
 
 def _name_of(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    names = [line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _cpu_lines() -> list[str]:
     try:
-        return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return []
-
-
-class _Clock:
-    """Tells of each stage and keeps its seconds."""
-
-    def __init__(self, emit: Emit) -> None:
-        self._emit = emit
-        self._running: tuple[str, float] | None = None
-        self.seconds: dict[str, Any] = {}
-
-    def stage(self, name: str) -> None:
-        self.stop()
-        self._emit(Stage(name))
-        self._running = (name, time.monotonic())
-
-    def stop(self) -> None:
-        if self._running:
-            name, since = self._running
-            self.seconds[name] = round(time.monotonic() - since, 3)
-            self._running = None
+        return platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,12 +1,16 @@
-"""A model's card in figures, and its curve as a picture."""
+"""A model's card in figures, short or with all that a repetition needs, and its curve as a picture."""
 
 import asyncio
 import io
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from data import jobs
+from sqlite_utils import Database
+
+from bot.settings import PREFIX, Trainer
+from data import jobs, models
 from data.models import Model
 from data.store import Store
 
@@ -17,6 +21,8 @@ def card(model: Model) -> dict[str, Any]:
     return {
         "name": model.voice,
         "version": model.version,
+        "current": model.current,
+        "pinned": model.pinned,
         "accounts": list(model.handles),
         "counts": {handle: asdict(counts) for handle, counts in model.counts.items()},
         "loss": {"before": result["loss_before"], "after": result["loss_after"]},
@@ -30,6 +36,33 @@ def card(model: Model) -> dict[str, Any]:
         "samples": result["samples"],
         "details": result["details"],
     }
+
+
+def full_card(db: Database, model: Model) -> dict[str, Any]:
+    """Return the card with all that is needed to make the model again.
+
+    That is its job, the whole recipe, the corpus' splits (in posts), the version it started from (None: the base), and the command.
+    """
+    job = jobs.get(db, model.job)
+    corpus = jobs.corpus_of(db, model.corpus)
+    # What was left open when the job was asked for, the trainer chose; the device and the start are the job's alone.
+    recipe = {name: value for name, value in job.recipe.items() if value is not None} | model.result["details"].get("recipe", {})
+    start = next((v.version for v in models.versions(db, model.voice) if v.sha256 == recipe.get("start")), None)
+    return card(model) | {
+        "job": asdict(job),
+        "recipe": recipe,
+        "started_from": start,
+        "splits": {name: len(posts) for name, posts in (("train", corpus.train), ("stop", corpus.stop), ("report", corpus.report))},
+        "command": _command(model, recipe, start),
+    }
+
+
+def _command(model: Model, recipe: dict[str, Any], start: int | None) -> str:
+    """Return the command line that trains a model again; it names what was chosen, lest a later Mynah choose otherwise."""
+    settings = {name: recipe[name] for name in Trainer.model_fields if recipe.get(name) is not None}
+    words = [f"{PREFIX}TRAINER__{name.upper()}={shlex.quote(str(value))}" for name, value in settings.items()]
+    words += ["mynah train", *model.handles, "--from", "base" if start is None else "last"]
+    return " ".join([f"mynah pin {model.voice} {start} &&"] * (start is not None) + words)
 
 
 async def save_curve(store: Store, model: Model, folder: Path) -> Path:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data import accounts
+from data.choosing import Counts, count_tweets
 from data.cleaning import ShortRule
-from data.corpus import Counts, count_tweets
 from data.handles import normalise_handle
 from data.readers import read_posts
 from data.store import Store

@@ -1,7 +1,6 @@
 """Speaking: a wish for lines is a row, the speaker makes candidates, safety judges them, and the first that pass are said."""
 
 import asyncio
-import os
 import random
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -12,19 +11,21 @@ from sqlite_utils import Database
 
 from bot.errors import BadRequestError, MynahError, SpeechFailedError
 from bot.executors.speaker import Speaker
-from bot.services import safety
+from bot.services import safety, weights
 from bot.settings import Settings
 from data import jobs, models, speech
-from data.handles import voice_name
+from data.cleaning import training_text
+from data.handles import normalise_handle, voice_name
 from data.store import Store
 from trainer import protocol
 
 MAX_LINES = 20
-MAX_PROMPT = 1000  # characters; far beyond a post, and far within every base's context
+MAX_PROMPT = 1000  # characters, of a message to answer as well; far beyond a post, and far within every base's context
 SPARE = 3  # candidates above the number asked for: about one in ten is refused
 CANDIDATES_A_ROUND = 100
 KEPT_INDEXES = 8
 ROUNDS = 3  # of candidates, before the answer is what there is
+adapter_file = weights.adapter_file  # forgetting.py takes it from here still
 log = structlog.get_logger()
 
 
@@ -51,6 +52,9 @@ class Speaking:
         voice: str,
         *,
         by: str,
+        version: int | None = None,
+        author: str = "",
+        message: str = "",
         prompt: str = "",
         count: int | None = None,
         seed: int | None = None,
@@ -59,27 +63,49 @@ class Speaking:
     ) -> speech.Request:
         """Write down a wish for lines of a voice (its name, or its one handle).
 
+        Args:
+            voice: its name.
+            by: who asks.
+            version: which of its versions speaks; None: the current one.
+            author: the account as which a joint voice speaks; empty: the blend.
+            message: what the lines are to answer; it is cleaned as posts are, since that is what was learned from.
+            prompt: what the lines are to begin with.
+            count: how many lines; None: as many as the settings say.
+            seed: the same seed gives the same lines; None: any.
+            temperature: 0 to 2; None: what the settings say.
+            purpose: which rules the lines must pass.
+
         Raises:
-            NotStoredError: the voice has no model.
-            BadRequestError: the prompt is too long, or the count or the seed out of range.
+            NotStoredError: the voice has no model, or not this version.
+            BadHandleError: the author is no handle.
+            BadRequestError: the prompt or the message is too long, the count or the seed is out of range, or this version cannot speak as
+                this author.
         """
         wanted = self._settings.speaker
         count = wanted.count if count is None else count
         if not 1 <= count <= MAX_LINES:
             raise BadRequestError(f"Ask for 1 to {MAX_LINES} lines at a time.")
-        if len(prompt) > MAX_PROMPT:
-            raise BadRequestError(f"A prompt has at most {MAX_PROMPT} characters; this one has {len(prompt)}.")
+        for what, text in (("prompt", prompt), ("message to answer", message)):
+            if len(text) > MAX_PROMPT:
+                raise BadRequestError(f"A {what} has at most {MAX_PROMPT} characters; this one has {len(text)}.")
+        answered = training_text(message)
+        if message and not answered:
+            raise BadRequestError("That message holds nothing to answer once links and white space are taken out: give one with words.")
         if seed is not None and not 0 <= seed < 2**32:
             raise BadRequestError("A seed is a whole number from 0 to 4294967295.")
         temperature = wanted.temperature if temperature is None else temperature
         if not 0 <= temperature <= 2:
             raise BadRequestError("Creativity is a number from 0 to 2.")
         sampling = protocol.Sampling(temperature, wanted.top_p, wanted.top_k, wanted.max_tokens)
-        model = await self._store.read(models.latest, voice_name(voice.split("-")))
+        name = voice_name(voice.split("-"))
+        wanted_version = (models.current, name) if version is None else (models.version, name, version)
+        model = await self._store.read(*wanted_version)
         return await self._store.write(
             speech.add,
             voice=model.voice,
             model=model.id,
+            author=_author(model, author),
+            message=answered,
             prompt=" ".join(prompt.split()),
             count=count,
             seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311 - variety, not secrecy
@@ -141,11 +167,11 @@ class Speaking:
     async def _candidates(self, request: speech.Request) -> list[speech.Generation]:
         model = await self._store.read(models.get, request.model)
         training = await self._training_of(model.corpus)
-        weights = await self._cached_weights(model)
+        file = await weights.lay_down(self._store, self._settings, model)
         candidates: list[speech.Generation] = []
         missing = request.count
         for number in range(ROUNDS):
-            wish = _speech_request(request, model, weights, self._settings, number, missing + SPARE)
+            wish = _speech_request(request, model, file, self._settings, number, missing + SPARE)
             async with aclosing(self._speaker.speak(wish)) as lines:
                 async for line in lines:
                     verdict = await asyncio.to_thread(safety.judge, line.text, request.purpose, training)
@@ -170,25 +196,27 @@ class Speaking:
             self._indexed[corpus] = await asyncio.to_thread(safety.TrainingPosts, posts)
         return self._indexed[corpus]
 
-    async def _cached_weights(self, model: models.Model) -> Path:
-        """Return a file of a model's weights; the cache is rebuilt from the database where it lacks one."""
-        path = adapter_file(self._settings, model.sha256)
-        if not path.is_file():
-            weights = await self._store.read(models.load_weights, model.id)
-            await asyncio.to_thread(_write_whole, path, weights)
-        return path
 
+def _author(model: models.Model, handle: str) -> str:
+    """Return the account as which a model is to speak: empty for the blend, and for a voice that has one account alone.
 
-def adapter_file(settings: Settings, sha256: str) -> Path:
-    """Return where weights of this hash are unpacked for the speaker."""
-    return settings.data_dir / "adapters" / f"{sha256}.safetensors"
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_bytes(content)
-    part.replace(path)
+    Raises:
+        BadHandleError, BadRequestError: it cannot.
+    """
+    if not handle:
+        return ""
+    author = normalise_handle(handle)
+    if author not in model.handles:
+        there = " or ".join(f"@{name}" for name in model.handles)
+        raise BadRequestError(f"{model.voice} cannot speak as @{author}: name {there}.")
+    if len(model.handles) == 1:
+        return ""
+    if author not in model.result["details"].get("authors", ()):
+        raise BadRequestError(
+            f"Version {model.version} of {model.voice} did not learn which account wrote what:"
+            f" `mynah train {' '.join(model.handles)}` makes one that can speak as @{author}."
+        )
+    return author
 
 
 def _choose(candidates: list[speech.Generation], count: int) -> set[int]:
@@ -206,12 +234,12 @@ def _posts(db: Database, sha256: str) -> list[str]:
 
 
 def _speech_request(
-    request: speech.Request, model: models.Model, weights: Path, settings: Settings, number: int, count: int
+    request: speech.Request, model: models.Model, file: Path, settings: Settings, number: int, count: int
 ) -> protocol.SpeechRequest:
     return protocol.SpeechRequest(
         id=f"{request.id}.{number}",
         base=model.base,
-        weights=str(weights),
+        weights=str(file),
         sha256=model.sha256,
         details=model.result["details"],
         prompt=request.prompt,
@@ -220,4 +248,6 @@ def _speech_request(
         sampling=protocol.Sampling(**request.sampling),
         cache=str(settings.cache),
         device=settings.speaker.device,
+        message=request.message,
+        author=request.author,
     )

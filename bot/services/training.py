@@ -1,20 +1,19 @@
-"""Training: settling a request, the queue of jobs, and running the next one to its stored model."""
+"""Training: settling a request, following its job, and the queue that runs in the process that leads."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import structlog
 from sqlite_utils import Database
 
-from bot.errors import BadRequestError, MynahError, StoreError, TrainingFailedError
-from bot.executors.port import Executor, Run
+from bot.errors import BadRequestError, NotStoredError, StoreError, TrainingFailedError
+from bot.executors.port import Executor
 from bot.executors.processes import sweep
+from bot.services import orders
 from bot.settings import Settings
 from data import accounts, jobs, models
 from data.corpus import Corpus, build_corpus
@@ -24,7 +23,6 @@ from trainer import protocol
 
 MAX_ACCOUNTS = 10
 RETRY_SECONDS = 30.0
-STEP_SECONDS = 0.5  # steps are recorded at most this often: each is a commit
 log = structlog.get_logger()
 
 
@@ -45,18 +43,25 @@ class Training:
         self._store = store
         self._settings = settings
         self._executor = executor
+        self._warm = False  # a trainer may have stayed
 
-    async def request(self, handles: Sequence[str], *, by: str) -> Requested:
+    async def request(self, handles: Sequence[str], *, by: str, start: bool | None = None) -> Requested:
         """Build the corpus of these accounts and queue a training on it, or join the one that is the same.
+
+        With `start` it begins with the weights of the version that the voice speaks with, if there is one, and not with those of the
+        base; None: as the settings say.
 
         Raises:
             BadHandleError, NotStoredError, TooLittleTextError: nothing was queued.
+            BadRequestError: too many accounts, or a `start` from a version that was made otherwise than the settings say now.
         """
         names = normalise_handles(handles)
         if not 1 <= len(names) <= MAX_ACCOUNTS:
             raise BadRequestError(f"Name 1 to {MAX_ACCOUNTS} accounts to train on.")
         corpus = await self._store.read(_build, names, self._settings)
-        job, new = await self._store.write(jobs.enqueue, voice_name(names), corpus, self._recipe(), by)
+        last = self._settings.trainer.start_from == "last" if start is None else start
+        recipe = self._recipe()
+        job, new = await self._store.write(_enqueue, voice_name(names), corpus, recipe, by, last=last, insist=start is not None)
         log.info("training requested", job=job.id, voice=job.voice, new=new)
         return Requested(job, new, corpus)
 
@@ -64,7 +69,13 @@ class Training:
         wanted = self._settings.trainer
         return asdict(
             protocol.Recipe(
-                base=wanted.base, device=wanted.device, seed=wanted.seed, learning_rate=wanted.learning_rate, epochs=wanted.epochs
+                base=wanted.base,
+                method=wanted.method,
+                device=wanted.device,
+                seed=wanted.seed,
+                rank=wanted.rank,
+                learning_rate=wanted.learning_rate,
+                epochs=wanted.epochs,
             )
         )
 
@@ -112,105 +123,82 @@ class Training:
     # ---------------------------------------------------- in the process that leads
 
     async def recover(self) -> None:
-        """Put right what a dead owner left: its trainers are killed, its jobs queued again."""
-        for job, group, started in await self._store.read(jobs.interrupted):
-            if group is not None:
-                sweep(group, started or 0)
+        """Put right what a dead owner left: its trainer is killed, its jobs are queued again, and of their folders go those of no use."""
+        for group, started in await self._store.read(jobs.processes):
+            sweep(group, started)
+        await self._store.write(jobs.forget_processes)
+        for job in await self._store.read(jobs.interrupted):
             await self._store.write(jobs.requeue, job.id)
             log.warning("training was cut off and is queued again", job=job.id, voice=job.voice)
-        shutil.rmtree(self._work, ignore_errors=True)
+        await orders.tidy(self._store, self._settings)
 
     async def run_forever(self) -> None:
-        """Run the queue, one job after another, until cancelled."""
-        while True:
-            try:
-                if not await self.run_next():
-                    await self._store.changed()
-            except StoreError:  # a full disk, most likely: it must not end the service that could tell of it
-                log.exception("the queue cannot be written")
-                await asyncio.sleep(RETRY_SECONDS)
-                await self.recover()
+        """Run the queue, one order after another, until cancelled; then leave no trainer behind."""
+        stay = self._settings.trainer.stay_minutes * 60
+        worked = monotonic()
+        try:
+            while True:
+                try:
+                    if await self.run_next():
+                        worked = monotonic()
+                    else:
+                        await self._store.changed()
+                    if monotonic() - worked >= stay:
+                        await self._let_go()
+                except StoreError:  # a full disk, most likely: it must not end the service that could tell of it
+                    log.exception("the queue cannot be written")
+                    await asyncio.sleep(RETRY_SECONDS)
+                    await self.recover()
+        finally:
+            await self._let_go()
+            await orders.tidy(self._store, self._settings)
 
     async def run_next(self) -> bool:
-        """Run the oldest queued job to its end; say whether there was one."""
-        job = await self._store.write(jobs.start_next)
-        if job is None:
+        """Run the oldest queued job, and those that can share its batch, to their ends; say whether there was one."""
+        await orders.tidy(self._store, self._settings)
+        batch = await self._store.write(jobs.start_next, self._settings.trainer.at_once)
+        if not batch:
             return False
-        with structlog.contextvars.bound_contextvars(job=job.id, voice=job.voice):
-            try:
-                await self._run(job)
-            except asyncio.CancelledError:
-                await self._store.write(jobs.requeue, job.id)
-                raise
-            except MynahError as error:
-                await self._fail(job, protocol.INTERNAL, str(error))
-            except Exception:
-                log.exception("training failed")
-                await self._fail(job, protocol.INTERNAL, "Training failed for a reason of Mynah's own, which is in its log: train again.")
-            finally:
-                shutil.rmtree(self._work / str(job.id), ignore_errors=True)
+        self._warm = True
+        await orders.run(batch, self._store, self._settings, self._executor)
         return True
 
-    @property
-    def _work(self) -> Path:
-        return self._settings.data_dir / "work"
-
-    async def _run(self, job: jobs.Job) -> None:
-        corpus = await self._store.read(jobs.corpus_of, job.corpus)
-        folder = self._work / str(job.id)
-        run = await self._executor.start(_trainer_job(job, corpus, folder / "artifact", self._settings.cache), folder)
-        watcher = None
-        try:
-            await self._store.write(jobs.record_process, job.id, run.process_group, run.process_started)
-            watcher = asyncio.create_task(self._cancel_when_asked(job.id, run))
-            last = await self._record(job, run)
-            if isinstance(last, protocol.Done):
-                model = await self._store.write(_store_model, job, Path(last.weights), last)
-                log.info("model stored", version=model.version, loss=last.loss_after, seconds=last.seconds)
-            else:
-                await self._fail(job, last.code, last.sentence)
-        finally:
-            if watcher:
-                watcher.cancel()
-                with suppress(asyncio.CancelledError):
-                    await watcher
-            await run.close()
-
-    async def _record(self, job: jobs.Job, run: Run) -> protocol.Done | protocol.Failed:
-        recorded = 0.0
-        async for event in run.events():
-            if isinstance(event, protocol.Done | protocol.Failed):
-                return event
-            if isinstance(event, protocol.Step) and event.step < event.steps:
-                if monotonic() - recorded < STEP_SECONDS:
-                    continue
-                recorded = monotonic()
-            await self._store.write(jobs.record_event, job, event.to_json())
-        raise AssertionError("an executor ends its events with Done or Failed")
-
-    async def _cancel_when_asked(self, job_id: int, run: Run) -> None:
-        while not (await self._store.read(jobs.get, job_id)).cancel_requested_by:
-            await self._store.changed()
-        await run.cancel()
-
-    async def _fail(self, job: jobs.Job, code: str, sentence: str) -> None:
-        await self._store.write(jobs.end, job.id, jobs.Status.FAILED, code=code, sentence=sentence)
-        log.warning("training ended without a model", code=code, sentence=sentence)
+    async def _let_go(self) -> None:
+        """End the trainer that stays, and forget it."""
+        if self._warm:
+            await self._executor.close()
+            self._warm = False
+            with suppress(StoreError):  # a record that stays names a process that is gone, and is swept in vain
+                await self._store.write(jobs.forget_processes)
 
 
 def _build(db: Database, handles: Sequence[str], settings: Settings) -> Corpus:
     tweets = {handle: accounts.read_tweets(db, handle) for handle in handles}
     wanted = settings.trainer
-    return build_corpus(tweets, short_rule=wanted.short_rule, max_posts=wanted.max_posts, seed=wanted.seed)
+    parents = accounts.read_parents(db, handles)
+    return build_corpus(tweets, short_rule=wanted.short_rule, max_posts=wanted.max_posts, seed=wanted.seed, parents=parents)
 
 
-def _trainer_job(job: jobs.Job, corpus: Corpus, output: Path, cache: Path) -> protocol.Job:
-    splits = ([protocol.Post(post.author, post.text) for post in split] for split in (corpus.train, corpus.stop, corpus.report))
-    train, stop, report = splits
-    return protocol.Job(protocol.Recipe(**job.recipe), train, stop, report, str(output), str(cache))
+def _enqueue(
+    db: Database, voice: str, corpus: Corpus, recipe: dict[str, Any], by: str, *, last: bool, insist: bool
+) -> tuple[jobs.Job, bool]:
+    if last and (sha256 := _start_of(db, voice, corpus, recipe, insist=insist)):
+        recipe |= {"start": sha256}
+    return jobs.enqueue(db, voice, corpus, recipe, by)
 
 
-def _store_model(db: Database, job: jobs.Job, weights: Path, done: protocol.Done) -> models.Model:
-    # asdict, less the path: it names a folder that is about to go.
-    result = {name: value for name, value in asdict(done).items() if name != "weights"}
-    return models.add_from_job(db, job, weights, result)
+def _start_of(db: Database, voice: str, corpus: Corpus, recipe: dict[str, Any], *, insist: bool) -> str | None:
+    """Return the hash of the weights that a new version of a voice starts from; None: those of the base."""
+    try:
+        model = models.current(db, voice)
+    except NotStoredError:
+        return None
+    if (model.base, model.method) != (recipe["base"], recipe["method"]):
+        if insist:
+            was, now = f"{model.method} on {model.base}", f"{recipe['method']} on {recipe['base']}"
+            raise BadRequestError(f"{voice} was trained as {was}, and the settings say {now}: train it from the base.")
+        return None
+    if model.corpus == corpus.sha256:
+        # There is nothing new to learn: a start of what it itself started from makes this request the same as its own.
+        return jobs.get(db, model.job).recipe.get("start")
+    return model.sha256

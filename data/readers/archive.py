@@ -29,9 +29,9 @@ _GRAILBIRD = re.compile(_PLACE + r"js/tweets/\d{4}_\d{2}\.js", re.ASCII)
 _NOTES = re.compile(_PLACE + r"note-tweets?(?:-part\d+)?\.js", re.ASCII)
 _MANIFEST = re.compile(_PLACE + r"manifest\.js", re.ASCII)
 
+_PARENT_FIELDS = ("in_reply_to_status_id_str", "in_reply_to_status_id")
 _REPLY_FIELDS = (
-    "in_reply_to_status_id_str",
-    "in_reply_to_status_id",
+    *_PARENT_FIELDS,
     "in_reply_to_user_id_str",
     "in_reply_to_user_id",
     "in_reply_to_screen_name",
@@ -132,6 +132,7 @@ def _tweet(element: Any, notes: Notes) -> tuple[Tweet, int | None]:
         text=cut(text, tweet_links(fields)) if note is None else note,
         is_retweet=is_retweet,
         is_reply=any(fields.get(field) for field in _REPLY_FIELDS),
+        in_reply_to=next((str(parent) for field in _PARENT_FIELDS if (parent := whole_number(fields.get(field)))), None),
     )
     return tweet, _first_version(fields, id_)
 

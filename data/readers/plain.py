@@ -21,10 +21,15 @@ _TEXT_COLUMNS = ("text", "full_text", "tweet", "content")
 _DELIMITERS = ",;\t"
 # Spreadsheets turn long ids into `1.23457E+18`, the same one for many posts.
 _SPREADSHEET_ID = re.compile(r"\d+(?:[.,]\d+)?E\+\d+", re.ASCII | re.IGNORECASE)
+_PARENT_COLUMNS = ("in_reply_to_status_id_str", "in_reply_to_status_id", "in_reply_to")
+# A column of ids with gaps in it comes out of pandas as floats, which round ids, with these words in the gaps.
+_NO_PARENT = re.compile(r"nan|none|null|\d+\.\d*", re.ASCII | re.IGNORECASE)
 
 
 def read_jsonl(path: Path) -> Iterator[Tweet]:
-    """Yield a post for each line that is an object with `text` or `full_text`; optional are `id`, `created_at`, `is_retweet`, `is_reply`.
+    """Yield a post for each line that is an object with `text` or `full_text`.
+
+    Optional are `id`, `created_at`, `is_retweet`, `is_reply`, and `in_reply_to` or `in_reply_to_status_id` for the id of the post answered.
 
     Raises:
         SourceError: a line is something else.
@@ -128,18 +133,31 @@ class _Rows:
             text=text,
             is_retweet=bool(SOFT_RETWEET.match(text)) if told is None else told,
             is_reply=parse_flag(row.get("is_reply")),
+            in_reply_to=next((parent for name in _PARENT_COLUMNS if (parent := _parent(row.get(name)))), None),
         )
 
     def _id(self, number: int, row: dict[str, Any]) -> str | None:
         value = row.get("id_str") or row.get("id")
         if value is None or value == "":
             return None
-        if isinstance(value, bool) or not isinstance(value, str | int) or (isinstance(value, int) and abs(value) > 10**20):
+        if not _may_be_id(value):
             raise self.error(number, "has an `id` that is neither text nor a whole number", "write it as text, or leave it out")
         id_ = storable(str(value)).strip()
         if len(id_) > 200:
             raise self.error(number, "has an `id` of more than 200 characters", "shorten it, or leave it out")
         return None if not id_ or _SPREADSHEET_ID.fullmatch(id_) else id_
+
+
+def _may_be_id(value: object) -> bool:
+    return isinstance(value, str) or (type(value) is int and abs(value) <= 10**20)
+
+
+def _parent(value: object) -> str | None:
+    """Return the id of a post answered; None for what is none, since exports call other things by these names too."""
+    if not value or not _may_be_id(value):
+        return None
+    parent = storable(str(value)).strip()
+    return parent if parent and len(parent) <= 200 and not _SPREADSHEET_ID.fullmatch(parent) and not _NO_PARENT.fullmatch(parent) else None
 
 
 def _header(line: str) -> tuple[str, list[str]]:

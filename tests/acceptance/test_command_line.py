@@ -1,5 +1,6 @@
 """The main job by the command line, and each command's answer for people and as JSON."""
 
+import asyncio
 import json
 import signal
 import sqlite3
@@ -8,8 +9,10 @@ import subprocess
 import psutil
 import pytest
 
+from data.store import Store
 from tests.acceptance.conftest import write_posts
 from tests.conftest import made_up_tweets
+from tests.voices import add_version
 
 
 def test_from_a_file_of_posts_to_lines_and_to_nothing_left(mynah, tmp_path):
@@ -44,6 +47,29 @@ def test_from_a_file_of_posts_to_lines_and_to_nothing_left(mynah, tmp_path):
     assert not [post.text for post in made_up_tweets(150) if post.text.encode() in content]
     assert b'"ann"' not in content
     assert not list((tmp_path / "data/adapters").iterdir())
+
+
+def test_versions_are_pinned_listed_and_shown(mynah):
+    async def two_versions():
+        async with Store(mynah.database) as store:
+            for weights in (b"first", b"second"):
+                await store.write(add_version, weights=weights)
+
+    asyncio.run(two_versions())
+    assert [(m["version"], m["current"]) for m in mynah.json("models", "--versions", "ann")["models"]] == [(2, True), (1, False)]
+    assert mynah.json("pin", "@Ann", "1") == {"name": "ann", "version": 1, "pinned": True}
+    assert [m["version"] for m in mynah.json("models")["models"]] == [1]
+    assert mynah.json("show", "ann")["version"] == 1
+    full = mynah.json("show", "ann", "--version", "2", "--all")
+    assert (full["version"], full["job"]["requested_by"]) == (2, "me")
+    shown = mynah("show", "ann", "--all").stdout
+    assert mynah.json("show", "ann", "--all")["command"] in shown
+    assert mynah("unpin", "ann").stdout == "ann is not pinned: it speaks with its newest version, 2 now.\n"
+    for words in (["pin", "ann"], ["show", "ann", "--version"], ["generate", "ann", "--version"]):
+        assert mynah.refused(*words, "3") == "ann has no version 3: choose from 1, 2."
+    assert mynah.refused("generate", "ann", "--as", "bob") == "ann cannot speak as @bob: name @ann."
+    assert "A message to answer has at most 1000 characters" in mynah.refused("generate", "ann", "--answer", "x" * 1001)
+    assert "'--from'" in mynah.refused("train", "ann", "--from", "scratch")
 
 
 def test_config_stands_before_or_after_the_commands_own_arguments(mynah, tmp_path):
@@ -118,6 +144,9 @@ def test_the_console_takes_the_discord_commands(mynah, tmp_path):
         (["run"], "DISCORD_TOKEN is not set, and there is no schedule for X"),
         (["show", "nobody"], "No voice named nobody"),
         (["generate", "nobody"], "No voice named nobody"),
+        (["pin", "nobody", "1"], "No voice named nobody"),
+        (["unpin", "nobody"], "No voice named nobody"),
+        (["models", "nobody"], "No voice named nobody"),
         (["forget", "nobody"], "Nothing of @nobody is stored"),
         (["cancel", "7"], "There is no job 7"),
         (["cancel", "seven"], "JOB"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.executors.port import CutOffError
 from data import accounts
 from data.store import Store
 from tests.conftest import made_up_tweets
@@ -24,48 +25,67 @@ class ScriptedRun:
     def __init__(self, events: Sequence[Event], gate: asyncio.Event | None) -> None:
         self._events = events
         self._gate = gate
-        self._cancelled = asyncio.Event()
-        self.closed = False
+        self._stopped = asyncio.Event()
+        self.cancelled = False
 
     async def events(self) -> AsyncIterator[Event]:
         for event in self._events:
             if isinstance(event, Done) and self._gate is not None:
-                waits = [asyncio.ensure_future(self._gate.wait()), asyncio.ensure_future(self._cancelled.wait())]
+                waits = [asyncio.ensure_future(self._gate.wait()), asyncio.ensure_future(self._stopped.wait())]
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 for wait in waits:
                     wait.cancel()
-                if self._cancelled.is_set():
+                if self.cancelled:
                     yield Failed("cancelled", "It was cancelled.")
                     return
+                if self._stopped.is_set():
+                    raise CutOffError
             yield event
 
     async def cancel(self) -> None:
-        self._cancelled.set()
+        self.cancelled = True
+        self._stopped.set()
 
-    async def close(self) -> None:
-        self.closed = True
+    def cut_off(self) -> None:
+        self._stopped.set()
 
 
 class ScriptedExecutor:
-    """Starts scripted runs; `gate` holds back their results, `script` replaces what they say."""
+    """Starts scripted runs; `gate` holds back their results (`gates` that of one voice), `script` replaces what they say."""
 
     def __init__(self) -> None:
-        self.jobs: list[Job] = []
+        self.orders: list[list[Job]] = []
         self.runs: list[ScriptedRun] = []
         self.gate: asyncio.Event | None = None
+        self.gates: dict[str, asyncio.Event] = {}
         self.script: list[Event] | None = None
-        self.wrong_hash = False
+        self.wrong_hash: set[str] = set()
+        self.works = False
 
-    async def start(self, job: Job, folder: Path) -> ScriptedRun:
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = folder / "adapter.safetensors"
-        weights.write_bytes(WEIGHTS)
-        sha256 = "0" * 64 if self.wrong_hash else hashlib.sha256(WEIGHTS).hexdigest()
-        done = Done(str(weights), sha256, len(WEIGHTS), 5.5, 4.25, 12.0, ["a sample"], {"adapter": {}})
+    @property
+    def jobs(self) -> list[Job]:
+        """All that was ordered, in this order."""
+        return [job for order in self.orders for job in order]
+
+    async def start(self, jobs: Sequence[Job]) -> list[ScriptedRun]:
+        self.works = True
+        self.orders.append(list(jobs))
+        runs = [self._run(job) for job in jobs]
+        self.runs += runs
+        return runs
+
+    async def close(self) -> None:
+        self.works = False
+
+    def _run(self, job: Job) -> ScriptedRun:
+        weights = Path(job.output) / "adapter.safetensors"
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        weights.write_bytes(WEIGHTS + b"more" * bool(job.start))
+        voice = job.train[0].author
+        sha256 = "0" * 64 if voice in self.wrong_hash else hashlib.sha256(weights.read_bytes()).hexdigest()
+        done = Done(str(weights), sha256, len(WEIGHTS), 5.5, 4.25, 12.0, ["a sample"], {"adapter": {}}, job=job.id)
         events = self.script or [Stage("base"), Step(1, 2, 5.0, 100.0, 1.0), Step(2, 2, 4.5, 100.0, 0.0), done]
-        self.jobs.append(job)
-        self.runs.append(ScriptedRun(events, self.gate))
-        return self.runs[-1]
+        return ScriptedRun(events, self.gates.get(voice, self.gate))
 
 
 @pytest.fixture

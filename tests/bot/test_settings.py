@@ -64,6 +64,9 @@ def test_relative_paths_are_relative_to_the_file(config, tmp_path, monkeypatch):
         ("trainer = 5\n", {}, "trainer in config.toml is wrong"),
         ("[trainer\n", {}, "config.toml is not valid TOML"),
         ("\x00", {}, "config.toml is not valid TOML"),
+        ("[trainer]\nat_once = 257\n", {}, "trainer.at_once in config.toml is wrong"),
+        ("[trainer]\nstay_minutes = inf\n", {}, "trainer.stay_minutes in config.toml is wrong"),
+        ("[trainer]\nstart_from = 'first'\n", {}, "trainer.start_from in config.toml is wrong"),
         ("[speaker]\ntop_p = 1.5\n", {}, "speaker.top_p in config.toml is wrong"),
     ],
 )

@@ -5,11 +5,12 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from bot.errors import BadRequestError, NotStoredError, SpeechFailedError
-from bot.services.speaking import Speaking, adapter_file
-from bot.services.training import Training
+from bot.errors import BadHandleError, BadRequestError, NotStoredError, SpeechFailedError
+from bot.services.speaking import Speaking
+from bot.services.weights import adapter_file
 from data import accounts, models, speech
 from data.speech import Purpose
+from tests.voices import add_version
 from trainer.protocol import Line
 
 
@@ -34,12 +35,15 @@ class ScriptedSpeaker:
 
 
 @pytest.fixture
-async def voice(filled, settings, executor):
+async def voice(filled):
     """A trained voice, ann."""
-    training = Training(filled, settings, executor)
-    await training.request(["ann"], by="me")
-    await training.run_next()
-    return await filled.read(models.latest, "ann")
+    return await filled.write(add_version, ("ann",))
+
+
+@pytest.fixture
+async def joint(filled):
+    """A joint voice that can speak as ann, who is one of its accounts, but not as bob, who is the other."""
+    return await filled.write(add_version, ("ann", "bob"), details={"adapter": {}, "authors": ["ann"]})
 
 
 @pytest.fixture
@@ -83,6 +87,53 @@ async def test_the_speaker_is_told_where_verified_weights_lie(voice, speaking, s
     (request,) = speaker.requests
     assert (request.prompt, request.seed, request.sha256) == ("my dream", 9, voice.sha256)
     assert adapter_file(settings, voice.sha256).read_bytes() == b"weights " * 1000
+
+
+async def test_the_pinned_version_speaks_and_another_when_it_is_named(voice, speaking, speaker, filled):
+    newest = await filled.write(add_version, ("ann",), weights=b"others")
+    speaker.texts = [f"a new line number {n}" for n in range(50)]
+    await say(speaking, count=1)
+    await filled.write(models.pin, "ann", voice.version)
+    await say(speaking, count=1)
+    await say(speaking, count=1, version=newest.version)
+    assert [request.sha256 for request in speaker.requests] == [newest.sha256, voice.sha256, newest.sha256]
+
+
+async def test_who_asked_before_a_pin_hears_the_version_that_was_current_then(voice, speaking, speaker, filled):
+    newest = await filled.write(add_version, ("ann",), weights=b"others")
+    speaker.texts = ["one fine line"] * 8
+    request = await speaking.request("ann", by="me", count=1)
+    await filled.write(models.pin, "ann", voice.version)
+    async with answering(speaking):
+        await speaking.answer(request.id)
+    assert [asked.sha256 for asked in speaker.requests] == [newest.sha256]
+
+
+async def test_the_speaker_is_told_as_whom_to_answer_what(joint, speaking, speaker):
+    speaker.texts = ["one fine line"] * 8
+    request = await speaking.request("ann-bob", by="me", count=1, author="@Ann", message=" is it &lt;dark&gt;\n\x07 yet? https://x.co/a ")
+    async with answering(speaking):
+        await speaking.answer(request.id)
+    (asked,) = speaker.requests
+    assert (asked.author, asked.message, asked.prompt) == ("ann", "is it <dark> yet?", "")
+
+
+async def test_a_voice_of_one_account_speaks_as_that_account_anyhow(voice, speaking):
+    assert (await speaking.request("ann", by="me", author="ann")).author == ""
+
+
+@pytest.mark.parametrize(
+    ("author", "error", "said"),
+    [
+        ("bob", BadRequestError, r"Version 1 of ann-bob did not learn .+ `mynah train ann bob` makes one that can speak as @bob\.$"),
+        ("few", BadRequestError, r"ann-bob cannot speak as @few: name @ann or @bob\.$"),
+        ("a/b", BadHandleError, "is not a handle"),
+    ],
+)
+async def test_as_whom_a_voice_cannot_speak_is_one_sentence_and_stores_nothing(joint, speaking, filled, author, error, said):
+    with pytest.raises(error, match=said):
+        await speaking.request("ann-bob", by="me", author=author)
+    assert await filled.read(lambda db: db["requests"].count) == 0
 
 
 async def test_a_copy_of_a_training_post_is_never_said(voice, speaking, speaker, filled):
@@ -162,6 +213,9 @@ async def test_damaged_weights_are_refused(voice, speaking, speaker, filled):
         ("ann", {"count": 0}, BadRequestError),
         ("ann", {"count": 21}, BadRequestError),
         ("ann", {"prompt": "x" * 1001}, BadRequestError),
+        ("ann", {"message": "x" * 1001}, BadRequestError),
+        ("ann", {"message": " https://example.com/a "}, BadRequestError),
+        ("ann", {"version": 2}, NotStoredError),
         ("ann", {"seed": -1}, BadRequestError),
         ("ann", {"temperature": 2.5}, BadRequestError),
     ],

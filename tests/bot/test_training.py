@@ -1,20 +1,37 @@
 """The training service: settling requests, the queue, and what becomes of a run."""
 
 import asyncio
+import hashlib
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
+import psutil
 import pytest
 
 from bot.errors import BadHandleError, BadRequestError, NotStoredError, TooLittleTextError, TrainingFailedError
+from bot.executors import trainers
+from bot.executors.local import LocalExecutor
 from bot.services.training import Training
-from data import jobs, models
+from data import accounts, jobs, models
 from data.jobs import Status
+from tests.bot.test_local_executor import FAKE, gone
 from trainer.protocol import Failed, Stage
+
+
+def changed(settings, **trainer):
+    """The settings, but for some of the trainer's."""
+    return settings.model_copy(update={"trainer": settings.trainer.model_copy(update=trainer)})
 
 
 @pytest.fixture
 def training(filled, settings, executor):
     return Training(filled, settings, executor)
+
+
+@pytest.fixture
+def many(filled, settings, executor):
+    """The service, with up to three jobs in one order."""
+    return Training(filled, changed(settings, at_once=3), executor)
 
 
 @asynccontextmanager
@@ -69,8 +86,6 @@ async def test_equal_requests_share_one_job_while_it_waits_while_it_runs_and_whe
 
 
 async def test_new_posts_make_a_new_version(training, filled, tweets):
-    from data import accounts
-
     async with queue(training):
         first = await training.result((await training.request(["ann"], by="me")).job.id)
         await filled.write(accounts.add_tweets, "ann", tweets(300, seed=9)[150:])
@@ -131,7 +146,7 @@ async def test_a_running_job_is_cancelled_by_its_owner_and_can_be_asked_for_agai
         again = await training.request(["ann"], by="me")
         assert again.new
         await training.result(again.job.id)
-    assert all(run.closed for run in executor.runs)
+    assert [run.cancelled for run in executor.runs] == [True, False]
 
 
 async def test_a_failure_is_the_trainers_sentence(training, executor, filled):
@@ -144,12 +159,12 @@ async def test_a_failure_is_the_trainers_sentence(training, executor, filled):
 
 
 async def test_weights_that_changed_on_the_way_are_not_stored(training, executor, filled):
-    executor.wrong_hash = True
+    executor.wrong_hash.add("ann")
     requested = await training.request(["ann"], by="me")
     async with queue(training):
         with pytest.raises(TrainingFailedError, match="changed on the way"):
             await training.result(requested.job.id)
-    assert await filled.read(models.latest_of_all) == []
+    assert await filled.read(models.current_of_all) == []
     assert await filled.read(lambda db: db["model_weights"].count) == 0
 
 
@@ -159,7 +174,7 @@ async def test_a_stopped_owner_leaves_the_job_queued_and_the_next_one_finishes_i
     async with queue(training):
         await anext(training.events(requested.job.id))
     assert (await filled.read(jobs.get, requested.job.id)).status is Status.QUEUED
-    assert executor.runs[0].closed
+    assert not executor.works
     executor.gate.set()
     async with queue(training):
         await training.result(requested.job.id)
@@ -187,3 +202,238 @@ async def test_events_of_a_restarted_job_are_those_of_its_latest_attempt(trainin
         await training.ended(requested.job.id)
     events = [event async for event in training.events(requested.job.id)]
     assert [event["type"] for event in events] == ["stage", "step", "step"]
+
+
+# ------------------------------------------------------------- many at once
+
+
+async def test_what_shares_a_batch_is_one_order_the_oldest_first_and_no_more_than_the_settings_say(filled, settings, executor, tweets):
+    await filled.write(accounts.add_tweets, "cat", tweets(150, seed=4))
+    for handle, trainer in [
+        ("ann", {"seed": 1}),
+        ("bob", {"epochs": 2}),
+        ("bob", {"seed": 2}),
+        ("ann", {"method": "full"}),
+        ("cat", {"seed": 1}),
+        ("cat", {"seed": 2}),
+        ("ann", {"rank": 4}),
+    ]:
+        await Training(filled, changed(settings, **trainer), executor).request([handle], by="me")
+    many = Training(filled, changed(settings, at_once=3), executor)
+    while await many.run_next():
+        pass
+    assert [[job.id for job in order] for order in executor.orders] == [["1", "3", "5"], ["2"], ["4"], ["6"], ["7"]]
+    assert {job.status for job in await filled.read(jobs.recent)} == {Status.DONE}
+
+
+async def test_each_of_a_batch_is_stored_and_its_folder_goes_as_soon_as_it_is_done(many, executor, filled, settings):
+    executor.gates["bob"] = asyncio.Event()
+    quick = await many.request(["ann"], by="me")
+    slow = await many.request(["bob"], by="me")
+    async with queue(many):
+        assert (await many.result(quick.job.id)).version == 1
+        while (settings.data_dir / "work" / str(quick.job.id)).exists():
+            await filled.changed()
+        assert (await filled.read(jobs.get, slow.job.id)).status is Status.RUNNING
+        later = await many.request(["ann", "bob"], by="me")
+        assert (await filled.read(jobs.get, later.job.id)).status is Status.QUEUED
+        executor.gates["bob"].set()
+        await many.result(slow.job.id)
+        executor.gates.clear()
+        await many.result(later.job.id)
+    assert [len(order) for order in executor.orders] == [2, 1]
+    assert list((settings.data_dir / "work").iterdir()) == []
+
+
+async def test_one_of_a_batch_that_cannot_be_stored_leaves_the_others_alone(many, executor):
+    executor.wrong_hash.add("ann")
+    bad = await many.request(["ann"], by="me")
+    good = await many.request(["bob"], by="me")
+    async with queue(many):
+        with pytest.raises(TrainingFailedError, match="changed on the way"):
+            await many.result(bad.job.id)
+        await many.result(good.job.id)
+
+
+async def test_one_of_a_batch_is_cancelled(many, executor):
+    executor.gate = asyncio.Event()
+    first = await many.request(["ann"], by="me")
+    second = await many.request(["bob"], by="me")
+    async with queue(many):
+        await anext(many.events(first.job.id))
+        await many.cancel(first.job.id, by="mod")
+        assert (await many.ended(first.job.id)).status is Status.CANCELLED
+        executor.gate.set()
+        assert (await many.ended(second.job.id)).status is Status.DONE
+    assert [run.cancelled for run in executor.runs] == [True, False]
+
+
+async def test_a_job_that_was_cut_off_for_another_is_queued_again_and_done(many, executor):
+    executor.gates["ann"] = asyncio.Event()
+    requested = await many.request(["ann"], by="me")
+    async with queue(many):
+        await anext(many.events(requested.job.id))
+        executor.gates.pop("ann")
+        executor.runs[0].cut_off()
+        assert (await many.ended(requested.job.id)).attempt == 2
+
+
+async def test_a_trainer_that_cannot_be_started_fails_the_whole_order(many, executor, monkeypatch):
+    async def refuse(jobs):
+        raise FileNotFoundError("no such interpreter")
+
+    monkeypatch.setattr(executor, "start", refuse)
+    requested = [await many.request([handle], by="me") for handle in ("ann", "bob")]
+    async with queue(many):
+        for each in requested:
+            assert "which is in its log" in (await many.ended(each.job.id)).error
+
+
+# ------------------------------------------------ the folders of unfinished jobs
+
+
+async def test_a_checkpoint_survives_a_restart_and_goes_with_its_job(training, executor, settings):
+    executor.gate = asyncio.Event()
+    requested = await training.request(["ann"], by="me")
+    work = settings.data_dir / "work"
+    checkpoint = work / str(requested.job.id) / "checkpoint.safetensors"
+    async with queue(training):
+        await anext(training.events(requested.job.id))
+        checkpoint.write_bytes(b"half of it")
+    (work / "77").mkdir()  # of a job that nobody knows
+    await training.recover()
+    assert checkpoint.exists()
+    assert [folder.name for folder in work.iterdir()] == [str(requested.job.id)]
+    executor.gate.set()
+    async with queue(training):
+        await training.result(requested.job.id)
+    assert list(work.iterdir()) == []
+
+
+async def test_the_folder_of_a_job_that_is_cancelled_while_it_waits_again_goes(training, executor, settings):
+    executor.gate = asyncio.Event()
+    requested = await training.request(["ann"], by="me")
+    async with queue(training):
+        await anext(training.events(requested.job.id))
+    await training.cancel(requested.job.id, by="me")
+    assert not await training.run_next()
+    assert list((settings.data_dir / "work").iterdir()) == []
+
+
+# ------------------------------------------------------ from an earlier version
+
+
+async def test_a_training_can_start_from_the_version_that_speaks_now(training, executor, filled, tweets):
+    first = await training.request(["ann"], by="me", start=True)  # there is none yet: from the base
+    await training.run_next()
+    await filled.write(accounts.add_tweets, "ann", tweets(300, seed=9)[150:])
+    second = await training.request(["ann"], by="me", start=True)
+    anew = await training.request(["ann"], by="me")
+    assert anew.new
+    while await training.run_next():
+        pass
+    weights = await filled.read(models.load_weights, 1)
+    assert [job.start is not None for job in executor.jobs] == [False, True, False]
+    assert executor.jobs[1].start_sha256 == hashlib.sha256(weights).hexdigest() == second.job.recipe["start"]
+    assert Path(executor.jobs[1].start).read_bytes() == weights
+    assert "start" not in first.job.recipe | anew.job.recipe
+
+
+async def test_there_is_nothing_to_learn_twice_from_a_start_on(filled, settings, executor, tweets):
+    training = Training(filled, changed(settings, start_from="last"), executor)
+    for _ in range(2):
+        assert (await training.request(["ann"], by="me")).new is (executor.orders == [])
+        await training.run_next()
+    await filled.write(accounts.add_tweets, "ann", tweets(300, seed=9)[150:])
+    for number in range(2):
+        assert (await training.request(["ann"], by="me")).new is (number == 0)
+        await training.run_next()
+    assert [job.start is not None for job in executor.jobs] == [False, True]
+
+
+async def test_a_version_made_otherwise_is_no_start(filled, settings, executor):
+    made = Training(filled, settings, executor)
+    await made.request(["ann"], by="me")
+    await made.run_next()
+    training = Training(filled, changed(settings, method="full", start_from="last"), executor)
+    with pytest.raises(BadRequestError, match="lora on tiny-random, and the settings say full on tiny-random: train it from the base"):
+        await training.request(["ann"], by="me", start=True)
+    assert "start" not in (await training.request(["ann"], by="me")).job.recipe
+
+
+async def test_a_start_that_is_gone_fails_its_job_and_no_other(many, executor, filled, tweets):
+    await many.request(["ann"], by="me")
+    await many.run_next()
+    await filled.write(accounts.add_tweets, "ann", tweets(300, seed=9)[150:])
+    orphan = await many.request(["ann"], by="me", start=True)
+    anew = await many.request(["ann"], by="me")
+    await filled.write(lambda db: db.conn.execute("UPDATE models SET sha256 = 'another'"))
+    await many.run_next()
+    assert "is gone: train again" in (await many.ended(orphan.job.id)).error
+    assert (await many.ended(anew.job.id)).status is Status.DONE
+
+
+# ------------------------------------------------- a real process that stays
+
+
+@pytest.fixture
+def processes(filled, settings, tweets):
+    """The service on a real executor, whose trainer does what the account's name says; the accounts."""
+
+    async def make(*handles, **trainer):
+        for seed, handle in enumerate(handles):
+            await filled.write(accounts.add_tweets, handle, tweets(150, seed))
+        return Training(filled, changed(settings, **trainer), LocalExecutor(settings.data_dir / "trainer.log", *FAKE))
+
+    return make
+
+
+async def pid_of(training, handle):
+    requested = await training.request([handle], by="me")
+    return (await training.result(requested.job.id)).result["details"]["pid"]
+
+
+async def test_the_trainer_stays_between_jobs_and_ends_with_the_queue(processes, filled):
+    training = await processes("done1", "done2")
+    async with queue(training):
+        first = await pid_of(training, "done1")
+        assert await pid_of(training, "done2") == first
+        assert await filled.read(jobs.processes) == [(first, int(psutil.Process(first).create_time()))]
+    await gone(first)
+    assert await filled.read(jobs.processes) == []
+
+
+@pytest.mark.parametrize("minutes", [0, 0.0001])
+async def test_a_trainer_that_has_nothing_to_do_ends_and_the_next_job_has_a_new_one(processes, minutes):
+    training = await processes("done1", "done2", stay_minutes=minutes)
+    async with queue(training) as task:
+        first = await pid_of(training, "done1")
+        await gone(first)
+        assert not task.done()
+        assert await pid_of(training, "done2") != first
+
+
+async def test_the_next_owner_sweeps_a_trainer_that_stayed(processes, filled, settings):
+    dead = await processes("done1", "done2")
+    requested = await dead.request(["done1"], by="me")
+    await dead.run_next()
+    pid = (await dead.result(requested.job.id)).result["details"]["pid"]
+    assert psutil.pid_exists(pid)
+    await Training(filled, settings, LocalExecutor(settings.data_dir / "trainer.log", *FAKE)).recover()
+    await gone(pid)
+    assert await filled.read(jobs.processes) == []
+
+
+async def test_a_trainer_that_does_not_hear_is_killed_and_its_other_job_is_done_by_the_next(processes, monkeypatch):
+    monkeypatch.setattr(trainers, "ASK_SECONDS", 0.05)
+    monkeypatch.setattr(trainers, "TERMINATE_SECONDS", 0.05)
+    training = await processes("deaf", "resume", at_once=2)
+    deaf = await training.request(["deaf"], by="me")
+    other = await training.request(["resume"], by="me")
+    async with queue(training):
+        await anext(training.events(other.job.id))
+        await training.cancel(deaf.job.id, by="mod")
+        assert (await training.ended(deaf.job.id)).error == "Cancelled by mod."
+        model = await training.result(other.job.id)
+    assert model.result["details"]["resumed"]
+    assert (await training.ended(other.job.id)).attempt == 2

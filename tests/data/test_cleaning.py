@@ -1,6 +1,7 @@
 """The ancestor's cleaning, restated naively, and both rules of what is short."""
 
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -115,14 +116,20 @@ class TestDefaultRule:
 class TestWithoutControls:
     @given(st.one_of(ANY_TEXT, LINKS))
     def test_nothing_left(self, text):
-        """No control character or lone surrogate is left, spaces are single, and a text without them stays as it was."""
+        """No control character or lone surrogate is left, spaces are single, and a text without them stays, if there is one to see."""
         cleaned = clean(text)
         out = without_controls(cleaned)
         assert out.encode().decode() == out
         assert not re.search(r"[\x00-\x1f\x7f-\x9f]", out)
         assert out == " ".join(out.split())
         if not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", cleaned):
-            assert out == cleaned
+            seen = any(unicodedata.category(char) not in {"Cf", "Mn", "Zs", "Cn"} for char in cleaned)
+            assert out == cleaned or (not out and not seen)
+
+    @pytest.mark.parametrize("text", ["\u200b \u200e \u2060", "\ufeff", "\x07\u200d\x07", "\u202e\u202c", "\u00ad \ufe0f"])
+    def test_nothing_to_see(self, text):
+        """What is made of joiners and marks of direction alone is no text."""
+        assert not without_controls(clean(text))
 
     def test_emoji_stay(self):
         """Joiners, variation selectors and zero-width spaces are no control characters: emoji and Khmer need them."""

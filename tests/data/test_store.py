@@ -169,7 +169,7 @@ async def test_a_write_that_changed_nothing_wakes_nobody(store):
     """Two queues that look for work by writing woke each other without end before."""
     waiting = asyncio.create_task(store.changed(30))
     await asyncio.sleep(0)  # lets it begin to wait
-    assert await store.write(jobs.start_next) is None
+    assert not await store.write(jobs.start_next)
     assert not waiting.done()
     await store.write(accounts.add_tweets, "ann", made_up_tweets(1))
     await asyncio.wait_for(waiting, 5)

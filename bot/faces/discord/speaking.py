@@ -47,7 +47,7 @@ class Speaking(commands.Cog):
     async def list_models(self, ctx: Context) -> None:
         """List the voices that are trained."""
         await ctx.begin("Looking at the voices …")
-        found = await self.app.store.read(models.latest_of_all)
+        found = await self.app.store.read(models.current_of_all)
         await ctx.answer(render.models([cards.card(model) for model in found]))
 
     @hybrid()
@@ -56,7 +56,7 @@ class Speaking(commands.Cog):
         """Show a voice's card."""
         await ctx.begin(f"Looking for the card of {safe(voice, 200)} …")
         name = voice_name(voice.replace(",", " ").replace("-", " ").split())
-        await show_card(ctx, self.app, await self.app.store.read(models.latest, name), "")
+        await show_card(ctx, self.app, await self.app.store.read(models.current, name), "")
 
     @generate.autocomplete("voice")
     @show.autocomplete("voice")
@@ -65,7 +65,7 @@ class Speaking(commands.Cog):
         del interaction
         typed = current.strip().removeprefix("@").lower()
         # A joint voice's name may be longer than a choice; it can still be typed.
-        names = [m.voice for m in await self.app.store.read(models.latest_of_all) if typed in m.voice and len(m.voice) <= CHOICE]
+        names = [m.voice for m in await self.app.store.read(models.current_of_all) if typed in m.voice and len(m.voice) <= CHOICE]
         names.sort(key=lambda name: (not name.startswith(typed), name))
         return [app_commands.Choice(name=name, value=name) for name in names[:CHOICES]]
 

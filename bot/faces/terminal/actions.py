@@ -21,6 +21,9 @@ from data.handles import voice_name
 from data.outbox import State
 from data.speech import Purpose
 
+#: What a person says of where a training begins, and what Training.request is told.
+START = {"last": True, "base": False, None: None}
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -36,9 +39,9 @@ async def import_posts(app: Mynah, path: Path, handle: str) -> Answer:
     return Answer({"handle": result.handle, "counts": asdict(result.counts), "new": result.new}, render.imported(result))
 
 
-async def train(app: Mynah, handles: Sequence[str], by: str, console: Console) -> Answer:
-    """Train a voice, showing its progress, and answer with its card."""
-    wanted = await app.training.request(handles, by=by)
+async def train(app: Mynah, handles: Sequence[str], by: str, console: Console, *, start: bool | None = None) -> Answer:
+    """Train a voice, showing its progress, and answer with its card; `start`: from the version that speaks now, or from the base."""
+    wanted = await app.training.request(handles, by=by, start=start)
     for warning in wanted.corpus.warnings:
         console.print(Text(warning, style="yellow"))
 
@@ -55,33 +58,91 @@ async def train(app: Mynah, handles: Sequence[str], by: str, console: Console) -
     return await _card(app, model)
 
 
-async def show(app: Mynah, handles: Sequence[str]) -> Answer:
-    """Show a voice's card."""
-    return await _card(app, await app.store.read(models_table.latest, voice_name(_handles(handles))))
+async def show(app: Mynah, handles: Sequence[str], *, version: int | None = None, full: bool = False) -> Answer:
+    """Show the card of the version that a voice speaks with, or of another; `full`: with all that is needed to make it again."""
+    name = voice_name(_handles(handles))
+    wanted = (models_table.current, name) if version is None else (models_table.version, name, version)
+    return await _card(app, await app.store.read(*wanted), full=full)
 
 
-async def _card(app: Mynah, model: models_table.Model) -> Answer:
-    document = cards.card(model)
+async def _card(app: Mynah, model: models_table.Model, *, full: bool = False) -> Answer:
+    document = await app.store.read(cards.full_card, model) if full else cards.card(model)
     picture = await cards.save_curve(app.store, model, app.settings.data_dir / "cards")
     document["curve"] = str(picture)
-    return Answer(document, Group(render.card(document), Text(f"The curve: {picture}")))
+    said = [render.card(document), Text(f"The curve: {picture}")]
+    if not model.current:
+        spoken = await app.store.read(models_table.current, model.voice)
+        why = "which is pinned" if spoken.pinned else "its newest"
+        said.append(
+            Text(
+                f"{model.voice} speaks with version {spoken.version}, {why}: `mynah pin {model.voice} {model.version}` has it speak with"
+                " this one.",
+                style="yellow",
+            )
+        )
+    if full:
+        said.append(render.particulars(document))
+    return Answer(document, Group(*said))
 
 
 async def generate(
-    app: Mynah, handles: Sequence[str], by: str, *, prompt: str = "", count: int | None = None, seed: int | None = None
+    app: Mynah,
+    handles: Sequence[str],
+    by: str,
+    *,
+    version: int | None = None,
+    author: str = "",
+    message: str = "",
+    prompt: str = "",
+    count: int | None = None,
+    seed: int | None = None,
 ) -> Answer:
     """Have a voice say something."""
-    request = await app.speaking.request(voice_name(_handles(handles)), by=by, prompt=prompt, count=count, seed=seed, purpose=Purpose.TALK)
+    request = await app.speaking.request(
+        voice_name(_handles(handles)),
+        by=by,
+        version=version,
+        author=author,
+        message=message,
+        prompt=prompt,
+        count=count,
+        seed=seed,
+        purpose=Purpose.TALK,
+    )
     spoken = await app.lead_until(app.speaking.answer(request.id))
-    lines = [{"text": line.text, "log_likelihood": line.log_likelihood} for line in spoken.lines]
-    document = {"name": request.voice, "prompt": request.prompt, "seed": request.seed, "lines": lines}
+    model = await app.store.read(models_table.get, request.model)
+    document = {
+        "name": request.voice,
+        "version": model.version,
+        "author": request.author,
+        "message": request.message,
+        "prompt": request.prompt,
+        "seed": request.seed,
+        "lines": [{"text": line.text, "log_likelihood": line.log_likelihood} for line in spoken.lines],
+    }
     return Answer(document, render.lines(spoken.lines))
 
 
-async def models(app: Mynah) -> Answer:
-    """List the voices."""
-    documents = [cards.card(model) for model in await app.store.read(models_table.latest_of_all)]
-    return Answer({"models": documents}, render.models(documents))
+async def models(app: Mynah, handles: Sequence[str] = (), *, versions: bool = False) -> Answer:
+    """List the voices, or one of them; `versions`: every version, not only the one that each speaks with."""
+    names = [voice_name(_handles(handles))] if handles else [m.voice for m in await app.store.read(models_table.current_of_all)]
+    found = [model for name in names for model in await app.store.read(models_table.versions, name)]
+    documents = [cards.card(model) for model in found if versions or model.current]
+    return Answer({"models": documents}, render.versions(documents) if versions and documents else render.models(documents))
+
+
+async def pin(app: Mynah, voice: str, version: int) -> Answer:
+    """Have a voice speak with one version until it is unpinned."""
+    model = await app.store.write(models_table.pin, voice_name(_handles([voice])), version)
+    said = f"{model.voice} speaks with version {version} from now on, whatever is trained later, until `mynah unpin {model.voice}`."
+    return Answer({"name": model.voice, "version": version, "pinned": True}, Text(said))
+
+
+async def unpin(app: Mynah, voice: str) -> Answer:
+    """Have a voice speak with its newest version."""
+    model = await app.store.write(models_table.unpin, voice_name(_handles([voice])))
+    said = f"{model.voice} is not pinned: it speaks with its newest version, {model.version} now."
+    return Answer({"name": model.voice, "version": model.version, "pinned": False}, Text(said))
 
 
 async def jobs(app: Mynah) -> Answer:

@@ -6,7 +6,7 @@ import json as json_format
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -32,6 +32,7 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="The configu
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, on stdout.")]
 HandlesArgument = Annotated[list[str], typer.Argument(help="One account, or several for a joint voice.", metavar="HANDLE...")]
 HandleArgument = Annotated[str, typer.Argument(metavar="HANDLE")]
+VersionOption = Annotated[int | None, typer.Option("--version", help="One of its versions; otherwise the pinned one, or the newest.")]
 
 _config: list[Path] = []  # the --config before the command, which the one after it outranks
 
@@ -82,34 +83,78 @@ def import_(
 
 
 @cli.command()
-def train(handles: HandlesArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+def train(
+    handles: HandlesArgument,
+    start: Annotated[
+        Literal["last", "base"] | None, typer.Option("--from", help="Go on from the version that speaks now, or begin with the base anew.")
+    ] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
     """Train a voice on stored posts, and show its card."""
-    _run(config, json, lambda app: actions.train(app, handles, _by(), Console(stderr=True)))
+    _run(config, json, lambda app: actions.train(app, handles, _by(), Console(stderr=True), start=actions.START[start]))
 
 
 @cli.command()
 def generate(
     handles: HandlesArgument,
+    author: Annotated[str, typer.Option("--as", metavar="HANDLE", help="Of a joint voice, the account as which it speaks.")] = "",
+    message: Annotated[str, typer.Option("--answer", metavar="MESSAGE", help="What the lines are to answer.")] = "",
     prompt: Annotated[str, typer.Option(help="What the lines are to begin with.")] = "",
     count: Annotated[int | None, typer.Option("-n", "--count", help="How many lines.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same lines.")] = None,
+    version: VersionOption = None,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Have a voice write posts."""
-    _run(config, json, lambda app: actions.generate(app, handles, _by(), prompt=prompt, count=count, seed=seed))
+    _run(
+        config,
+        json,
+        lambda app: actions.generate(
+            app, handles, _by(), version=version, author=author, message=message, prompt=prompt, count=count, seed=seed
+        ),
+    )
 
 
 @cli.command()
-def models(json: JsonOption = False, config: ConfigOption = None) -> None:
+def models(
+    handles: Annotated[list[str] | None, typer.Argument(help="Whose voice; all of them otherwise.", metavar="HANDLE...")] = None,
+    versions: Annotated[bool, typer.Option("--versions", help="Every version, with a mark at the one that speaks.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
     """List the voices that are trained."""
-    _run(config, json, actions.models)
+    _run(config, json, lambda app: actions.models(app, handles or (), versions=versions))
 
 
 @cli.command()
-def show(handles: HandlesArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+def show(
+    handles: HandlesArgument,
+    full: Annotated[bool, typer.Option("--all", help="Everything that is needed to make it again.")] = False,
+    version: VersionOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
     """Show a voice's card and draw its curve."""
-    _run(config, json, lambda app: actions.show(app, handles))
+    _run(config, json, lambda app: actions.show(app, handles, version=version, full=full))
+
+
+@cli.command()
+def pin(
+    handle: HandleArgument,
+    version: Annotated[int, typer.Argument(metavar="VERSION")],
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Have a voice speak with one version, whatever is trained later."""
+    _run(config, json, lambda app: actions.pin(app, handle, version))
+
+
+@cli.command()
+def unpin(handle: HandleArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Have a voice speak with its newest version again."""
+    _run(config, json, lambda app: actions.unpin(app, handle))
 
 
 @cli.command()

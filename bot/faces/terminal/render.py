@@ -1,6 +1,7 @@
 """What the terminal shows: cards, tables and lines, as rich renderables; whatever came from outside is shown as plain text."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from rich import box
@@ -37,6 +38,50 @@ def card(document: dict[str, Any]) -> RenderableType:
     return Panel(Group(counts, facts), title=title, title_align="left", box=box.ROUNDED, expand=False, padding=(0, 2))
 
 
+def particulars(document: dict[str, Any]) -> RenderableType:
+    """Render what a full card holds beyond the short one, a row for each group; the trainer's details stand there as it names them."""
+    details = {name: value for name, value in document["details"].items() if name != "recipe"}
+    groups = {name: value for name, value in details.items() if isinstance(value, dict)}
+    start = document["started_from"]
+    rows: dict[str, Any] = {
+        "sha256": document["sha256"],
+        "corpus": document["corpus_sha256"],
+        "splits": document["splits"],
+        "job": {name: document["job"][name] for name in ("id", "requested_by", "created_at", "ended_at", "attempt")},
+        "model": {"bytes": document["bytes"], "seconds": document["seconds"], "from": f"version {start}" if start else "base"},
+        "recipe": document["recipe"],
+        "run": {name: value for name, value in details.items() if name not in groups},
+        **groups,
+    }
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows.items():
+        grid.add_row(Text(name.replace("_", " ")), Text(_pairs(value) if isinstance(value, dict) else _value(value)))
+    corpus = document["corpus_sha256"][:12]
+    again = f"To make it again, where the stored posts, max_posts and short_rule make the corpus {corpus}…:"
+    return Group(Text(), grid, Text(), Text(again), Text(document["command"]))
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    return "  ".join(f"{name}={_value(value)}" for name, value in values.items())
+
+
+def _value(value: Any) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.6g}"
+        case list() | tuple():
+            return ",".join(map(_value, value))
+        case dict():
+            return f"({_pairs(value)})"
+    return str(value)
+
+
 def lines(generations: Sequence[Generation]) -> RenderableType:
     """Render what a voice said, a line each."""
     return Group(*(Text(f"• {line.text}") for line in generations))
@@ -59,13 +104,34 @@ def models(documents: Sequence[dict[str, Any]]) -> RenderableType:
     for name in ("voice", "version", "posts kept", "loss before", "after", "MB", "made"):
         table.add_column(name, justify="left" if name in ("voice", "made") else "right", no_wrap=name != "voice", overflow="fold")
     for d in documents:
-        kept = sum(counts["kept"] for counts in d["counts"].values())
-        loss = d["loss"]
-        size = f"{d['bytes'] / 1e6:.1f}"
-        table.add_row(
-            Text(d["name"]), str(d["version"]), f"{kept:,}", f"{loss['before']:.3f}", f"{loss['after']:.3f}", size, d["created_at"][:10]
-        )
+        version = f"{d['version']}, pinned" if d["pinned"] else str(d["version"])
+        kept, before, after, size = _figures(d)
+        table.add_row(Text(d["name"]), version, kept, f"{before:.3f}", f"{after:.3f}", size, d["created_at"][:10])
     return table
+
+
+def versions(documents: Sequence[dict[str, Any]]) -> RenderableType:
+    """Render the versions of one voice or more, a table each, with a mark at those that speak."""
+    tables: list[RenderableType] = []
+    for voice, group in groupby(documents, key=lambda d: str(d["name"])):
+        table = Table(box=None, padding=(0, 2, 0, 0), title=Text(voice, style="bold"), title_justify="left")
+        for name in ("v", "speaks", "made", "posts", "loss", "MB", "method", "base"):
+            fold = name == "base"
+            table.add_column(name, justify="right" if name in ("v", "posts", "MB") else "left", no_wrap=not fold, overflow="fold")
+        for d in group:
+            mark = "pinned" if d["pinned"] else "newest" if d["current"] else ""
+            kept, before, after, size = _figures(d)
+            figures = (d["created_at"][:10], kept, f"{before:.2f} → {after:.2f}", size, d["method"], Text(d["base"]))
+            table.add_row(str(d["version"]), mark, *figures, style="bold" if d["current"] else "")
+        tables += [table, Text()]
+    return Group(*tables[:-1])
+
+
+def _figures(document: dict[str, Any]) -> tuple[str, float, float, str]:
+    """Return the posts kept, the loss before and after, and the megabytes."""
+    kept = sum(counts["kept"] for counts in document["counts"].values())
+    loss = document["loss"]
+    return f"{kept:,}", loss["before"], loss["after"], f"{document['bytes'] / 1e6:.1f}"
 
 
 def jobs(rows: Sequence[Job]) -> RenderableType:

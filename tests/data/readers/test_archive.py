@@ -155,6 +155,23 @@ class TestFields:
         (tweet,) = read_posts(write_zip(make_files([make_tweet(1, **{field: "12"})])))
         assert tweet.is_reply is True
 
+    @pytest.mark.parametrize(
+        ("fields", "parent"),
+        [
+            ({"in_reply_to_status_id_str": "768467755339223040", "in_reply_to_status_id": "1"}, "768467755339223040"),
+            ({"in_reply_to_status_id": 768467755339223040}, "768467755339223040"),
+            ({"in_reply_to_status_id_str": None, "in_reply_to_status_id": "12"}, "12"),
+            ({"in_reply_to_status_id": "-1"}, None),
+            ({"in_reply_to_status_id": {"$numberLong": "12"}}, None),
+            ({"in_reply_to_user_id_str": "12", "in_reply_to_screen_name": "ann"}, None),
+            ({}, None),
+        ],
+    )
+    def test_parent(self, make_tweet, make_files, write_zip, fields, parent):
+        """The post answered is told by its id alone, as a string."""
+        (tweet,) = read_posts(write_zip(make_files([make_tweet(1, **fields)])))
+        assert tweet.in_reply_to == parent
+
     def test_lone_surrogate(self, make_tweet, make_files, write_zip):
         """A text that UTF-8 cannot hold becomes one that it can."""
         files = make_files([make_tweet(1, "half XYZ pair")], manifest=False)

@@ -41,6 +41,22 @@ class TestJsonl:
         assert (third.created_at, third.is_retweet, third.is_reply) == (None, False, False)
         assert third.id.startswith("sha256:")
 
+    @pytest.mark.parametrize("name", ["in_reply_to", "in_reply_to_status_id", "in_reply_to_status_id_str"])
+    @pytest.mark.parametrize(
+        ("value", "parent"),
+        [
+            ("768467755339223040", "768467755339223040"),
+            (12, "12"),
+            (" p1 ", "p1"),
+            *((value, None) for value in (None, "", " ", True, 7.68e17, [], {"id": 5}, 10**30, "x" * 300)),
+            *((value, None) for value in ("nan", "None", "768467755339223040.0", "7.68467755339223e+17")),
+        ],
+    )
+    def test_parent(self, tmp_path, name, value, parent):
+        """Whatever else stands in these fields is no parent, and no reason to refuse a file that was read before."""
+        (tweet,) = _read(tmp_path, "a.jsonl", json.dumps({"text": "a b c", name: value}))
+        assert tweet.in_reply_to == parent
+
     def test_made_up_ids(self, tmp_path):
         """Equal rows without ids stay so many posts, and reading the file again gives the same ids."""
         content = '{"text": "gm"}\n' * 3 + '{"text": "gn"}\n'
@@ -110,6 +126,11 @@ class TestCsv:
         assert first.id != second.id
         assert (first.created_at, first.is_retweet, first.is_reply) == (None, False, True)
         assert (second.is_retweet, second.is_reply) == (True, None)
+
+    def test_parent(self, tmp_path):
+        """The post answered is a column as any other."""
+        content = "id,text,In_Reply_To\n1,a b c,\n2,d e f,1\n3,g h i,1.0\n"
+        assert [tweet.in_reply_to for tweet in _read(tmp_path, "a.csv", content)] == [None, "1", None]
 
     @pytest.mark.parametrize(
         ("content", "part"),

@@ -1,0 +1,105 @@
+"""Contender (b): what somebody who knows the libraries well would run today.
+
+    python -m bench.strong TASK.json
+
+Hugging Face's Trainer and peft: LoRA of rank 16, alpha 32, on all linear layers; each batch one flat row of whole posts, no padding,
+no attention between posts (position ids that start again tell transformers where a post begins, where no attention mask is given);
+about 512 tokens a step, AdamW, a cosine with 5 % warm-up over three epochs, the stop split evaluated after each epoch, stopped after
+the first that is no better, the best reloaded. The learning rate is the task's: bench/train.py runs several and counts the one that
+was best on the stop split. fp32 on a CPU; on a GPU a bf16 base, autocast, and fp32 LoRA.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from peft import LoraConfig, get_peft_model
+from transformers import DataCollatorWithFlattening, EarlyStoppingCallback, TrainingArguments
+
+from bench.common import Course, Result, Task, encode, held_out, load, resident, resident_gpu, stored
+from bench.looks import Looks, TimedTrainer
+
+RANK, ALPHA, EPOCHS, TOKENS, WARM_UP = 16, 32, 3, 512, 0.05
+
+
+def features(posts: Sequence[Sequence[int]], separator: int, longest: int) -> list[dict[str, Any]]:
+    """Return each post as the collator wants it, with the end of text on both sides, cut to `longest` tokens."""
+    return [{"input_ids": [separator, *post, separator][:longest]} for post in posts if post]
+
+
+def targets_of(dataset: Sequence[dict[str, Any]]) -> int:
+    """Return how many tokens are learned from in one epoch: all but the first of each post."""
+    return sum(len(feature["input_ids"]) - 1 for feature in dataset)
+
+
+def main() -> None:
+    task = Task.read(sys.argv[1])
+    gpu = task.device != "cpu"
+    base, tokenizer = load(task, half=gpu)
+    settings_lora = LoraConfig(task_type="CAUSAL_LM", r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules="all-linear")
+    model = get_peft_model(base, settings_lora)
+    train, stop = (features(encode(tokenizer, posts), task.separator, task.row + 1) for posts in (task.train, task.stop))
+    targets = targets_of(train)
+    posts_per_step = max(1, round(TOKENS * len(train) / targets))
+    steps_per_epoch = -(-len(train) // posts_per_step)
+    course = Course(lambda: held_out(model, task), task.look_every // TOKENS)
+    settings = TrainingArguments(
+        output_dir=str(Path(task.output).with_name("checkpoints")),
+        num_train_epochs=task.epochs,
+        per_device_train_batch_size=posts_per_step,
+        per_device_eval_batch_size=posts_per_step,
+        learning_rate=task.rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(WARM_UP * task.epochs * steps_per_epoch),
+        logging_steps=5,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_only_model=True,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        prediction_loss_only=True,
+        label_names=["labels"],
+        remove_unused_columns=False,
+        seed=task.seed,
+        report_to="none",
+        disable_tqdm=True,
+        bf16=gpu,
+        use_cpu=not gpu,
+        dataloader_pin_memory=gpu,
+    )
+    trainer = TimedTrainer(
+        model=model,
+        args=settings,
+        train_dataset=train,
+        eval_dataset=stop,
+        data_collator=DataCollatorWithFlattening(),  # type: ignore[no-untyped-call]
+        callbacks=[Looks(course), EarlyStoppingCallback(early_stopping_patience=1)],
+    )
+    trainer.train()
+    seconds = course.seconds
+    trainer.save_model(task.output)
+    ready, aside, memory = time.monotonic(), course.aside, resident()
+    epochs = trainer.state.epoch or 0.0
+    Result(
+        ready=ready,
+        aside=aside,
+        seconds=seconds,
+        stepping=seconds - trainer.evaluating,
+        tokens=round(targets * epochs),
+        steps=trainer.state.global_step,
+        epochs=epochs,
+        memory=memory,
+        memory_gpu=resident_gpu(),
+        stored=stored(Path(task.output)),
+        before=course.curve[0][2],
+        final=held_out(model, task),
+        curve=course.curve,
+        stop_loss=trainer.state.best_metric,
+    ).write(task.result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Running an order: some jobs in one batch of a trainer, each followed to its stored model or to the sentence that says why not."""
+
+import asyncio
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+
+import structlog
+from sqlite_utils import Database
+
+from bot.errors import MynahError, NotStoredError, StoreError
+from bot.executors.port import CutOffError, Executor, Run
+from bot.services.weights import lay_down
+from bot.settings import Settings
+from data import jobs, models
+from data.corpus import CorpusPost
+from data.store import Store
+from trainer import protocol
+
+STEP_SECONDS = 0.5  # a job's steps are recorded at most this often: each is a commit
+JOBS_A_STEP = 8  # beyond so many at once, each job's steps are recorded the more seldom: a disk takes some 16 commits a second with ease
+OUR_FAULT = "Training failed for a reason of Mynah's own, which is in its log: train again."
+log = structlog.get_logger()
+
+
+def work_folder(settings: Settings) -> Path:
+    """Return where each job has a folder, named as its number, from its start to its end."""
+    return settings.data_dir / "work"
+
+
+async def tidy(store: Store, settings: Settings) -> None:
+    """Remove the folders of jobs that have ended, or were forgotten: posts lie in them."""
+    work = work_folder(settings)
+    folders = list(work.iterdir()) if work.is_dir() else []  # before the jobs are read: that of a job that began later is not here
+    kept = {str(job.id) for job in await store.read(jobs.unfinished)} if folders else set()
+    for folder in folders:
+        if folder.name not in kept:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def run(batch: Sequence[jobs.Job], store: Store, settings: Settings, executor: Executor) -> None:
+    """Train these running jobs at once, and return when each has ended, or is queued again because its trainer was ended.
+
+    When this is cancelled, the trainer is killed and what it worked at is queued again.
+
+    Raises:
+        StoreError: how a job ended cannot be written.
+    """
+    order = _Order(batch, store, settings, executor)
+    try:
+        await order.run()
+    except asyncio.CancelledError:
+        await executor.close()
+        with suppress(StoreError):  # then the next owner finds them running, and does it
+            for job in batch:
+                await store.write(jobs.requeue, job.id)
+        raise
+    except Exception as error:
+        await executor.close()
+        first: BaseException = error
+        while isinstance(first, ExceptionGroup):
+            first = first.exceptions[0]
+        if isinstance(first, StoreError):
+            raise first from None
+        log.exception("an order failed", jobs=[job.id for job in batch])
+        for job in batch:
+            await store.write(jobs.end, job.id, jobs.Status.FAILED, code=protocol.INTERNAL, sentence=OUR_FAULT)
+
+
+class _Order:
+    """Some jobs under way."""
+
+    def __init__(self, batch: Sequence[jobs.Job], store: Store, settings: Settings, executor: Executor) -> None:
+        self._batch = batch
+        self._store = store
+        self._settings = settings
+        self._executor = executor
+        self._step_seconds = STEP_SECONDS * max(1.0, len(batch) / JOBS_A_STEP)
+
+    async def run(self) -> None:
+        ready = [(job, wanted) for job in self._batch if (wanted := await self._prepare(job))]
+        if not ready:
+            return
+        runs = await self._executor.start([wanted for _, wanted in ready])
+        under_way = {job.id: run for (job, _), run in zip(ready, runs, strict=True)}
+        await self._store.write(jobs.record_process, under_way, runs[0].process_group, runs[0].process_started)
+        async with asyncio.TaskGroup() as tasks:
+            watcher = tasks.create_task(self._cancel_when_asked(under_way))
+            await asyncio.wait([tasks.create_task(self._follow(job, under_way[job.id])) for job, _ in ready])
+            watcher.cancel()
+
+    async def _prepare(self, job: jobs.Job) -> protocol.Job | None:
+        """Return what the trainer is told of a job; None if it failed already, for a reason that is its own."""
+        try:
+            corpus = await self._store.read(jobs.corpus_of, job.corpus)
+            recipe = dict(job.recipe)
+            sha256 = recipe.pop("start", None)
+            start = await self._start(job, sha256) if sha256 else None
+        except MynahError as error:
+            await self._fail(job, protocol.INTERNAL, str(error))
+            return None
+        return protocol.Job(
+            id=str(job.id),
+            recipe=protocol.Recipe(**recipe),
+            train=_posts(corpus.train),
+            stop=_posts(corpus.stop),
+            report=_posts(corpus.report),
+            output=str(work_folder(self._settings) / str(job.id)),
+            cache=str(self._settings.cache),
+            start=str(start) if start else None,
+            start_sha256=sha256 or "",
+        )
+
+    async def _start(self, job: jobs.Job, sha256: str) -> Path:
+        for model in await self._store.read(models.versions, job.voice):
+            if model.sha256 == sha256:
+                return await lay_down(self._store, self._settings, model)
+        raise NotStoredError(f"The version of {job.voice} that this training was to start from is gone: train again.")
+
+    async def _follow(self, job: jobs.Job, run: Run) -> None:
+        """Bring one job to its end."""
+        with structlog.contextvars.bound_contextvars(job=job.id, voice=job.voice):
+            try:
+                last = await self._record(job, run)
+                if isinstance(last, protocol.Done):
+                    model = await self._store.write(_store_model, job, Path(last.weights), last)
+                    log.info("model stored", version=model.version, loss=last.loss_after, seconds=last.seconds)
+                else:
+                    await self._fail(job, last.code, last.sentence)
+            except CutOffError:
+                await self._store.write(jobs.requeue, job.id)
+                log.warning("training was cut off for the sake of another and is queued again")
+            except MynahError as error:
+                await self._fail(job, protocol.INTERNAL, str(error))
+                await run.cancel()
+            except Exception:
+                log.exception("training failed")
+                await self._fail(job, protocol.INTERNAL, OUR_FAULT)
+                await run.cancel()
+        await tidy(self._store, self._settings)
+
+    async def _record(self, job: jobs.Job, run: Run) -> protocol.Done | protocol.Failed:
+        recorded = 0.0
+        async for event in run.events():
+            if isinstance(event, protocol.Done | protocol.Failed):
+                return event
+            if isinstance(event, protocol.Step) and event.step < event.steps:
+                if monotonic() - recorded < self._step_seconds:
+                    continue
+                recorded = monotonic()
+            await self._store.write(jobs.record_event, job, event.to_json())
+        raise AssertionError("an executor ends its events with Done or Failed")
+
+    async def _cancel_when_asked(self, runs: Mapping[int, Run]) -> None:
+        asked: set[int] = set()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                for job in await self._store.read(jobs.interrupted):
+                    if job.cancel_requested_by and job.id in runs and job.id not in asked:
+                        asked.add(job.id)
+                        tasks.create_task(runs[job.id].cancel())
+                await self._store.changed()
+
+    async def _fail(self, job: jobs.Job, code: str, sentence: str) -> None:
+        await self._store.write(jobs.end, job.id, jobs.Status.FAILED, code=code, sentence=sentence)
+        log.warning("training ended without a model", code=code, sentence=sentence)
+
+
+def _posts(split: Sequence[CorpusPost]) -> list[protocol.Post]:
+    return [protocol.Post(post.author, post.text, post.parent) for post in split]
+
+
+def _store_model(db: Database, job: jobs.Job, weights: Path, done: protocol.Done) -> models.Model:
+    # asdict, less the path: it names a folder that is about to go.
+    result = {name: value for name, value in asdict(done).items() if name != "weights"}
+    return models.add_from_job(db, job, weights, result)

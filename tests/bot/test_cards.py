@@ -1,0 +1,58 @@
+"""The full card: what it says of a model's making, and that its command asks for the same training."""
+
+import shlex
+
+import pytest
+
+from bot.services import cards
+from bot.settings import load_settings
+from data import jobs, models
+from tests.voices import RECIPE, add_version
+
+CHOSEN = {"base": "tiny-random", "method": "lora", "seed": 7, "rank": 16, "learning_rate": 0.00012345678912345, "epochs": 3, "row": 256}
+
+
+async def test_a_full_card_says_what_was_asked_chosen_and_learned_from(store):
+    model = await store.write(add_version, ("ann", "bob"), recipe={"seed": 7}, details={"recipe": CHOSEN})
+    document = await store.read(cards.full_card, model)
+    assert document["recipe"] == {"device": "cpu"} | CHOSEN
+    assert (document["job"]["id"], document["job"]["requested_by"]) == (model.job, "me")
+    assert document["job"]["recipe"]["rank"] is None
+    corpus = await store.read(jobs.corpus_of, model.corpus)
+    assert document["splits"] == {"train": len(corpus.train), "stop": len(corpus.stop), "report": len(corpus.report)}
+    assert document["started_from"] is None
+    assert document["command"].endswith(" mynah train ann bob --from base")
+    assert cards.card(model).items() <= document.items()
+
+
+async def test_the_command_sets_what_was_chosen(store, tmp_path, monkeypatch):
+    base = str(tmp_path / "a base with spaces")
+    model = await store.write(add_version, recipe={"base": base}, details={"recipe": CHOSEN | {"base": base}})
+    document = await store.read(cards.full_card, model)
+    words = shlex.split(document["command"])
+    for name, _, value in (word.partition("=") for word in words[: words.index("mynah")]):
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(None).trainer.model_dump()
+    wanted = RECIPE | CHOSEN | {"base": base}
+    assert {name: settings[name] for name in wanted if name in settings} == {name: wanted[name] for name in wanted if name in settings}
+
+
+async def test_a_version_that_started_from_another_is_repeated_from_that_one(store):
+    first = await store.write(add_version, weights=b"first")
+    await store.write(add_version, weights=b"second")
+    third = await store.write(add_version, weights=b"third", recipe={"start": first.sha256})
+    document = await store.read(cards.full_card, third)
+    assert document["started_from"] == 1
+    assert document["command"].startswith("mynah pin ann 1 && MYNAH_")
+    assert document["command"].endswith(" mynah train ann --from last")
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+async def test_a_card_says_whether_its_version_speaks(store, pinned):
+    old = await store.write(add_version)
+    await store.write(add_version)
+    if pinned:
+        old = await store.write(models.pin, "ann", 1)
+    document = cards.card(await store.read(models.get, old.id))
+    assert (document["current"], document["pinned"]) == (pinned, pinned)

@@ -1,0 +1,46 @@
+"""The files of weights that child processes read."""
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from bot.errors import DamagedError
+from bot.services.weights import adapter_file, lay_down
+from tests.voices import add_version
+
+
+async def test_weights_are_laid_down_once_and_again_when_the_file_is_gone(store, settings):
+    model = await store.write(add_version, weights=b"some weights")
+    path = await lay_down(store, settings, model)
+    assert (path, path.read_bytes()) == (adapter_file(settings, model.sha256), b"some weights")
+    os.utime(path, (1, 1))
+    assert (await lay_down(store, settings, model)).stat().st_mtime == 1
+    path.unlink()
+    assert (await lay_down(store, settings, model)).read_bytes() == b"some weights"
+    assert list(path.parent.iterdir()) == [path]
+
+
+async def test_damaged_weights_are_not_laid_down(store, settings):
+    model = await store.write(add_version, weights=b"some weights")
+    await store.write(lambda db: db.conn.execute("UPDATE model_weights SET chunk = zeroblob(12)"))
+    with pytest.raises(DamagedError, match="restore a backup, or train it again"):
+        await lay_down(store, settings, model)
+    assert not adapter_file(settings, model.sha256).parent.exists()
+
+
+async def test_a_trainer_and_a_speaker_may_need_the_same_weights_at_once(store, settings, monkeypatch):
+    model = await store.write(add_version, weights=b"some weights")
+    both_wrote = threading.Barrier(2, timeout=20)
+    write_bytes = Path.write_bytes
+
+    def write(path, content):
+        write_bytes(path, content)
+        both_wrote.wait()
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+    first, second = await asyncio.gather(lay_down(store, settings, model), lay_down(store, settings, model))
+    assert first == second
+    assert (first.read_bytes(), list(first.parent.iterdir())) == (b"some weights", [first])
