@@ -24,7 +24,7 @@ check: .venv/dev  ## lint, types, and the storeys of the house
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench-train: .venv/runtime  ## measure training beside the ancestor's recipe and a strong one (hours on two cores)
+bench-train: .venv/bench  ## measure training beside the ancestor's recipe and a strong one (hours on two cores)
 	@$(BIN)/python -m bench.train
 
 bench-quality: .venv/bench  ## measure how like their accounts voices write, and what they copy

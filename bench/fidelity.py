@@ -8,7 +8,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from data.cleaning import _UNSPACED as UNSPACED
+from data.cleaning import UNSPACED
 from data.copies import TrainingPosts
 
 #: A word between spaces, or one letter of a script without spaces.

@@ -12,6 +12,7 @@
     ├── BadRequestError           a command's arguments are off
     ├── TrainingFailedError       a trainer said why it stopped
     ├── SpeechFailedError         no line came, or none that may be said
+    │   └── BadWeightsError       the speaker cannot read the file that it was given, or it is another voice's
     └── XError                    X refused, or cannot be reached; `retry` says what may be tried again
 
 One place per face turns these into words for a person (bot/faces/…); whatever is not in this tree is a defect, and is logged.
@@ -23,6 +24,7 @@ from data.outbox import WrongStateError
 __all__ = [
     "BadHandleError",
     "BadRequestError",
+    "BadWeightsError",
     "DamagedError",
     "MynahError",
     "NotStoredError",
@@ -50,3 +52,7 @@ class TrainingFailedError(MynahError):
 
 class SpeechFailedError(MynahError):
     """No line came, or none that may be said."""
+
+
+class BadWeightsError(SpeechFailedError):
+    """The file of weights is not what was stored; laid down anew, it may be."""

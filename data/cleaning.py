@@ -34,7 +34,7 @@ _HAN_AND_KANA_BLOCKS = (
 _SOUTH_EAST_ASIAN_BLOCKS = "\u0e00-\u0fff\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\uaa80-\uaadf"
 _HAN_AND_KANA = re.compile(f"[{_HAN_AND_KANA_BLOCKS}]")
 _SOUTH_EAST_ASIAN = re.compile(f"[{_SOUTH_EAST_ASIAN_BLOCKS}]")
-_UNSPACED = re.compile(f"[{_HAN_AND_KANA_BLOCKS}{_SOUTH_EAST_ASIAN_BLOCKS}]")
+UNSPACED = re.compile(f"[{_HAN_AND_KANA_BLOCKS}{_SOUTH_EAST_ASIAN_BLOCKS}]")
 # What the ancestor's rule looks for in a word; here it may stand inside a sentence. `\w` lacks Thai vowel signs, which hashtags have.
 _REFERENCE = re.compile(rf"@[A-Za-z0-9_]+|#[\w{_SOUTH_EAST_ASIAN_BLOCKS}]+|https?[!-~]*", re.IGNORECASE)
 
@@ -87,7 +87,7 @@ def is_short(cleaned: str, rule: ShortRule = "default") -> bool:
     left. The reason: those are, rounded up, the mean lengths of a word there. Every other word counts as by `huggingtweets`, Korean's
     too, which has spaces; so the default never drops what `huggingtweets` keeps.
     """
-    count = _words if rule == "default" and _UNSPACED.search(cleaned) else _spaced_words
+    count = _words if rule == "default" and UNSPACED.search(cleaned) else _spaced_words
     words = 0
     for word in cleaned.split():
         words += count(word)

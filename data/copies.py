@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from rapidfuzz import fuzz, process
 
-from data.cleaning import _UNSPACED as UNSPACED
+from data.cleaning import UNSPACED
 
 NEAR_EQUAL = 85.0  # rapidfuzz ratio, 0 to 100: from it on, two posts differ by a word or a typing error
 SPAN_WORDS = 8

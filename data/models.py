@@ -131,9 +131,6 @@ def current_of_all(db: Database) -> list[Model]:
     return [_model(row) for row in db.query(_SELECT + " WHERE is_current ORDER BY models.voice")]
 
 
-latest, latest_of_all = current, current_of_all  # the names by which scheduling.py and some tests know them still
-
-
 def versions(db: Database, voice: str) -> list[Model]:
     """Return all versions of a voice, the newest first.
 

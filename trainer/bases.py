@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from trainer import embedded, fast, lora, tiny
 from trainer.errors import BadJob, BaseUnavailable, TrainerError, first_line
@@ -22,13 +22,13 @@ from trainer.process import Check, Emit
 
 @dataclass(frozen=True)
 class Entry:
-    """A base that is known by name. What is not listed here is loaded by the same rules as the last three."""
+    """A base that is known by name. What is not listed here is loaded by the same rules as those without `made_by`."""
 
     name: str
     made_by: Any = None
     """A function (cache, emit, check) -> folder; None: the hub, by the name."""
     separator: str | None = None
-    """The token that stands on both sides of a post; None: the tokenizer's end of text."""
+    """The token that ends a post; None: the tokenizer's end of text."""
     licence: str = "see its model card"
 
 
@@ -41,6 +41,10 @@ ENTRIES = {
         Entry("gpt2", licence="MIT"),
         Entry("distilgpt2", licence="Apache-2.0"),
         Entry("HuggingFaceTB/SmolLM2-135M", separator="<|endoftext|>", licence="Apache-2.0"),
+        # These write many languages: docs/bases.md.
+        Entry("google/gemma-3-270m", licence="Gemma Terms of Use"),
+        Entry("Qwen/Qwen3-0.6B-Base", separator="<|endoftext|>", licence="Apache-2.0"),
+        Entry("Qwen/Qwen2.5-0.5B", separator="<|endoftext|>", licence="Apache-2.0"),
     )
 }
 
@@ -71,14 +75,16 @@ class Base:
     head: torch.Tensor | None
     """(V, D) weights of the output layer, where the model's logits are `body(…)[0] @ head.T`; None where they are more than that."""
     tokenizer: PreTrainedTokenizerBase
+    opening: int
+    """Id of the token before a post: what the model read at the head of every text that it was made from."""
     separator: int
-    """Id of the token on both sides of a post."""
+    """Id of the token after a post."""
     turns: tuple[list[int], list[int]]
     """The tokens before a message that is to be answered, and those between it and the answer."""
     special: frozenset[int]
     """Ids that stand for no text, the separator among them."""
     context: int
-    """Most tokens that the model takes."""
+    """Most tokens that the model takes, all of them seen by every layer."""
     forbidden: torch.Tensor
     """(V,) bool, on the device: ids that may never be drawn: special tokens but the separator, and padding of the vocabulary."""
 
@@ -155,7 +161,9 @@ def load(name: str, cache: Path, device: torch.device, emit: Emit, check: Check,
 
 def _load(entry: Entry, source: str, options: dict[str, Any], device: torch.device, *, trainable: bool) -> Base:
     config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
-    if set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
+    text = config.get_text_config()
+    layer_types = set(getattr(text, "layer_types", None) or ())
+    if layer_types - {"full_attention", "sliding_attention"}:
         raise BaseUnavailable(f"{entry.name} has layers other than attention, which would mix the posts of one row: choose another base.")
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
     model = AutoModelForCausalLM.from_pretrained(
@@ -178,10 +186,13 @@ def _load(entry: Entry, source: str, options: dict[str, Any], device: torch.devi
     separator = tokenizer.convert_tokens_to_ids(entry.separator) if entry.separator else tokenizer.eos_token_id
     if not isinstance(separator, int):
         raise BaseUnavailable(f"The tokenizer of {entry.name} names no end of text: choose another base.")
+    opening = _opening(tokenizer, separator)
     special = {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special} | set(tokenizer.all_special_ids)
-    forbidden = torch.zeros(config.get_text_config().vocab_size, dtype=torch.bool)  # (V,)
+    special |= {opening, separator}
+    forbidden = torch.zeros(text.vocab_size, dtype=torch.bool)  # (V,)
     forbidden[len(tokenizer) :] = True
-    forbidden[sorted(special)] = True
+    # Gemma 3's tokenizer has a token for images, 262144, beyond the 262,144 that its models without eyes know.
+    forbidden[[id_ for id_ in special if id_ < text.vocab_size]] = True
     forbidden[separator] = False
     return Base(
         name=entry.name,
@@ -191,20 +202,36 @@ def _load(entry: Entry, source: str, options: dict[str, Any], device: torch.devi
         layers=layers,
         head=None if trainable else _plain_head(model),
         tokenizer=tokenizer,
+        opening=opening,
         separator=separator,
-        turns=_turns(tokenizer, separator),
-        special=frozenset(special | {separator}),
-        context=getattr(config, "max_position_embeddings", None) or 2048,
+        turns=_turns(tokenizer, opening),
+        special=frozenset(special),
+        context=_context(text, layer_types),
         forbidden=forbidden.to(device),
     )
 
 
-def _turns(tokenizer: PreTrainedTokenizerBase, separator: int) -> tuple[list[int], list[int]]:
+def _opening(tokenizer: PreTrainedTokenizerBase, separator: int) -> int:
+    """Return the token that the tokenizer itself puts before every text (Gemma, Llama 3: without it they hardly know a language).
+
+    Where it puts none, texts were parted by the separator, and it stands before a post, too.
+    """
+    bare, dressed = (tokenizer("a", add_special_tokens=wish)["input_ids"] for wish in (False, True))
+    return int(dressed[0]) if dressed[:1] != bare[:1] else separator
+
+
+def _context(text: PreTrainedConfig, layer_types: set[str]) -> int:
+    """Return how many positions all layers see: the block mask of a packed row knows no window, so that a row must fit into it."""
+    whole = getattr(text, "max_position_embeddings", None) or 2048
+    return min(whole, text.sliding_window) if "sliding_attention" in layer_types else whole
+
+
+def _turns(tokenizer: PreTrainedTokenizerBase, before: int) -> tuple[list[int], list[int]]:
     """Return a conversation's turns as the base knows them; for one that only continues text, a line that begins with `> `."""
     known = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     opening, closing = next((turns for mark, turns in _TURNS.items() if mark in known), ("> ", "\n"))
     first, second = tokenizer([opening, closing], add_special_tokens=False, split_special_tokens=False)["input_ids"]
-    return [separator, *first], second
+    return [before, *first], second
 
 
 @torch.no_grad()
@@ -220,6 +247,11 @@ def _plain_head(model: PreTrainedModel) -> torch.Tensor | None:
 
 
 def _advice(name: str, from_hub: bool, error: Exception) -> str:
+    if from_hub and "gated repo" in str(error):
+        return (
+            f"The base {name!r} is given to those who accept its maker's terms: accept them on its page on the model hub, "
+            "say `hf auth login` once on this machine, and try again."
+        )
     if from_hub:
         return (
             f"The base {name!r} could not be had from the model hub ({first_line(error)}): check its name and the network, "

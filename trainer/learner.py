@@ -4,9 +4,11 @@ import hashlib
 import json
 import logging
 import math
+import random
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -19,7 +21,7 @@ from trainer.errors import BadJob, NotFinite, TooLittleText
 from trainer.files import write_atomically
 from trainer.packing import Row
 from trainer.process import Emit
-from trainer.protocol import Evaluation, FromTrainer, Job, Stage, Step
+from trainer.protocol import Evaluation, FromTrainer, Job, Note, Stage, Step
 from trainer.trainable import FullWeights, LoraWeights, Trainable
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -44,6 +46,8 @@ class Found:
     """Looks running that were worse than the best."""
     seconds: float = 0.0
     """Spent in the stage train."""
+    halvings: int = 0
+    """How often the learning rate was halved because training had made the model worse."""
     resumed_at: int = 0
     """The step at which a run that was cut off went on; 0 if none was."""
 
@@ -98,13 +102,18 @@ class Learner:
         return self.found.step in self._looks
 
     @property
+    def learning_rate(self) -> float:
+        """The highest of the schedule."""
+        return float(self.plan.learning_rate * 0.5**self.found.halvings)
+
+    @property
     def full_step(self) -> int:
         """Targets of a whole step, by which each step's gradient is divided: a token weighs the same wherever it falls."""
         return self.plan.rows_per_step * self.plan.row
 
     def next_rows(self) -> list[Row]:
         """Return the rows of the next step."""
-        rate = self.plan.learning_rate * recipe.learning_rate_factor(self.found.step, self.steps, self.plan.warm_up)
+        rate = self.learning_rate * recipe.learning_rate_factor(self.found.step, self.steps, self.plan.warm_up)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         return next(self._batches)
@@ -132,11 +141,21 @@ class Learner:
         """Take the loss on the stop split after the current step: keep the weights if it is the lowest yet, else count."""
         found = self.found
         self.tell(Evaluation(found.step, loss))
-        if loss < found.best_loss:
+        if loss > found.stop_before and not found.best_step and found.halvings < recipe.MOST_HALVINGS:
+            self._begin_again()
+        elif loss < found.best_loss:
             found.best_loss, found.best_step, found.worse = loss, found.step, 0
             self._best = self.weights.snapshot()
         else:
             found.worse += 1
+
+    def _begin_again(self) -> None:
+        """Go back to the first step with half the learning rate: this one was too high for these posts."""
+        self.weights.put_back(self._best)
+        self._optimizer.state.clear()
+        self.found = replace(self.found, step=0, targets=0, seconds=0.0, halvings=self.found.halvings + 1)
+        self._batches = self._rest()
+        self.tell(Note(f"The learning rate was too high for these posts: beginning again with half of it, {self.learning_rate:g}."))
 
     def keep_best(self) -> weights.Tensors:
         """Go back to the weights that were best on the stop split, as they will be stored, and return those."""
@@ -175,8 +194,8 @@ class Learner:
 
     def checkpoint(self) -> None:
         """Write down where it stands, if the last time is long enough ago."""
-        if time.monotonic() - self._saved < max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self._save_took):
-            return
+        if not self.found.step or time.monotonic() - self._saved < max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * self._save_took):
+            return  # a training that has just begun again has no state yet; what was written before leads here again
         began = time.monotonic()
         self.found.seconds += began - self._began
         tensors = {f"best.{i}": tensor for i, tensor in enumerate(self._best)}
@@ -251,7 +270,10 @@ class Learner:
         sequences = frames.framed(base, ids, [frames.frame(base)] * len(ids), row)
         if not sequences:
             raise _too_little(name)
-        return packing.pack(sequences, row)
+        random.Random(f"{self.job.recipe.seed}/{name}").shuffle(sequences)  # noqa: S311 - an order, no secret
+        totals = accumulate(sequence.targets for sequence in sequences)
+        enough = next((place for place, total in enumerate(totals, start=1) if total >= recipe.HELD_OUT[name]), None)
+        return packing.pack(sequences[:enough], row)
 
 
 def insist_finite(value: float, what: str, step: int | None) -> None:

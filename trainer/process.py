@@ -1,5 +1,6 @@
 """How a trainer process is asked to stop, dies with its parent, and keeps its stdout for protocol lines alone."""
 
+import io
 import logging
 import os
 import queue
@@ -120,7 +121,7 @@ class Parent:
         return job in self._cancelled
 
     def orders(self, stop: "Stop") -> Iterator[Order]:
-        """Yield the orders as they come; what was cancelled in one is no concern of the next.
+        """Yield the orders as they come.
 
         Raises:
             Cancelled: SIGINT came before or while it waited.
@@ -129,13 +130,14 @@ class Parent:
             with stop.waiting():
                 order = self._orders.get()
             yield order
-            self._cancelled.clear()
 
     def _listen(self) -> None:
         try:
-            for line in sys.stdin.buffer:
+            # Not sys.stdin: Python aborts at its end if a thread waits inside that one's lock.
+            for line in io.FileIO(0, closefd=False):
                 match parse(line.decode("utf-8", "replace")):
                     case Order() as order:
+                        self._cancelled.clear()  # what was cancelled in one is no concern of the next
                         self._orders.put(order)
                     case Cancel(job=job):
                         self._cancelled.add(job)

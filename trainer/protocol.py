@@ -24,6 +24,20 @@ from typing import Any, ClassVar, NoReturn, get_args, get_origin, get_type_hints
 
 VERSION = 2
 
+#: The languages that a base writes, by its name: ISO 639-1, as its maker says; None: so many that there is no use in naming them
+#: (Gemma 3: over 140, Qwen3: 119). Of a base that is not here nothing is known. docs/bases.md has more of each.
+LANGUAGES: dict[str, tuple[str, ...] | None] = {
+    "smollm2-135m-instruct": ("en",),
+    "HuggingFaceTB/SmolLM2-135M": ("en",),
+    "gpt2": ("en",),
+    "distilgpt2": ("en",),
+    "google/gemma-3-270m": None,
+    "Qwen/Qwen3-0.6B-Base": None,
+    "Qwen/Qwen2.5-0.5B": ("ar", "de", "en", "es", "fr", "it", "ja", "ko", "pt", "ru", "th", "vi", "zh"),
+}
+#: What to suggest to those whose language their base does not write: the smallest of the above that does, so that two cores will do.
+MULTILINGUAL = "google/gemma-3-270m"
+
 
 class ProtocolError(Exception):
     """A line that is no message of this protocol."""

@@ -303,6 +303,7 @@ def _details(base: Base, learner: Learner) -> dict[str, object]:
         "steps_planned": learner.steps,
         "resumed_at": found.resumed_at,
         "best_step": found.best_step,
+        "learning_rate": learner.learning_rate,
         "stop_loss": {"before": found.stop_before, "best": found.best_loss},
         "tokens_per_second": found.targets / found.seconds if found.seconds else 0.0,
         "seconds": learner.seconds,

@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from bot.errors import SpeechFailedError
+from bot.errors import BadWeightsError, SpeechFailedError
 from bot.executors.processes import child_environment, kill_group
-from trainer.protocol import Failed, Line, ProtocolError, SpeechRequest, Spoken, parse
+from trainer.protocol import BAD_WEIGHTS, Failed, Line, ProtocolError, SpeechRequest, Spoken, parse
 
 LINE_BYTES = 16 * 1024 * 1024
 
@@ -31,6 +31,7 @@ class Speaker:
         """Yield lines as they are finished.
 
         Raises:
+            BadWeightsError: the file of weights is not what the request says.
             SpeechFailedError: the speaker refused, died or took too long.
         """
         async with self._turn:
@@ -46,7 +47,7 @@ class Speaker:
                             yield answer
                 finished = isinstance(answer, Spoken | Failed)
                 if isinstance(answer, Failed):
-                    raise SpeechFailedError(answer.sentence)
+                    raise (BadWeightsError if answer.code == BAD_WEIGHTS else SpeechFailedError)(answer.sentence)
                 if answer is None:
                     raise SpeechFailedError("The speaker died before it had answered: ask again.")
             except TimeoutError as error:

@@ -37,7 +37,7 @@ def examine(settings: Settings, secrets: Secrets) -> list[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for name in ("torch", "transformers", "peft", "discord", "tweepy"):
+    for name in ("torch", "transformers", "discord", "tweepy"):
         there = importlib.util.find_spec(name) is not None
         yield Finding(f"package {name}", there, "installed" if there else "missing", "" if there else "Run `make install`.")
 

@@ -2,8 +2,8 @@
 
 import shutil
 
-from bot.services.speaking import adapter_file
 from bot.services.training import Training
+from bot.services.weights import adapter_file
 from bot.settings import Settings
 from data import accounts, jobs, models
 from data.handles import normalise_handle
@@ -27,7 +27,9 @@ async def forget(store: Store, training: Training, settings: Settings, handle: s
     cached = [sha256 for voice in voices for sha256 in await store.read(models.hashes, voice)]
     gone = await store.write(accounts.forget, name)
     for sha256 in cached:
-        adapter_file(settings, sha256).unlink(missing_ok=True)
+        file = adapter_file(settings, sha256)
+        for left in (file, *file.parent.glob(f"{sha256}.*.part")):  # a part is what a process that was killed left of it
+            left.unlink(missing_ok=True)
     for voice in voices:
         shutil.rmtree(settings.data_dir / "cards" / voice, ignore_errors=True)
     await store.wipe()

@@ -117,7 +117,7 @@ class _Order:
     async def _start(self, job: jobs.Job, sha256: str) -> Path:
         for model in await self._store.read(models.versions, job.voice):
             if model.sha256 == sha256:
-                return await lay_down(self._store, self._settings, model)
+                return await lay_down(self._store, self._settings, model, anew=True)  # a damaged file would fail each training
         raise NotStoredError(f"The version of {job.voice} that this training was to start from is gone: train again.")
 
     async def _follow(self, job: jobs.Job, run: Run) -> None:

@@ -171,7 +171,7 @@ def _same(old: Schedule, new: Schedule) -> bool:
 
 
 def _add(db: Database, schedule: Schedule) -> None:
-    models.latest(db, schedule.voice)
+    models.current(db, schedule.voice)
     outbox.add_schedule(db, schedule)
 
 

@@ -2,18 +2,18 @@
 
 import asyncio
 import random
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
-from sqlite_utils import Database
 
-from bot.errors import BadRequestError, MynahError, SpeechFailedError
+from bot.errors import BadRequestError, BadWeightsError, MynahError, SpeechFailedError
 from bot.executors.speaker import Speaker
 from bot.services import safety, weights
 from bot.settings import Settings
-from data import jobs, models, speech
+from data import models, speech
 from data.cleaning import training_text
 from data.handles import normalise_handle, voice_name
 from data.store import Store
@@ -23,9 +23,7 @@ MAX_LINES = 20
 MAX_PROMPT = 1000  # characters, of a message to answer as well; far beyond a post, and far within every base's context
 SPARE = 3  # candidates above the number asked for: about one in ten is refused
 CANDIDATES_A_ROUND = 100
-KEPT_INDEXES = 8
 ROUNDS = 3  # of candidates, before the answer is what there is
-adapter_file = weights.adapter_file  # forgetting.py takes it from here still
 log = structlog.get_logger()
 
 
@@ -45,7 +43,7 @@ class Speaking:
         self._store = store
         self._settings = settings
         self._speaker = speaker
-        self._indexed: dict[str, safety.TrainingPosts] = {}
+        self._learned = safety.Learned(store)
 
     async def request(
         self,
@@ -166,13 +164,11 @@ class Speaking:
 
     async def _candidates(self, request: speech.Request) -> list[speech.Generation]:
         model = await self._store.read(models.get, request.model)
-        training = await self._training_of(model.corpus)
-        file = await weights.lay_down(self._store, self._settings, model)
+        training = await self._learned.of(model.corpus)
         candidates: list[speech.Generation] = []
         missing = request.count
         for number in range(ROUNDS):
-            wish = _speech_request(request, model, file, self._settings, number, missing + SPARE)
-            async with aclosing(self._speaker.speak(wish)) as lines:
+            async with aclosing(self._said(request, model, number, missing + SPARE)) as lines:
                 async for line in lines:
                     verdict = await asyncio.to_thread(safety.judge, line.text, request.purpose, training)
                     place = number * CANDIDATES_A_ROUND + line.index
@@ -187,14 +183,20 @@ class Speaking:
             raise SpeechFailedError(f"None of {len(candidates)} lines of {request.voice} may be said ({reasons}): try another prompt.")
         return [replace(line, chosen=line.number in chosen) for line in candidates]
 
-    async def _training_of(self, corpus: str) -> safety.TrainingPosts:
-        """Return the index of a corpus' posts; the last few are kept."""
-        if corpus not in self._indexed:
-            posts = await self._store.read(_posts, corpus)
-            if len(self._indexed) >= KEPT_INDEXES:
-                self._indexed.pop(next(iter(self._indexed)))
-            self._indexed[corpus] = await asyncio.to_thread(safety.TrainingPosts, posts)
-        return self._indexed[corpus]
+    async def _said(self, request: speech.Request, model: models.Model, number: int, count: int) -> AsyncGenerator[protocol.Line]:
+        """Yield the lines of one round; where the speaker finds the file of weights bad, it is laid down anew, once."""
+        for anew in (False, True):
+            file = await weights.lay_down(self._store, self._settings, model, anew=anew)
+            wish = _speech_request(request, model, file, self._settings, number, count)
+            try:
+                async with aclosing(self._speaker.speak(wish)) as lines:
+                    async for line in lines:
+                        yield line
+                return
+            except BadWeightsError as error:
+                if anew:
+                    raise
+                log.warning("a file of weights is laid down anew", voice=model.voice, version=model.version, error=str(error))
 
 
 def _author(model: models.Model, handle: str) -> str:
@@ -226,11 +228,6 @@ def _choose(candidates: list[speech.Generation], count: int) -> set[int]:
         if line.verdict == speech.PASSED and len(chosen) < count:
             chosen.setdefault(line.text.casefold(), line.number)
     return set(chosen.values())
-
-
-def _posts(db: Database, sha256: str) -> list[str]:
-    corpus = jobs.corpus_of(db, sha256)
-    return [post.text for split in (corpus.train, corpus.stop, corpus.report) for post in split]
 
 
 def _speech_request(

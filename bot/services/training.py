@@ -18,6 +18,7 @@ from bot.settings import Settings
 from data import accounts, jobs, models
 from data.corpus import Corpus, build_corpus
 from data.handles import normalise_handles, voice_name
+from data.language import NAMES, UNDETERMINED
 from data.store import Store
 from trainer import protocol
 
@@ -33,7 +34,8 @@ class Requested:
     job: jobs.Job
     new: bool
     """False: the same training was queued, running or done already."""
-    corpus: Corpus
+    warnings: tuple[str, ...]
+    """One sentence each, for the person who asked."""
 
 
 class Training:
@@ -63,7 +65,7 @@ class Training:
         recipe = self._recipe()
         job, new = await self._store.write(_enqueue, voice_name(names), corpus, recipe, by, last=last, insist=start is not None)
         log.info("training requested", job=job.id, voice=job.voice, new=new)
-        return Requested(job, new, corpus)
+        return Requested(job, new, warnings_of(corpus, job.recipe["base"]))
 
     def _recipe(self) -> dict[str, Any]:
         wanted = self._settings.trainer
@@ -170,6 +172,16 @@ class Training:
             self._warm = False
             with suppress(StoreError):  # a record that stays names a process that is gone, and is swept in vain
                 await self._store.write(jobs.forget_processes)
+
+
+def warnings_of(corpus: Corpus, base: str) -> tuple[str, ...]:
+    """Return what a person should know of a training: its corpus' warnings, and that its base hardly writes the language of the posts."""
+    writes = protocol.LANGUAGES.get(base)
+    if writes is None or corpus.language in (*writes, UNDETERMINED):
+        return corpus.warnings
+    language = NAMES.get(corpus.language, corpus.language)
+    advice = f"The posts are mostly {language}, which {base} hardly writes: set `[trainer] base` to {protocol.MULTILINGUAL}."
+    return *corpus.warnings, advice
 
 
 def _build(db: Database, handles: Sequence[str], settings: Settings) -> Corpus:

@@ -15,14 +15,14 @@ def adapter_file(settings: Settings, sha256: str) -> Path:
     return settings.data_dir / "adapters" / f"{sha256}.safetensors"
 
 
-async def lay_down(store: Store, settings: Settings, model: models.Model) -> Path:
-    """Return a file of a model's weights, written from the database where the cache lacks it.
+async def lay_down(store: Store, settings: Settings, model: models.Model, *, anew: bool = False) -> Path:
+    """Return a file of a model's weights, written from the database where the cache lacks it; `anew`: whatever the cache has.
 
     Raises:
         DamagedError: the stored weights do not match their hash.
     """
     path = adapter_file(settings, model.sha256)
-    if not path.is_file():
+    if anew or not path.is_file():
         weights = await store.read(models.load_weights, model.id)
         await asyncio.to_thread(_write_whole, path, weights)
     return path

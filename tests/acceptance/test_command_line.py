@@ -39,6 +39,11 @@ def test_from_a_file_of_posts_to_lines_and_to_nothing_left(mynah, tmp_path):
     assert mynah.json("generate", "ann", "-n", "3", "--seed", "4")["lines"] == first["lines"]
     assert mynah.json("generate", "ann-bob", "-n", "1", "--prompt", "the lamp")["lines"][0]["text"].startswith("the lamp")
     assert "•" in mynah("generate", "ann", "-n", "1").stdout
+    files = list((tmp_path / "data/adapters").iterdir())
+    for file in files:
+        file.write_bytes(b"damaged")
+    assert mynah.json("generate", "ann", "-n", "3", "--seed", "4")["lines"] == first["lines"]
+    files[0].with_suffix(".1-2.part").write_bytes(b"what a process that was killed wrote")
 
     assert mynah.json("forget", "ann")["deleted"]["models"] == 2
     assert mynah.json("models") == {"models": []}

@@ -158,6 +158,22 @@ async def test_a_command_beside_the_service_is_picked_up_within_a_second(mynah, 
     assert second.returncode == 0
 
 
+async def test_the_trainer_stays_for_the_next_training_and_dies_with_the_service(mynah, service, loopback_discord, tmp_path):
+    for handle, seed in (("ann", 1), ("bob", 2)):
+        mynah.json("import", str(write_posts(tmp_path / f"{handle}.jsonl", seed=seed)), "--as", handle)
+    process = service(**discord_environment(loopback_discord))
+    await loopback_discord.connected()
+    trainers = []
+    for handle in ("ann", "bob"):
+        await asyncio.to_thread(mynah.json, "train", handle)
+        family = psutil.Process(process.pid).children(recursive=True)
+        trainers += [child for child in family if "--stay" in child.cmdline()]
+    assert trainers == [trainers[0]] * 2
+    process.kill()
+    process.wait()
+    assert not psutil.wait_procs(trainers[:1], timeout=15)[1]
+
+
 async def test_an_idle_service_is_idle(service, loopback_discord):
     process = service(**discord_environment(loopback_discord))
     await loopback_discord.connected()

@@ -1,11 +1,13 @@
 """The speaking service: what is asked, what the speaker is told, what is chosen, and what happens when it fails."""
 
 import asyncio
+import hashlib
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 
-from bot.errors import BadHandleError, BadRequestError, NotStoredError, SpeechFailedError
+from bot.errors import BadHandleError, BadRequestError, BadWeightsError, NotStoredError, SpeechFailedError
 from bot.services.speaking import Speaking
 from bot.services.weights import adapter_file
 from data import accounts, models, speech
@@ -204,6 +206,33 @@ async def test_damaged_weights_are_refused(voice, speaking, speaker, filled):
     with pytest.raises(SpeechFailedError, match="damaged"):
         await say(speaking)
     assert speaker.requests == []
+
+
+class ReadingSpeaker(ScriptedSpeaker):
+    """Reads the file of weights, as a real one does, and refuses one that is not what it is said to be."""
+
+    async def speak(self, request):
+        if hashlib.sha256(Path(request.weights).read_bytes()).hexdigest() != request.sha256:
+            self.requests.append(request)
+            raise BadWeightsError("These are other weights.")
+        async for line in super().speak(request):
+            yield line
+
+
+async def test_a_file_of_weights_that_was_damaged_is_laid_down_anew(voice, filled, settings):
+    speaker = ReadingSpeaker(*["one fine line"] * 4)
+    file = adapter_file(settings, voice.sha256)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"damaged")
+    assert [line.text for line in (await say(Speaking(filled, settings, speaker), count=1)).lines] == ["one fine line"]
+    assert [request.count for request in speaker.requests] == [4, 4]
+
+
+async def test_weights_that_stay_bad_are_a_sentence(voice, speaking, speaker):
+    speaker.error = BadWeightsError("These weights do not fit the base: train the voice again.")
+    with pytest.raises(SpeechFailedError, match="train the voice again"):
+        await say(speaking)
+    assert len(speaker.requests) == 2
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -11,10 +12,14 @@ import pytest
 from bot.errors import BadHandleError, BadRequestError, NotStoredError, TooLittleTextError, TrainingFailedError
 from bot.executors import trainers
 from bot.executors.local import LocalExecutor
-from bot.services.training import Training
+from bot.services.training import Training, warnings_of
 from data import accounts, jobs, models
+from data.corpus import build_corpus
 from data.jobs import Status
+from data.tweets import Tweet
 from tests.bot.test_local_executor import FAKE, gone
+from tests.conftest import made_up_tweets
+from trainer import protocol
 from trainer.protocol import Failed, Stage
 
 
@@ -318,6 +323,33 @@ async def test_the_folder_of_a_job_that_is_cancelled_while_it_waits_again_goes(t
     await training.cancel(requested.job.id, by="me")
     assert not await training.run_next()
     assert list((settings.data_dir / "work").iterdir()) == []
+
+
+# ------------------------------------------------------ the language of the posts
+
+
+@pytest.mark.parametrize("base", [name for name, writes in protocol.LANGUAGES.items() if writes and "mt" not in writes])
+def test_a_base_that_hardly_writes_the_language_of_the_posts_is_said_with_one_that_does(base):
+    corpus = replace(build_corpus({"ann": made_up_tweets(150)}, max_posts=150, seed=0), language="mt")
+    *_, last = warnings_of(corpus, base)
+    assert last == f"The posts are mostly Maltese, which {base} hardly writes: set `[trainer] base` to {protocol.MULTILINGUAL}."
+
+
+@pytest.mark.parametrize(
+    ("base", "language"),
+    [(protocol.Recipe().base, "en"), (protocol.Recipe().base, "und"), (protocol.MULTILINGUAL, "mt"), ("of/nobody-knows", "mt")],
+)
+def test_nothing_is_said_of_a_language_that_is_written_or_not_known(base, language):
+    corpus = replace(build_corpus({"ann": made_up_tweets(150)}, max_posts=150, seed=0), language=language)
+    assert warnings_of(corpus, base) == corpus.warnings
+
+
+async def test_who_asks_for_a_training_is_told_of_the_language(filled, settings, executor):
+    texts = (f"灯台の話その{n}、今日はとても天気がよくて猫が屋根の上で寝ています。明日もまた来てくださいね" for n in range(200))
+    await filled.write(accounts.add_tweets, "kaz", [Tweet(str(n), None, text) for n, text in enumerate(texts)])
+    training = Training(filled, changed(settings, base=protocol.Recipe().base), executor)
+    assert "mostly Japanese" in (await training.request(["kaz"], by="me")).warnings[-1]
+    assert "mostly" not in " ".join((await training.request(["ann"], by="me")).warnings)
 
 
 # ------------------------------------------------------ from an earlier version

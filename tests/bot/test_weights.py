@@ -23,6 +23,14 @@ async def test_weights_are_laid_down_once_and_again_when_the_file_is_gone(store,
     assert list(path.parent.iterdir()) == [path]
 
 
+async def test_a_file_that_is_no_good_is_written_anew(store, settings):
+    model = await store.write(add_version, weights=b"some weights")
+    path = await lay_down(store, settings, model)
+    path.write_bytes(b"damaged")
+    assert (await lay_down(store, settings, model)).read_bytes() == b"damaged"
+    assert (await lay_down(store, settings, model, anew=True)).read_bytes() == b"some weights"
+
+
 async def test_damaged_weights_are_not_laid_down(store, settings):
     model = await store.write(add_version, weights=b"some weights")
     await store.write(lambda db: db.conn.execute("UPDATE model_weights SET chunk = zeroblob(12)"))

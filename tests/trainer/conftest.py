@@ -1,7 +1,8 @@
-"""What the trainer's tests share: bases, posts, jobs, and real processes."""
+"""What the trainer's tests share: bases, posts, jobs, trainings in this process, and real processes."""
 
 # ruff: noqa: E402 - the environment comes before the imports that read it
 
+import itertools
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,8 +24,8 @@ process.quiet_libraries()  # before transformers is imported
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from trainer import bases, tiny
-from trainer.protocol import Job, Post, Recipe
+from trainer import bases, tiny, train
+from trainer.protocol import Done, Failed, Job, Post, Recipe
 
 # Tiny models gain nothing from a second thread, and OpenMP's threads wait by spinning: beside any other load it costs a tenfold.
 torch.set_num_threads(1)
@@ -32,8 +34,9 @@ ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 
 
-def never() -> None:
-    """A check that lets everything go on."""
+def never(*_) -> bool:
+    """A check that lets everything go on, and a question that is always answered with no."""
+    return False
 
 
 @pytest.fixture(scope="session")
@@ -57,13 +60,19 @@ def gpt2_folder(tmp_path_factory) -> str:
 @pytest.fixture
 def load(cache):
     """A function that loads a base anew, so that a test may change it."""
-    return lambda name: bases.load(name, cache, CPU, print, never)
+    return lambda name, **options: bases.load(name, cache, CPU, print, never, **options)
 
 
 @pytest.fixture(params=["llama", "gpt2"])
-def base(request, load, gpt2_folder):
+def base_name(request, gpt2_folder):
+    """Both shapes of model, by name."""
+    return "tiny-random" if request.param == "llama" else gpt2_folder
+
+
+@pytest.fixture
+def base(load, base_name):
     """Both shapes of model."""
-    return load("tiny-random" if request.param == "llama" else gpt2_folder)
+    return load(base_name)
 
 
 def posts(count: int, seed: int) -> list[Post]:
@@ -75,31 +84,84 @@ def posts(count: int, seed: int) -> list[Post]:
     return [Post("mynah", " ".join(chance.choice(part) for part in (who, does, why))) for _ in range(count)]
 
 
+def make_job(folder: Path, cache: Path, id: str = "out", *, train=40, stop=8, report=8, data_seed=0, **recipe) -> Job:  # noqa: A002
+    """Return a job; what is not said is small. Its folder is called as the job is."""
+    pool = posts(train + stop + report, data_seed)
+    spec = Recipe(**({"base": "tiny-random", "device": "cpu"} | recipe))
+    return Job(id, spec, pool[:train], pool[train : train + stop], pool[train + stop :], str(folder / id), str(cache))
+
+
 @pytest.fixture
 def job(tmp_path, cache):
-    """A function that makes a job; what is not said is small."""
+    """`make_job`, its folders in the test's own."""
+    return partial(make_job, tmp_path, cache)
 
-    def make(train=40, stop=8, report=8, output="out", data_seed=0, **recipe) -> Job:
-        pool = posts(train + stop + report, data_seed)
-        spec = Recipe(**({"base": "tiny-random", "device": "cpu"} | recipe))
-        return Job(spec, pool[:train], pool[train : train + stop], pool[train + stop :], str(tmp_path / output), str(cache))
 
-    return make
+def of(kind, events):
+    """Return the events of a kind."""
+    return [event for event in events if isinstance(event, kind)]
+
+
+def ends(events):
+    """Return what ended each job, by its id: one Done or Failed, and nothing of the job after it."""
+    found = {}
+    for event in events:
+        assert event.job not in found, event
+        if isinstance(event, Done | Failed):
+            found[event.job] = event
+    return found
+
+
+def run_jobs(*jobs, kept=None, check=never, events=None, **options):
+    """Train jobs in this process, all at once, and return the events."""
+    events = [] if events is None else events
+    done = train.train(jobs, kept or train.Bases(), events.append, check, **options)
+    assert ends(events).keys() == {job.id for job in jobs}
+    assert done == len(of(Done, events))
+    return events
 
 
 @pytest.fixture
-def start(tmp_path):
-    """A context manager that runs `python -m trainer` with a job, a job file, or --speak; killed after a minute."""
+def run():
+    """`run_jobs`."""
+    return run_jobs
+
+
+@pytest.fixture
+def trained(run):
+    """A function that trains one job in this process and returns its Done."""
+
+    def done(job, **options):
+        end = run(job, **options)[-1]
+        assert end.type == "done", end
+        return end
+
+    return done
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A function that writes a job into a file of its own and returns the path."""
+    numbers = itertools.count()
+
+    def write(job) -> str:
+        path = tmp_path / f"job-{next(numbers)}.json"
+        path.write_text(job.to_json())
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def start(written):
+    """A context manager that runs `python -m trainer` with jobs or job files, --stay, or else --speak; killed after two minutes."""
 
     @contextmanager
-    def started(what=None, *, lifeline=False, own_group=True, **environment):
-        if isinstance(what, Job):
-            path = tmp_path / "job.json"
-            path.write_text(what.to_json())
-            what = path
-        arguments = ["--job", str(what)] if what else ["--speak"]
+    def started(*what, stay=False, lifeline=False, own_group=True, module=("trainer",), **environment):
+        files = [written(one) if isinstance(one, Job) else str(one) for one in what]
+        arguments = ["--stay"] if stay else ["--job", *files] if files else ["--speak"]
         child = subprocess.Popen(
-            [sys.executable, "-m", "trainer", *arguments, *(["--lifeline"] if lifeline else [])],
+            [sys.executable, "-m", *module, *arguments, *(["--lifeline"] if lifeline else [])],
             cwd=ROOT,
             env=os.environ | {"MYNAH_THREADS": "1"} | environment,
             stdin=subprocess.PIPE,
@@ -108,7 +170,7 @@ def start(tmp_path):
             text=True,
             start_new_session=own_group,
         )
-        watchdog = threading.Timer(60, lambda: os.killpg(child.pid, signal.SIGKILL) if own_group else child.kill())
+        watchdog = threading.Timer(120, lambda: os.killpg(child.pid, signal.SIGKILL) if own_group else child.kill())
         watchdog.start()
         try:
             yield child
@@ -123,6 +185,12 @@ def start(tmp_path):
     return started
 
 
+def tell(child, message) -> None:
+    """Write a message, or a line that is none, to a process."""
+    child.stdin.write((message if isinstance(message, str) else message.to_json()) + "\n")
+    child.stdin.flush()
+
+
 @pytest.fixture
 def pip_that_hangs(tmp_path):
     """The environment in which `python -m pip` says its pid on stderr and then waits for ever."""
@@ -134,11 +202,15 @@ def pip_that_hangs(tmp_path):
     return {"PYTHONPATH": str(tmp_path / "fake")}
 
 
+def pip_of(child) -> int:
+    """Wait for the hanging pip and return its pid."""
+    return int(next(line for line in child.stderr if line.startswith("PIP")).split()[1])
+
+
 @pytest.fixture
 def unfetched(job, tmp_path):
     """A job whose base has to be fetched first."""
-    whole = job(base="smollm2-135m-instruct")
-    return replace(whole, cache=str(tmp_path / "empty"))
+    return replace(job(base="smollm2-135m-instruct"), cache=str(tmp_path / "empty"))
 
 
 @pytest.fixture

@@ -11,19 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.trainer.conftest import never
 from trainer import bases, embedded, tiny
 from trainer.errors import BadJob, BaseUnavailable
-from trainer.process import Stop
 
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>", "<file_sep>", "<empty_output>", "<|", "|>", "\n", " "]
 tricky = st.lists(st.sampled_from(SPECIALS) | st.text(max_size=20), max_size=8).map("".join)
 #: SmolLM2 was never taught these: a few control characters, and the unassigned planes of Unicode.
 UNKNOWN_BYTES = {0x04, 0x06, 0x13, 0x14, 0x16, 0x1D, 0xF1, 0xF2}
 TOKENIZERS = ["smollm2-135m-instruct", "tiny-random"]
-
-
-def never():
-    """A check that lets everything go on."""
 
 
 @pytest.fixture(scope="session")
@@ -65,9 +61,31 @@ def test_the_tiny_base_is_always_the_same(tmp_path):
     assert len(digests) == 1
 
 
-def test_gpt2s_layers_are_found_and_known_to_be_transposed(load, gpt2_folder):
-    assert load(gpt2_folder).lora_targets() == (["c_attn", "c_fc", "c_proj"], True)
-    assert load("tiny-random").lora_targets()[1] is False
+def test_gpt2s_transposed_layers_are_found(load, gpt2_folder):
+    layers = load(gpt2_folder).layers
+    assert {name.rpartition(".")[2] for name in layers} == {"c_attn", "c_fc", "c_proj"}
+    sizes = {name: (layer.in_features, layer.out_features) for name, layer in layers.items() if ".0." in name}
+    assert sizes == {
+        "transformer.h.0.attn.c_attn": (64, 192),
+        "transformer.h.0.attn.c_proj": (64, 64),
+        "transformer.h.0.mlp.c_fc": (64, 256),
+        "transformer.h.0.mlp.c_proj": (256, 64),
+    }
+
+
+def test_a_base_for_full_training_is_not_frozen(load):
+    base = load("tiny-random", trainable=True)
+    assert all(parameter.requires_grad for parameter in base.model.parameters())
+    assert not base.model.training
+    assert base.head is None
+
+
+def test_the_embedded_base_converses(tokenizing):
+    base = tokenizing["smollm2-135m-instruct"]
+    opening, closing = base.turns
+    assert base.decode(opening) == "<|endoftext|><|im_start|>user\n"
+    assert base.decode(closing) == "<|im_end|>\n<|im_start|>assistant\n"
+    assert [token for token in opening + closing if token in base.special] == [0, 1, 2, 1]
 
 
 def refused(cache, name):
@@ -105,6 +123,13 @@ def test_a_model_that_is_none_of_text(gpt2_folder, tmp_path):
     copy = shutil.copytree(gpt2_folder, tmp_path / "copy")
     (copy / "config.json").write_text('{"model_type": "vit"}')
     refused(tmp_path, str(copy))
+
+
+def test_layers_that_would_mix_the_posts_of_a_row(gpt2_folder, tmp_path):
+    copy = shutil.copytree(gpt2_folder, tmp_path / "copy")
+    config = {"model_type": "lfm2", "num_hidden_layers": 2, "layer_types": ["conv", "full_attention"]}
+    (copy / "config.json").write_text(json.dumps(config))
+    assert "mix the posts" in refused(tmp_path, str(copy))
 
 
 def test_a_tokenizer_without_an_end_of_text(gpt2_folder, tmp_path):
@@ -165,7 +190,3 @@ def test_damaged_weights_are_made_anew_and_said_so(tmp_path, monkeypatch):
     assert "damaged" in notes[0].sentence
     assert next(built) == 2
     assert [path.name for path in Path(tmp_path, "bases").iterdir() if path.is_dir()] == [folder.name]
-
-
-def test_stop_lets_go_on_until_it_was_asked():
-    Stop().check()

@@ -6,18 +6,16 @@ import pytest
 import torch
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from trainer import decoding
+from tests.trainer.conftest import never
+from trainer import decoding, frames
 from trainer.errors import BadRequest, Cancelled
 from trainer.protocol import Sampling
 
 
-def never():
-    """A check that lets everything go on."""
-
-
-def lines(base, prompt="", count=4, seed=0, check=never, **sampling):
+def lines(base, prompt="", count=4, seed=0, check=never, *, message="", author="", **sampling):
     """Draw and put in order."""
-    drawn = decoding.draw(base, prompt, count, seed, Sampling(**({"max_tokens": 40} | sampling)), check)
+    settings = Sampling(**({"max_tokens": 40} | sampling))
+    drawn = decoding.draw(base, prompt, count, seed, settings, check, message=message, author=author)
     return sorted(drawn, key=lambda line: line.index)
 
 
@@ -56,19 +54,20 @@ def test_line_i_depends_on_seed_and_i_alone(base):
     assert {line.text for line in lines(base, "a", count=10, seed=6)}.isdisjoint(line.text for line in ten)
 
 
-def test_temperature_0_takes_the_likeliest_and_says_how_likely(base):
-    """Against a loop without a cache."""
-    ids = [base.separator, *base.encode(["abc"])[0]]
+@pytest.mark.parametrize("before", [{}, {"message": "who is it?"}, {"author": "ann"}, {"message": "and you?", "author": "bob"}])
+def test_temperature_0_takes_the_likeliest_and_says_how_likely(base, before):
+    """Against a loop without a cache; message and author are read, and are no part of the line."""
+    ids = base.encode(["abc"])[0]
     total, drawn = 0.0, []
     for _ in range(12):
-        logits = base.model(input_ids=torch.tensor([ids + drawn])).logits[0, -1]
+        logits = base.model(input_ids=torch.tensor([frames.frame(base, **before) + ids + drawn])).logits[0, -1]
         logits = logits.masked_fill(base.forbidden, -torch.inf)
         drawn.append(int(logits.argmax()))
         total += float(logits.log_softmax(-1)[drawn[-1]])
         if drawn[-1] == base.separator or "\n" in base.decode(drawn[-1:]):
             break
-    first, second = lines(base, "abc", count=2, temperature=0, max_tokens=12)
-    assert first.text == second.text == base.decode(ids[1:] + [token for token in drawn if token != base.separator]).split("\n")[0]
+    first, second = lines(base, "abc", count=2, temperature=0, max_tokens=12, **before)
+    assert first.text == second.text == base.decode(ids + [token for token in drawn if token != base.separator]).split("\n")[0]
     assert first.log_likelihood == pytest.approx(total / len(drawn), abs=1e-4)
 
 
@@ -144,6 +143,17 @@ def test_a_prompt_too_long_for_the_model_is_read_from_its_end(load):
 def test_more_tokens_than_the_model_has_places(load):
     base = load("tiny-random")
     assert all(len(line.text.encode()) > 0 for line in lines(base, "x" * 600, count=2, max_tokens=10_000))
+
+
+def test_a_long_message_and_a_long_prompt_leave_room_for_the_answer(base):
+    """The tiny GPT-2 has no position beyond its context."""
+    drawn = lines(base, "x" * 600, count=2, message="y" * 600, author="ann", max_tokens=10_000)
+    assert all(line.text.startswith("x" * 600) for line in drawn)
+
+
+def test_what_is_answered_and_who_speaks_change_what_is_said(base):
+    said = [lines(base, "a", seed=1, **before)[0].text for before in ({}, {"message": "hi"}, {"message": "ho"}, {"author": "ann"})]
+    assert len(set(said)) == 4
 
 
 def test_a_prompt_is_text_whatever_it_says(load):

@@ -1,10 +1,17 @@
 """Real processes: asked to stop, bereft of a parent, given nonsense; each says so, and leaves nobody behind."""
 
-import json
 import os
 import signal
 
 import pytest
+
+from tests.trainer.conftest import pip_of, tell
+from trainer.process import Stop
+from trainer.protocol import Cancel, Order, parse
+
+
+def test_stop_lets_go_on_until_it_was_asked():
+    Stop().check()
 
 
 def test_sigint_lets_the_step_end_and_says_cancelled(start, job, last):
@@ -26,13 +33,11 @@ def test_sigterm_ends_at_once(start, job):
     assert '"failed"' not in rest
 
 
-def pip_of(child):
-    """Wait for the hanging pip and return its pid."""
-    return int(next(line for line in child.stderr if line.startswith("PIP")).split()[1])
-
-
-def test_a_cut_lifeline_ends_the_grandchildren_too(start, unfetched, pip_that_hangs):
-    with start(unfetched, lifeline=True, **pip_that_hangs) as child:
+@pytest.mark.parametrize("stay", [False, True])
+def test_a_cut_lifeline_ends_the_grandchildren_too(start, unfetched, written, pip_that_hangs, stay):
+    with start(*[] if stay else [unfetched], stay=stay, lifeline=not stay, **pip_that_hangs) as child:
+        if stay:
+            tell(child, Order([written(unfetched)]))
         pip_of(child)
         child.stdin.close()
         child.stderr.read()  # ends when nobody holds the pipe any more: neither the trainer nor its pip
@@ -55,10 +60,15 @@ def test_sigint_while_fetching_ends_the_fetch(start, unfetched, pip_that_hangs, 
         assert last(child.stdout.read())["code"] == "cancelled"
 
 
-def test_a_lifeline_that_holds_changes_nothing(start, job, last):
-    with start(job(epochs=1), lifeline=True) as child:
-        stdout = child.stdout.read()
-    assert last(stdout)["type"] == "done"
+def test_a_parent_that_is_there_may_cancel_one_job_and_no_other(start, job):
+    with start(job("doomed", train=200, epochs=20), job("spared", seed=1, epochs=20), lifeline=True) as child:
+        next(line for line in child.stdout if '"type": "step"' in line)
+        tell(child, Cancel("doomed"))
+        ended = {event.job: event for event in map(parse, child.stdout) if event.type in ("done", "failed")}
+        assert child.wait() == 1
+    assert ended.keys() == {"doomed", "spared"}
+    assert ended["doomed"].code == "cancelled"
+    assert ended["spared"].type == "done"
 
 
 def test_every_line_of_stdout_is_a_message_whatever_libraries_print(start, job, tmp_path):
@@ -66,13 +76,13 @@ def test_every_line_of_stdout_is_a_message_whatever_libraries_print(start, job, 
         "import sys, os\n"
         "class Loud:\n"
         "    def find_spec(self, name, *_):\n"
-        "        if name == 'peft': print('NOISE'); os.write(1, b'NOISE\\n'); os.system('echo NOISE')\n"
+        "        if name == 'safetensors': print('NOISE'); os.write(1, b'NOISE\\n'); os.system('echo NOISE')\n"
         "sys.meta_path.insert(0, Loud())\n"
     )
     with start(job(epochs=1), PYTHONPATH=str(tmp_path)) as child:
         stdout, stderr = child.communicate()
     assert stderr.count("NOISE") == 3
-    assert [json.loads(line)["type"] for line in stdout.splitlines()][-1] == "done"
+    assert [parse(line).type for line in stdout.splitlines()][-1] == "done"
 
 
 @pytest.mark.parametrize("content", [None, "", "{", '{"type": "stage", "name": "base"}', '{"type": "job"}', b"\xff\xfe", "\0"])

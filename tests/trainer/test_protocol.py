@@ -7,15 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.protocol import (
+    Cancel,
     Done,
     Evaluation,
     Failed,
     Job,
     Line,
     Note,
+    Order,
     Post,
     ProtocolError,
+    Ready,
     Recipe,
+    Sample,
     Sampling,
     SpeechRequest,
     Spoken,
@@ -26,20 +30,29 @@ from trainer.protocol import (
 
 text = st.text(st.characters(codec="utf-8"))
 number = st.floats(allow_nan=False, allow_infinity=False)
-recipes = st.builds(Recipe, base=text, seed=st.integers(), learning_rate=st.none() | number, epochs=st.none() | st.integers())
-split = st.lists(st.builds(Post, text, text), max_size=3)
+recipes = st.builds(
+    Recipe, base=text, seed=st.integers(), learning_rate=st.none() | number, epochs=st.none() | st.integers(), answers=st.none() | number
+)
+split = st.lists(st.builds(Post, text, text, text), max_size=3)
 details = st.dictionaries(text, st.none() | text | number | st.lists(text, max_size=2), max_size=3)
 messages = st.one_of(
-    st.builds(Job, recipes, split, split, split, text, text),
-    st.builds(Stage, text),
-    st.builds(Note, text),
-    st.builds(Step, st.integers(), st.integers(), number, number, number),
-    st.builds(Evaluation, st.integers(), number),
-    st.builds(Failed, text, text, st.none() | text),
+    st.builds(Job, text, recipes, split, split, split, text, text, st.none() | text, text, st.integers()),
+    st.builds(Order, st.lists(text, max_size=3)),
+    st.builds(Cancel, text),
+    st.builds(Stage, text, job=text),
+    st.builds(Note, text, job=text),
+    st.builds(Step, st.integers(), st.integers(), number, number, number, job=text),
+    st.builds(Evaluation, st.integers(), number, job=text),
+    st.builds(Sample, st.integers(), text, job=text),
+    st.builds(Failed, text, text, st.none() | text, job=text),
+    st.builds(Done, text, text, st.integers(), number, number, number, st.lists(text, max_size=3), details, job=text),
+    st.builds(Ready),
     st.builds(Line, text, st.integers(), text, st.booleans(), number),
     st.builds(Spoken, text),
-    st.builds(Done, text, text, st.integers(), number, number, number, st.lists(text, max_size=3), details),
-    st.builds(SpeechRequest, text, text, text, text, details, text, st.integers(), st.integers(), st.builds(Sampling, number), text),
+    st.builds(
+        SpeechRequest,
+        *(text, text, text, text, details, text, st.integers(), st.integers(), st.builds(Sampling, number), text, text, text, text),
+    ),
 )
 
 
@@ -48,6 +61,14 @@ def test_a_message_comes_back_as_it_went(message):
     line = message.to_json()
     assert "\n" not in line
     assert parse(line) == message
+
+
+def _job(**changes):
+    return json.dumps({"type": "job", "id": "", "recipe": {}, "train": [], "stop": [], "report": [], "output": "", "cache": ""} | changes)
+
+
+def test_the_job_that_the_next_test_spoils_is_one():
+    assert parse(_job()) == Job("", Recipe(), [], [], [], "", "")
 
 
 @pytest.mark.parametrize(
@@ -68,9 +89,18 @@ def test_a_message_comes_back_as_it_went(message):
         '{"type": "evaluation", "step": true, "loss": 1}',
         '{"type": "evaluation", "step": 1.5, "loss": 1}',
         '{"type": "evaluation", "step": 1, "loss": NaN}',
-        '{"type": "job", "recipe": 7, "train": [], "stop": [], "report": [], "output": "", "cache": ""}',
-        '{"type": "job", "recipe": {}, "train": ["text"], "stop": [], "report": [], "output": "", "cache": ""}',
-        '{"type": "job", "recipe": {}, "train": [{"author": "a", "text": null}], "stop": [], "report": [], "output": "", "cache": ""}',
+        '{"type": "order", "files": "one.json"}',
+        '{"type": "order", "files": [1]}',
+        '{"type": "cancel"}',
+        '{"type": "ready", "job": "one"}',
+        _job(recipe=7),
+        _job(recipe={"method": None}),
+        _job(recipe={"answers": "many"}),
+        _job(train=["text"]),
+        _job(train=[{"author": "a", "text": None}]),
+        _job(train=[{"author": "a", "text": "b", "parent": None}]),
+        _job(id=1),
+        _job(start=1),
         "[" * 100_000,
     ],
 )
@@ -88,6 +118,6 @@ def test_no_number_leaves_that_is_none():
         Evaluation(1, float("nan")).to_json()
 
 
-def test_the_defaults_of_a_recipe_are_optional_on_the_wire():
-    document = {"type": "job", "recipe": {}, "train": [], "stop": [], "report": [], "output": "o", "cache": "c"}
-    assert parse(json.dumps(document)) == Job(Recipe(), [], [], [], "o", "c")
+def test_the_defaults_of_a_job_are_optional_on_the_wire():
+    found = parse(_job(id="i", train=[{"author": "a", "text": "b"}], output="o", cache="c"))
+    assert found == Job("i", Recipe(), [Post("a", "b", "")], [], [], "o", "c", None, "")

@@ -2,27 +2,22 @@
 
 import json
 import signal
-import time
 from dataclasses import replace
 
 import pytest
 
-from trainer import process, speaking, train
+from tests.trainer.conftest import never
+from trainer import speaking
 from trainer.protocol import Sampling, SpeechRequest, parse
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("voices")
-
-
 @pytest.fixture
-def voice(job):
+def voice(job, trained):
     """A function that trains a voice and returns the request that lets it speak."""
 
     def make(name, **recipe):
-        spec = job(output=name, **({"epochs": 4, "learning_rate": 1e-2} | recipe))
-        done = train.train(spec, lambda _: None, lambda: None, time.monotonic())
+        spec = job(name, **({"epochs": 4, "learning_rate": 1e-2} | recipe))
+        done = trained(spec)
         sampling = Sampling(max_tokens=30)
         return SpeechRequest(name, spec.recipe.base, done.weights, done.sha256, done.details, "my", 3, 1, sampling, spec.cache, "cpu")
 
@@ -66,6 +61,9 @@ def test_a_speaker_answers_voices_by_turns_and_survives_what_is_wrong(start, voi
         assert talk.ask(one)[0] == first
         assert len(talk.ask(other_base)[0]) == 3
         assert talk.ask(two)[0] == second
+        answers = {tuple(talk.ask(replace(one, **before))[0]) for before in ({"message": "who is late?"}, {"author": "ann"})}
+        assert len(answers | {tuple(first)}) == 3
+        assert all(text.startswith("my") for answer in answers for text in answer)
 
         wrong = {
             "bad_weights": [
@@ -107,10 +105,9 @@ def test_lines_of_a_pipe_that_closes_are_all_answered(start, voice):
 
 
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_a_speaker_that_waits(start, voice, asked):
+def test_signals_end_a_speaker_that_waits(start, asked):
     with start() as child:
-        talk = Talk(child)
-        talk.ask(voice("one"))
+        assert Talk(child).ask("{}")[1].code == "bad_request"
         child.send_signal(asked)
         assert child.stdout.read() == ""
         assert child.wait() == (0 if asked == signal.SIGINT else -signal.SIGTERM)
@@ -119,11 +116,11 @@ def test_signals_end_a_speaker_that_waits(start, voice, asked):
 def test_the_voice_used_longest_ago_is_dropped(voice, monkeypatch):
     monkeypatch.setattr(speaking, "MOST_VOICES", 2)
     heard = []
-    speaker = speaking.Speaker(heard.append, process.Stop().check)
+    speaker = speaking.Speaker(heard.append, never)
     one, two, three = (voice(f"v{seed}", seed=seed, epochs=1) for seed in (1, 2, 3))
     for request in (one, two, one, three):
         speaker.answer(request)
-    assert list(speaker._loaded.voices) == [f"voice_{one.sha256}", f"voice_{three.sha256}"]
+    assert list(speaker._voices) == [one.sha256, three.sha256]
     speaker.answer(two)
     texts = [message.text for message in heard if message.type == "line" and message.id == "v2"]
     assert sorted(texts[:3]) == sorted(texts[3:])

@@ -45,7 +45,7 @@ class Training(commands.Cog):
         await self.app.store.write(jobs.add_watch, wanted.job.id, message.channel.id, message.id, ctx.author.id)
         if ctx.interaction is not None:
             begun = "is queued" if wanted.new else "was asked for already"
-            warnings = "".join(f"\n⚠ {sentence(warning)}" for warning in wanted.corpus.warnings)
+            warnings = "".join(f"\n⚠ {sentence(warning)}" for warning in wanted.warnings)
             await ctx.answer(f"The training of **{voice}** {begun}: {message.jump_url} shows how it goes.{warnings}")
 
     @hybrid()

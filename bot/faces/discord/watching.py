@@ -17,6 +17,7 @@ from bot.faces.discord.progress import Progress
 from bot.faces.discord.speaking import curve_file
 from bot.faces.discord.text import MESSAGE, cut, safe, sentence
 from bot.services import cards
+from bot.services.training import warnings_of
 from data import jobs, models
 
 if TYPE_CHECKING:
@@ -164,8 +165,8 @@ class Watching(commands.Cog):
 def _state(
     db: Database, job_id: int, attempt: int, seen: int
 ) -> tuple[jobs.Job, int, list[tuple[int, dict[str, object]]], tuple[str, ...]]:
-    """Return a job, how many come before it, its run's events since those seen, and its corpus' warnings if its run is a new one."""
+    """Return a job, how many come before it, its run's events since those seen, and its warnings if its run is a new one."""
     job = jobs.get(db, job_id)
     new = job.attempt != attempt
-    warnings = jobs.corpus_of(db, job.corpus).warnings if new else ()
+    warnings = warnings_of(jobs.corpus_of(db, job.corpus), job.recipe["base"]) if new else ()
     return job, jobs.position(db, job_id), jobs.events_after(db, job_id, 0 if new else seen), warnings

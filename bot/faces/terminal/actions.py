@@ -42,8 +42,8 @@ async def import_posts(app: Mynah, path: Path, handle: str) -> Answer:
 async def train(app: Mynah, handles: Sequence[str], by: str, console: Console, *, start: bool | None = None) -> Answer:
     """Train a voice, showing its progress, and answer with its card; `start`: from the version that speaks now, or from the base."""
     wanted = await app.training.request(handles, by=by, start=start)
-    for warning in wanted.corpus.warnings:
-        console.print(Text(warning, style="yellow"))
+    for warning in wanted.warnings:
+        console.print(Text(warning, style="yellow"), soft_wrap=True)
 
     async def watched() -> models_table.Model:
         await progress.show(wanted.job.voice, app.training.events(wanted.job.id), console)

@@ -17,6 +17,9 @@ from data.jobs import Job
 from data.outbox import Post
 from data.speech import Generation
 
+#: Of the trainer's details: what the card has of the job, the corpus and the version that was begun with.
+SAID_BY_THE_CARD = ("recipe", "posts", "start")
+
 
 def card(document: dict[str, Any]) -> RenderableType:
     """Render a model's card: who, the table of counts, losses, time and size."""
@@ -40,7 +43,7 @@ def card(document: dict[str, Any]) -> RenderableType:
 
 def particulars(document: dict[str, Any]) -> RenderableType:
     """Render what a full card holds beyond the short one, a row for each group; the trainer's details stand there as it names them."""
-    details = {name: value for name, value in document["details"].items() if name != "recipe"}
+    details = {name: value for name, value in document["details"].items() if name not in SAID_BY_THE_CARD}
     groups = {name: value for name, value in details.items() if isinstance(value, dict)}
     start = document["started_from"]
     rows: dict[str, Any] = {

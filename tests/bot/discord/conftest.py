@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from data.tweets import Tweet
 from tests import discord_contract
 from trainer import protocol
 
-SECONDS = 10.0  # by which whatever a test waits for has come, on a slow machine
+SECONDS = 60.0  # by which whatever a test waits for has come, on a slow machine
 WORDS = "lamp tide gull rope stair fog bell glass stone wick"
 
 
@@ -42,7 +42,7 @@ class FakeRun:
     def done(self, **changes: Any) -> None:
         weights = Path(self.job.output) / "adapter.safetensors"
         weights.parent.mkdir(parents=True, exist_ok=True)
-        content = b"weights of " + weights.parts[-3].encode()
+        content = b"weights of " + self.job.id.encode()
         weights.write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
         result = {"loss_before": 4.25, "loss_after": 3.125, "seconds": 83.0, "samples": ["the lamp is lit, @everyone"], "details": {}}
@@ -61,9 +61,6 @@ class FakeRun:
     async def cancel(self) -> None:
         self.say(protocol.Failed(protocol.CANCELLED, "Cancelled."))
 
-    async def close(self) -> None:
-        pass
-
 
 class FakeExecutor:
     """Runs nothing."""
@@ -71,10 +68,13 @@ class FakeExecutor:
     def __init__(self) -> None:
         self.runs: list[FakeRun] = []
 
-    async def start(self, job: protocol.Job, folder: Path) -> FakeRun:
-        del folder
-        self.runs.append(FakeRun(job))
-        return self.runs[-1]
+    async def start(self, jobs: Sequence[protocol.Job]) -> list[FakeRun]:
+        runs = [FakeRun(job) for job in jobs]
+        self.runs += runs
+        return runs
+
+    async def close(self) -> None:
+        pass
 
 
 @dataclass
@@ -171,7 +171,7 @@ async def mynah(folder: Path, **discord_settings: str) -> AsyncIterator[Mynah]:
 @pytest.fixture(autouse=True)
 def _every_step_counts(monkeypatch):
     """Let no event of a trainer be dropped for coming soon after another."""
-    monkeypatch.setattr("bot.services.training.STEP_SECONDS", 0.0)
+    monkeypatch.setattr("bot.services.orders.STEP_SECONDS", 0.0)
 
 
 @pytest_asyncio.fixture
@@ -187,6 +187,7 @@ def simcord_bot(app):
 
 @pytest_asyncio.fixture
 async def env(simcord_env):
+    simcord_env.settle_timeout = SECONDS  # the first drawing of a curve takes longer than its 5 s on a busy machine
     yield simcord_env
     if discord_contract.available():
         assert discord_contract.breaches(simcord_env.http_requests) == []

@@ -8,6 +8,7 @@ from bot.errors import StoreError
 from bot.faces.discord.bot import MynahBot
 from data import jobs
 from tests.bot.discord.conftest import Stage
+from trainer import protocol
 from trainer.protocol import Failed, Note, Sample, Step
 from trainer.protocol import Stage as Part
 
@@ -78,6 +79,17 @@ async def test_slash_training_publishes_one_message(stage: Stage):
         f"/channels/{stage.channel.id}/messages/{public.id}",
         *(request.path for request in stage.sent("PATCH", "@original")),
     }
+
+
+async def test_warnings_are_told_to_who_asks_and_stand_in_the_message(stage: Stage, monkeypatch):
+    """A slash command is answered with them in private; the public message has them too, from the rows."""
+    monkeypatch.setitem(protocol.LANGUAGES, stage.app.settings.trainer.base, ("mt",))
+    result = await stage.alice.slash(stage.channel, "train", handles="keeper")
+    await stage.run()
+    await stage.env.advance_time(6)
+    for shown in (result.response.content, stage.history[0].content):
+        assert "⚠ @\u200bkeeper has" in shown
+        assert "⚠ The posts are mostly English, which tiny hardly writes: set `[trainer] base` to google" in shown
 
 
 async def test_acknowledged_before_anything_slow(stage: Stage, monkeypatch):

@@ -21,6 +21,8 @@ DETAILS = {
     "something_new": {"inside": [{"deep": True}, 1.0]},
     "news": "[bold]as it stands[/]",
     "authors": ["ann", "bob"],
+    "posts": {"train": 120, "stop": 15, "report": 15},
+    "start": None,
 }
 
 
@@ -92,6 +94,7 @@ async def test_a_full_card_shows_what_it_knows_and_what_it_does_not_know_yet(app
         assert said in lines
     assert "threads=2  news=[bold]as it stands[/]" in text
     assert "requested_by=me" in text
+    assert text.count("train=120") == 1
     assert lines[-1] == document["command"]
     assert max(map(len, shown[:-2])) <= 80  # the last are the command and what it needs, which may be copied whole
     assert "command" not in (await typed(app, "!show ann"))[0]
