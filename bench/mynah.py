@@ -41,17 +41,17 @@ def run(job: Path, log: Path, root: Path) -> Result:
     if done is None:
         sys.exit(f"Mynah did not finish ({events.failure or 'it died without a word'}): see {log}.")
     details = done.details
-    targets, planned = details["targets"]["train"] * details["recipe"]["epochs"], details["steps_planned"]
+    planned = details["steps_planned"]
     return Result(
         ready=events.ready,
         aside=0.0,
         seconds=events.seconds,
         stepping=events.stepping,
-        tokens=round(targets * details["steps"] / planned),
+        tokens=details["targets"]["learned"],
         steps=details["steps"],
         epochs=details["recipe"]["epochs"] * details["steps"] / planned,
         memory=events.memory,
-        memory_gpu=0,
+        memory_gpu=details["memory_gpu"],
         stored=done.bytes,
         before=done.loss_before,
         final=done.loss_after,
@@ -94,15 +94,18 @@ def mynah_curve(job: Job, task: Task) -> Course:
     from trainer import process
 
     process.quiet_libraries()
-    from trainer.train import train
+    from trainer.train import Bases, train
 
     course: Course | None = None
     planned = 0
 
     def emit(message: Message) -> None:
         nonlocal planned
-        if isinstance(message, Step):
-            planned = message.steps
+        match message:
+            case Step(steps=steps):
+                planned = steps
+            case Failed(sentence=sentence):
+                sys.exit(sentence)
 
     def watch(step: int, model: Any) -> None:
         """Called with 0 before the first step, and after each; the model wears what it has learned by then."""
@@ -112,7 +115,7 @@ def mynah_curve(job: Job, task: Task) -> Course:
             course.start()
         course.step(step, last=step == planned)
 
-    train([job], emit, lambda: None, time.monotonic(), watch=watch)
+    train([job], Bases(), emit, lambda: None, watch=watch)
     assert course is not None
     return course
 

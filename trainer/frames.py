@@ -41,8 +41,8 @@ class Sequence_:  # noqa: N801 - Sequence is typing's
 
 
 def frame(base: Base, message: str = "", author: str = "") -> list[int]:
-    """Return the tokens that come before a post; without a message and an author it is the separator alone."""
-    ids = [base.separator]
+    """Return the tokens that come before a post; without a message and an author it is what opens a text."""
+    ids = [base.opening]
     if message:
         opening, closing = base.turns
         ids = [*opening, *base.encode([message])[0][-MESSAGE_TOKENS:], *closing]

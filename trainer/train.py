@@ -123,8 +123,8 @@ class _Order:
             if job.protocol != protocol.VERSION:
                 raise BadJob(f"The job speaks protocol {job.protocol} and this trainer {protocol.VERSION}: update whichever is older.")
             recipe.check(job.recipe)
-            if replace(job.recipe, seed=0) != replace(jobs[0].recipe, seed=0) or job.cache != jobs[0].cache:
-                raise BadJob("Jobs that are trained together must have the same recipe but for the seed: train them apart.")
+            if _shape(job) != _shape(jobs[0]):
+                raise BadJob("Jobs that are trained together must have the same base, method, rank and tokens a step: train them apart.")
         if len({job.id for job in jobs}) < len(jobs):
             raise BadJob("Two jobs of one order have the same id: give each its own.")
         if len(jobs) > 1 and jobs[0].recipe.method == "full":
@@ -280,6 +280,12 @@ class _Order:
         learner.tell(Done(str(path), sha256, size, learner.found.loss_before, loss_after, seconds, samples, _details(base, learner)))
         self._ended.add(learner.job.id)
         self._done += 1
+
+
+def _shape(job: Job) -> tuple[object, ...]:
+    """Return what the jobs of one batch must have in common."""
+    recipe = job.recipe
+    return recipe.base, recipe.method, recipe.device, recipe.rank, recipe.tokens_per_step, job.cache
 
 
 def _details(base: Base, learner: Learner) -> dict[str, object]:
