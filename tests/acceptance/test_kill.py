@@ -11,7 +11,8 @@ import pytest
 
 from tests.acceptance.conftest import Mynah, write_posts
 
-KILLS = 10
+#: Each takes some ten seconds, most of them imports: a few every time, many in the long tests.
+FEW_OR_MANY = pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.long)])
 
 
 def look(mynah, question):
@@ -55,10 +56,11 @@ def trained(once, tmp_path, mynah):
     return once[1]
 
 
-def test_the_bot_is_killed_ten_times_in_one_job_and_the_job_is_done_once(mynah, trained):
+@FEW_OR_MANY
+def test_the_bot_is_killed_at_random_moments_of_one_job_and_the_job_is_done_once(mynah, trained, kills):
     moments = random.Random(1)
     kept = look(mynah, "SELECT * FROM models")
-    for _ in range(KILLS):
+    for _ in range(kills):
         bot = mynah.start("train", "bob", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             bot.wait(timeout=moments.uniform(0.3, trained))  # not a wait for something: the random moment itself
@@ -75,11 +77,12 @@ def test_the_bot_is_killed_ten_times_in_one_job_and_the_job_is_done_once(mynah, 
     assert mynah.json("generate", "bob", "-n", "1")["lines"]
 
 
-def test_the_trainer_is_killed_ten_times_and_each_time_it_is_a_sentence_and_the_next_request_a_new_job(mynah, trained):
+@FEW_OR_MANY
+def test_the_trainer_is_killed_at_random_moments_and_each_time_it_is_a_sentence_and_the_next_request_a_new_job(mynah, trained, kills):
     moments = random.Random(2)
     kept = look(mynah, "SELECT * FROM models")
     killed = 0
-    while killed < KILLS:
+    while killed < kills:
         bot = mynah.start("train", "bob")
         for line in bot.stderr:
             if "bob" in line:  # a stage began, so the trainer is there
@@ -100,7 +103,7 @@ def test_the_trainer_is_killed_ten_times_and_each_time_it_is_a_sentence_and_the_
         killed += 1
     assert mynah.json("train", "bob")["version"] == 1
     states = [status for (status,) in look(mynah, "SELECT status FROM jobs ORDER BY id")]
-    assert states == ["done", *["failed"] * KILLS, "done"]
+    assert states == ["done", *["failed"] * kills, "done"]
 
 
 def test_a_dead_bots_trainer_that_would_not_die_is_swept_at_the_next_start(mynah, trained):
