@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEED ?= 7
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check bench-train bench-quality bench-answers run install clean
+.PHONY: help demo test test-long check bench-train bench-quality bench-answers bench-speak bench-voices bench-filter run install clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,15 @@ bench-quality: .venv/bench  ## measure how like their accounts voices write, and
 
 bench-answers: .venv/bench  ## measure whether voices answer what they are told
 	@$(BIN)/python -m bench.answers
+
+bench-speak: .venv/bench  ## measure voices that speak together (LLAMA=PYTHON that has llama_cpp: beside llama.cpp, too)
+	@$(BIN)/python -m bench.speak $(if $(LLAMA),--llama-python $(LLAMA))
+
+bench-voices: .venv/bench  ## measure Mynah with ten thousand voices in one database
+	@$(BIN)/python -m bench.voices
+
+bench-filter: .venv/bench  ## measure how long the filter takes for a line, and what it refuses of real posts
+	@$(BIN)/python -m bench.filter
 
 run: .venv/runtime  ## run the service (Discord, X)
 	@exec $(BIN)/mynah run

@@ -42,9 +42,9 @@ class Mynah:
         self.store = Store(settings.database)
         self.lead = Lead(settings.data_dir / "mynah.lock")
         self.training = Training(self.store, settings, executor or LocalExecutor(settings.data_dir / "trainer.log"))
-        self.speaking = Speaking(
-            self.store, settings, speaker or Speaker(settings.data_dir / "speaker.log", timeout=settings.speaker.timeout_seconds)
-        )
+        wanted = settings.speaker
+        speaker = speaker or Speaker(settings.data_dir / "speaker.log", timeout=wanted.timeout_seconds, memory_mib=wanted.memory_mib)
+        self.speaking = Speaking(self.store, settings, speaker)
         self.posting = Posting(self.store, x)
         self.scheduling = Scheduling(self.store, self._draft)
         self._stack = AsyncExitStack()

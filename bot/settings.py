@@ -4,6 +4,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot.errors import SettingsError
+from trainer.protocol import PRESETS, Sampling
 
 PREFIX = "MYNAH_"
 
@@ -49,12 +51,32 @@ class Speaker(Section):
     """How voices speak."""
 
     count: int = Field(5, ge=1, le=20)
-    temperature: float = Field(0.9, ge=0, le=2)
-    top_p: float = Field(0.95, gt=0, le=1)
-    top_k: int = Field(50, ge=1, le=1000)
-    max_tokens: int = Field(80, ge=8, le=400)
+    candidates: int = Field(8, ge=1, le=64)
+    preset: Literal["mynah", "huggingtweets"] = "mynah"
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=0, le=100_000)
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float | None = Field(None, ge=1, le=2)
+    no_repeat_ngram: int | None = Field(None, ge=0, le=100)
+    max_tokens: int | None = Field(None, ge=8, le=400)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     timeout_seconds: float = Field(180, gt=0)
+    memory_mib: int = Field(4096, ge=256)
+    disk_mib: int = Field(2048, ge=64)
+
+    @property
+    def sampling(self) -> Sampling:
+        """The preset, with what is set over it."""
+        names = {field.name for field in fields(Sampling)} & type(self).model_fields.keys()
+        return replace(PRESETS[self.preset], **{name: value for name in names if (value := getattr(self, name)) is not None})
+
+
+class Safety(Section):
+    """What voices must not say."""
+
+    blocklist: Path | None = None
+    profanity: Literal["any", "mild", "none"] = "mild"
 
 
 class X(Section):
@@ -73,6 +95,7 @@ class Settings(BaseSettings):
     discord: Discord = Discord()
     trainer: Trainer = Trainer()
     speaker: Speaker = Speaker()
+    safety: Safety = Safety()
     x: X = X()
 
     @classmethod
@@ -133,8 +156,14 @@ def load_settings(path: Path | None) -> Settings:
         raise SettingsError(_sentence(error, path)) from error
     except ValueError as error:  # pydantic-settings' own, for a variable that should be JSON and is not
         raise SettingsError(f"A variable of the environment cannot be read: {error}.") from error
-    folders = {"data_dir": settings.data_dir, "cache_dir": settings.cache}
-    return settings.model_copy(update={name: (path.parent / folder.expanduser()).resolve() for name, folder in folders.items()})
+    folder = path.parent
+
+    def absolute(named: Path) -> Path:
+        return (folder / named.expanduser()).resolve()
+
+    blocklist = settings.safety.blocklist
+    safety = settings.safety.model_copy(update={"blocklist": absolute(blocklist)}) if blocklist else settings.safety
+    return settings.model_copy(update={"data_dir": absolute(settings.data_dir), "cache_dir": absolute(settings.cache), "safety": safety})
 
 
 def load_secrets() -> Secrets:

@@ -229,3 +229,18 @@ def m009_parents(db: Database) -> None:
     db.conn.execute("ALTER TABLE tweets ADD COLUMN in_reply_to TEXT")  # an id, stored here or not; NULL: none, or the source does not say
     # A parent may be anybody's, and the primary key begins with the handle.
     db.conn.execute("CREATE INDEX tweets_id ON tweets(id)")
+
+
+@migrations()
+def m010_why_a_line_was_said(db: Database) -> None:
+    """What lines were chosen by, and why others were not. Rows from before have what stands after DEFAULT."""
+    columns = (
+        ("requests", "repeatable INTEGER NOT NULL DEFAULT 0"),  # 1: a person named the seed, and hears the same lines each time
+        ("generations", "complete INTEGER NOT NULL DEFAULT 1"),  # 0: cut off, because it grew too long
+        ("generations", "style REAL NOT NULL DEFAULT 0"),  # share of the line's character trigrams that are the account's, 0 to 1
+        ("generations", "relevance REAL NOT NULL DEFAULT 0"),  # how much likelier as an answer than as none, nats a token; 0: no answer
+        ("generations", "score REAL NOT NULL DEFAULT 0"),  # what it was ranked by, nats (bot/services/choosing.py)
+        ("generations", "reason TEXT NOT NULL DEFAULT ''"),  # of a verdict other than passed: the end of a sentence
+    )
+    for table, column in columns:
+        db.conn.execute(f"ALTER TABLE {table} ADD COLUMN {column}")

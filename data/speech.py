@@ -15,7 +15,7 @@ PASSED = "passed"
 
 
 class Purpose(StrEnum):
-    """Where the lines are to go, which decides what rules they must pass."""
+    """Where the lines are to go: who talks waits for them, and goes first."""
 
     TALK = "talk"
     POST = "post"
@@ -35,6 +35,8 @@ class Request:
     prompt: str
     count: int
     seed: int
+    repeatable: bool
+    """A person named the seed, and is to hear the same lines each time."""
     sampling: dict[str, Any]
     purpose: Purpose
     status: str
@@ -49,8 +51,19 @@ class Generation:
 
     number: int
     text: str
+    complete: bool
+    """The model ended it itself."""
     log_likelihood: float
+    """Mean, nats a token."""
+    style: float
+    """Share of its character trigrams that are the account's, 0 to 1."""
+    relevance: float
+    """How much likelier it is as the answer to its message than to nothing, nats a token."""
+    score: float
+    """What it is ranked by (bot/services/choosing.py)."""
     verdict: str
+    reason: str
+    """Why it was refused: the end of a sentence."""
     chosen: bool
 
 
@@ -64,6 +77,7 @@ def add(
     prompt: str,
     count: int,
     seed: int,
+    repeatable: bool,
     sampling: dict[str, Any],
     purpose: Purpose,
     requested_by: str,
@@ -77,6 +91,7 @@ def add(
         "prompt": prompt,
         "count": count,
         "seed": seed,
+        "repeatable": repeatable,
         "sampling": json.dumps(sampling),
         "purpose": purpose,
         "status": "queued",
@@ -94,7 +109,8 @@ def get(db: Database, request_id: int) -> Request:
     """
     for row in db.query("SELECT * FROM requests WHERE id = ?", [request_id]):
         names = Request.__dataclass_fields__
-        return Request(**{n: row[n] for n in names} | {"sampling": json.loads(row["sampling"]), "purpose": Purpose(row["purpose"])})
+        read = {"sampling": json.loads(row["sampling"]), "purpose": Purpose(row["purpose"]), "repeatable": bool(row["repeatable"])}
+        return Request(**{n: row[n] for n in names} | read)
     raise NotStoredError("That voice was forgotten before it could answer.")
 
 
@@ -108,17 +124,15 @@ def start_next(db: Database) -> Request | None:
 
 def finish(db: Database, request_id: int, generations: Iterable[Generation]) -> None:
     """Store the candidates of a request and end it as done."""
+    record(db, request_id, generations)
+    db.conn.execute("UPDATE requests SET status = 'done', ended_at = ? WHERE id = ?", [now(), request_id])
+
+
+def record(db: Database, request_id: int, generations: Iterable[Generation]) -> None:
+    """Store the candidates of a request, which goes on."""
     get(db, request_id)
     for line in generations:
-        row = {
-            "number": line.number,
-            "text": line.text,
-            "log_likelihood": line.log_likelihood,
-            "verdict": line.verdict,
-            "chosen": line.chosen,
-        }
-        db.table("generations").insert({"request": request_id} | row)
-    db.conn.execute("UPDATE requests SET status = 'done', ended_at = ? WHERE id = ?", [now(), request_id])
+        db.table("generations").insert({"request": request_id} | vars(line))
 
 
 def fail(db: Database, request_id: int, sentence: str) -> None:
@@ -135,4 +149,16 @@ def fail_interrupted(db: Database) -> None:
 def generations(db: Database, request_id: int) -> list[Generation]:
     """Return the candidates of a request in the order in which they came."""
     rows = db.query("SELECT * FROM generations WHERE request = ? ORDER BY number", [request_id])
-    return [Generation(row["number"], row["text"], row["log_likelihood"], row["verdict"], bool(row["chosen"])) for row in rows]
+    names = Generation.__dataclass_fields__
+    return [Generation(**{n: row[n] for n in names} | {n: bool(row[n]) for n in ("complete", "chosen")}) for row in rows]
+
+
+def said_before(db: Database, voice: str, most: int) -> list[tuple[str, str]]:
+    """Return the last lines that a voice said, each with its prompt, the newest request's first."""
+    rows = db.query(
+        """
+        SELECT text, prompt FROM requests JOIN generations ON generations.request = requests.id
+        WHERE voice = ? AND chosen ORDER BY requests.id DESC, number LIMIT ?""",
+        [voice, most],
+    )
+    return [(row["text"], row["prompt"]) for row in rows]

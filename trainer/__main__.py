@@ -29,7 +29,7 @@ def main() -> int:
             _use_threads()
             from trainer.speaking import speak
 
-            speak(emit, stop)
+            speak(emit, stop, arguments.memory << 20)
             return 0
         if arguments.stay:
             _stay(Parent(), emit, stop)
@@ -79,6 +79,9 @@ def _arguments() -> argparse.Namespace:
     what.add_argument("--stay", action="store_true", help="train what the orders on stdin name, until it ends")
     what.add_argument("--speak", action="store_true", help="answer the requests on stdin")
     parser.add_argument("--lifeline", action="store_true", help="with --job: hear cancellations on stdin, and end when it closes")
+    parser.add_argument(
+        "--memory", type=int, default=4096, metavar="MIB", help="with --speak: most memory of bases and voices that are kept"
+    )
     arguments = parser.parse_args()
     if arguments.lifeline and not arguments.job:
         parser.error("--lifeline goes with --job: the others read stdin anyway, and end with it")

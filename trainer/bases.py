@@ -112,6 +112,15 @@ class Base:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
+def holding(base: Base, characters: str) -> torch.Tensor:
+    """Return which tokens hold one of these ASCII characters, (V,) bool, on the base's device."""
+    found = torch.zeros_like(base.forbidden)
+    tokens = base.tokenizer.convert_ids_to_tokens(list(range(min(len(found), len(base.tokenizer)))))
+    # Whatever stands for bytes in a vocabulary's words, ASCII stands for itself.
+    found[[id_ for id_, token in enumerate(tokens) if token and not set(characters).isdisjoint(token)]] = True
+    return found
+
+
 def device_of(wish: str) -> torch.device:
     """Return the device for `auto`, `cpu` or `cuda`.
 

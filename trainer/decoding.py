@@ -1,137 +1,226 @@
-"""Drawing lines: one prompt, many rows, one forward pass a token for all rows that are still speaking.
+"""Decoding: one forward pass a token for all rows of a base, whoever asked for them; rows join and leave between two tokens.
 
-Own loop instead of `generate`: the top-k come first and the top-p among them, which never sorts the vocabulary (measured:
-twice as quick at 64 rows); each row has its own source of chance; rows that ended cost nothing more.
+Own loop instead of `generate`, which keeps a batch until its longest row is done, with one voice and one setting for all.
+
+No row has a say in another's line. On a CPU in fp32 not even in its last bits: what sums differently for another number of rows
+or positions is kept from doing so (ROWS_STEP, kv.STEP, lora.SLICE). Elsewhere the last bits of the logits may change with the
+company, which flips a draw where two tokens are as good as equally near.
 """
 
-import random
+import bisect
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from trainer import frames
+from trainer import bases, lora
 from trainer.bases import Base
-from trainer.errors import BadRequest
+from trainer.errors import BadWeights
+from trainer.kv import KeyValues, Read, read_of
+from trainer.lines import Drawn, Row, Speech, Voice
+from trainer.lora import Mixed
 from trainer.process import Check
 from trainer.protocol import Sampling
+from trainer.sampling import check_request, penalise, pick
 
-MOST_LINES = 64
-"""Rows of one request: beyond, a CPU gains nothing more from a larger batch."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One finished row."""
-
-    index: int
-    text: str
-    """Prompt included, end token and newline not."""
-    complete: bool
-    """It ended at the separator or at a newline, not because max_tokens were used up."""
-    log_likelihood: float
-    """Mean over the drawn tokens, the ending one included, nats, at temperature 1."""
+MOST_ROWS = 64
+"""Rows that are decoded together; others wait for a place. Beyond, a CPU gains nothing more from a larger batch."""
+ROWS_STEP = 16
+"""A CPU's batch is filled to a multiple of so many rows: the library's product of a few rows is another one than that of many."""
 
 
-def check_request(count: int, sampling: Sampling) -> None:
-    """Refuse numbers that cannot be meant.
+class Batch:
+    """The rows of one base that are speaking, and the speeches of which rows wait for a place."""
 
-    Raises:
-        BadRequest: one is out of its bounds.
-    """
-    if not 1 <= count <= MOST_LINES:
-        raise BadRequest(f"count is {count}: ask for 1 to {MOST_LINES} lines.")
-    if not 0 <= sampling.temperature <= 100:  # False for NaN, too
-        raise BadRequest(f"temperature is {sampling.temperature}: choose 0 (always the likeliest token) to 100.")
-    if not 0 < sampling.top_p <= 1:
-        raise BadRequest(f"top_p is {sampling.top_p}: choose a number above 0, up to 1.")
-    if sampling.top_k < 0:
-        raise BadRequest(f"top_k is {sampling.top_k}: choose 1 or more, or 0 for the whole vocabulary.")
-    if sampling.max_tokens < 1:
-        raise BadRequest(f"max_tokens is {sampling.max_tokens}: choose 1 or more.")
+    def __init__(self, base: Base, *, worn: bool = False, most_rows: int = MOST_ROWS) -> None:
+        """`worn`: the base wears already what all rows shall wear."""
+        self._base = base
+        self._worn = worn
+        self._most_rows = most_rows
+        self._waiting: list[Speech] = []
+        self._rows: list[Row] = []
+        self._without = {"": base.forbidden}
+        """What may not be drawn, (V,), by `Sampling.without`."""
+        self._rest()
+
+    def _rest(self) -> None:
+        """Begin with nothing, and give back what memory the last rows took."""
+        self._kv = KeyValues(self._base.model.config.get_text_config().num_hidden_layers)
+        self._voices: list[Voice] = []
+        self._mixed = Mixed(self._base.layers, [])
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self._rows or self._waiting)
+
+    @property
+    def speeches(self) -> list[Speech]:
+        """Those that are not finished; one may be there several times."""
+        return [*self._waiting, *(row.speech for row in self._rows)]
+
+    def add(self, speech: Speech) -> None:
+        """Let a speech wait for its places."""
+        bisect.insort(self._waiting, speech, key=lambda other: other.turn)
+
+    def drop(self, id_: str) -> None:
+        """Forget a speech and its rows."""
+        self._waiting = [speech for speech in self._waiting if speech.id != id_]
+        self._leave([place for place, row in enumerate(self._rows) if row.speech.id == id_])
+
+    @torch.no_grad()
+    def step(self) -> list[tuple[str, Drawn | BadWeights]]:
+        """Draw one token for each row, and return what ended by it, with the id of its speech.
+
+        That is a finished line, or, for the whole speech, the sentence that its weights are broken.
+        """
+        self._join()
+        if not self._rows:
+            return []
+        logits = self._forward()  # (B, V)
+        uniform = torch.tensor([row.chance.random() for row in self._rows], dtype=torch.double, device=logits.device)  # (B,)
+        allowed = logits.masked_fill(self._forbidden(), -torch.inf)  # (B, V)
+        allowed[[place for place, row in enumerate(self._rows) if not row.spoke], self._base.separator] = -torch.inf
+        for place, row in enumerate(self._rows):
+            if row.speech.sampling.penalises:
+                penalise(allowed[place], row.before + row.drawn, row.speech.sampling)
+        tokens = pick(allowed, uniform, [row.speech.sampling for row in self._rows])  # (B,)
+        scores = logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]  # (B,)
+        ended: list[tuple[str, Drawn | BadWeights]] = []
+        left, broken = [], {}
+        for place, (row, token, score) in enumerate(zip(self._rows, tokens.tolist(), scores.tolist(), strict=True)):
+            if not math.isfinite(score):
+                broken[row.speech.id] = BadWeights("This voice's weights answer with what is no number: train the voice again.")
+            elif row.take(self._base, token, score):
+                ended.append((row.speech.id, self._finished(row)))
+                left.append(place)
+        self._leave(left)
+        for id_ in broken:
+            self.drop(id_)
+        return [*(one for one in ended if one[0] not in broken), *broken.items()]
+
+    def _forbidden(self) -> torch.Tensor:
+        """Return what each row may not draw, (B, V) or (V,)."""
+        wishes = [row.speech.sampling.without for row in self._rows]
+        for wish in set(wishes) - self._without.keys():
+            self._without[wish] = self._base.forbidden | bases.holding(self._base, wish)
+        return self._without[wishes[0]] if len(set(wishes)) == 1 else torch.stack([self._without[wish] for wish in wishes])
+
+    # ------------------------------------------------------------- join, leave
+
+    def _join(self) -> None:
+        """Give free places to the rows that wait; at most one speech a step has its prompt read, so that the others hardly wait."""
+        while self._waiting and len(self._rows) < self._most_rows:
+            speech = self._waiting[0]
+            prompt = speech.prompt_ids(self._base)
+            read = speech.reading(self._base, speech.message, prompt)
+            reads = speech.begun == 0 and len(read) > 1
+            if reads:
+                speech.read = self._read(speech, read[:-1])
+            while speech.begun < speech.count and len(self._rows) < self._most_rows:
+                if speech.read is None:
+                    self._kv.clear(len(self._rows))
+                else:
+                    self._kv.put(len(self._rows), speech.read)
+                self._rows.append(Row.begin(speech, prompt, read))
+            if speech.begun == speech.count:
+                self._waiting.pop(0)
+                speech.read = None
+            if reads:
+                return
+
+    def _read(self, speech: Speech, ids: list[int]) -> Read:
+        """Return what one row's keys and values are after these tokens."""
+        with self._alone(speech):
+            output = self._base.body(input_ids=torch.tensor([ids], device=self._base.device), use_cache=True)
+        return read_of(output.past_key_values)
+
+    def _leave(self, places: list[int]) -> None:
+        """Take rows out; the last ones move up into their places."""
+        for place in sorted(places, reverse=True):
+            last = self._rows.pop()
+            if place < len(self._rows):
+                self._kv.move(len(self._rows), place)
+                self._rows[place] = last
+        if not self._rows:
+            self._rest()
+
+    # ---------------------------------------------------------------- the model
+
+    def _forward(self) -> torch.Tensor:
+        """Return the logits (B, V), fp32, after each row's next token."""
+        rows, device = self._rows, self._base.device
+        # Rows that only fill the batch up stand at position 0 of places that are free.
+        empty = -len(rows) % ROWS_STEP if device.type == "cpu" and not self._worn else 0
+        tokens = torch.tensor([row.next for row in rows] + [self._base.separator] * empty, device=device)  # (N,)
+        positions = torch.tensor([row.position for row in rows] + [0] * empty, device=device)  # (N,)
+        mask = self._kv.begin(positions)
+        with self._wearing(empty):
+            output = self._base.model(
+                input_ids=tokens[:, None], position_ids=positions[:, None], attention_mask=mask, past_key_values=self._kv, use_cache=True
+            )
+        logits: torch.Tensor = output.logits[: len(rows), -1].float()
+        return logits
+
+    def _wearing(self, empty: int) -> AbstractContextManager[None]:
+        """Let the coming batch's rows wear their voices, those that fill it up none."""
+        if self._worn:
+            return nullcontext()
+        voices = {row.speech.voice.key: row.speech.voice for row in self._rows if row.speech.voice}
+        # Stacking takes some 5 ms a voice. Those that are needed no longer may stay for a while: they cost less than to stack anew.
+        if voices.keys() - {voice.key for voice in self._voices} or len(self._voices) > 2 * len(voices):
+            self._voices = list(voices.values())
+            self._mixed = Mixed(self._base.layers, [(voice.lora, voice.scale) for voice in self._voices])
+        places = {voice.key: place for place, voice in enumerate(self._voices)}
+        self._mixed.put_on([places[row.speech.voice.key] if row.speech.voice else None for row in self._rows] + [None] * empty)
+        return lora.mixing(self._base.layers, self._mixed)
+
+    def _alone(self, speech: Speech) -> AbstractContextManager[None]:
+        """Let the base wear what a speech's rows wear."""
+        if speech.voice is None:
+            return nullcontext()
+        return lora.wearing(self._base.layers, [speech.voice.lora], speech.voice.scale)
+
+    def _finished(self, row: Row) -> Drawn:
+        mean = row.likelihood / len(row.drawn)
+        relevance = mean - self._without_message(row) if row.speech.message else 0.0
+        return Drawn(row.index, row.text(self._base), row.complete, mean, relevance)
+
+    def _without_message(self, row: Row) -> float:
+        """Return how likely a line is where nothing is answered, in the mean over its drawn tokens, nats.
+
+        What a message adds to that is its answer's relevance (Li et al. 2016, arXiv:1510.03055, MMI with λ = 1).
+        """
+        count = len(row.drawn)
+        ids = torch.tensor([*row.speech.reading(self._base, "", row.before), *row.drawn], device=self._base.device)
+        with self._alone(row.speech):
+            logits = self._base.model(input_ids=ids[None, :-1], use_cache=False, logits_to_keep=count).logits[0].float()  # (T, V)
+        return float(logits.log_softmax(-1).gather(1, ids[-count:, None]).mean())
 
 
-@torch.no_grad()
 def draw(
     base: Base, prompt: str, count: int, seed: int, sampling: Sampling, check: Check, *, message: str = "", author: str = ""
 ) -> Iterator[Drawn]:
-    """Yield `count` rows that continue `prompt` (may be empty), each as soon as it is finished.
+    """Yield `count` lines of the base with what it wears, each as soon as it is finished.
 
-    They answer `message` and are by `author`, where those are not empty; neither is part of the text.
+    They continue `prompt` (may be empty), answer `message` and are by `author`, where those are not empty; neither is part of the
+    text. Line i's chance comes from `seed` and i alone.
 
-    Row i's chance comes from `seed` and i alone. Its logits come from a batch whose size may change their last bits, so that
-    a different `count` could flip a draw about once in a million; nothing else ties rows together.
-
-    A prompt too long for the model loses its beginning, in what the model reads and not in the text. A trailing space is
-    dropped: posts' tokens begin with their space, and a lone one is followed by nothing that the model ever saw.
+    A prompt too long loses its beginning, in what the model reads and not in the text. A trailing space is dropped: posts' tokens
+    begin with their space, and a lone one is followed by nothing that the model ever saw.
 
     Raises:
         BadRequest: a number is out of its bounds.
+        BadWeights: the base answers with what is no number.
         Cancelled: `check` said so, between two tokens.
     """
     check_request(count, sampling)
-    budget = min(sampling.max_tokens, max(1, base.context // 2))
-    prompt_ids = base.encode([prompt.rstrip(" ")])[0]
-    before = frames.frame(base, message, author)
-    room = max(0, base.context - budget - len(before))
-    read = [*before, *prompt_ids[max(0, len(prompt_ids) - room) :]]
-
-    check()
-    first = base.model(input_ids=torch.tensor([read], device=base.device), use_cache=True, logits_to_keep=1)
-    cache = first.past_key_values
-    cache.batch_repeat_interleave(count)
-    logits = first.logits[:, -1].float().expand(count, -1)  # (B, V)
-
-    chance = [random.Random(f"{seed}/{index}") for index in range(count)]  # noqa: S311 - a draw, no secret
-    drawn: list[list[int]] = [[] for _ in range(count)]
-    likelihood = [0.0] * count
-    spoke = [bool(prompt.strip())] * count  # until a row says something, neither separator nor newline ends it: no post is empty
-    rows = list(range(count))  # the indices that are still speaking, in the order of the batch
-
-    for position in range(1, budget + 1):
+    batch = Batch(base, worn=True)
+    batch.add(Speech("", None, prompt, count, seed, sampling, message, author))
+    while batch.busy:
         check()
-        uniform = torch.tensor([chance[index].random() for index in rows], device=base.device)  # (B,)
-        allowed = logits.masked_fill(base.forbidden, -torch.inf)  # (B, V)
-        allowed[[place for place, index in enumerate(rows) if not spoke[index]], base.separator] = -torch.inf
-        tokens = pick(allowed, uniform, sampling)  # (B,)
-        scores = logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]  # (B,)
-        speaking = []
-        for place, (index, token, score) in enumerate(zip(rows, tokens.tolist(), scores.tolist(), strict=True)):
-            likelihood[index] += score
-            piece = "" if token == base.separator else base.decode([token])
-            head, newline, _ = piece.partition("\n")
-            ended = token == base.separator or bool(newline and (spoke[index] or head.strip()))
-            spoke[index] |= bool(piece.strip())
-            if ended or position == budget:
-                drawn[index] += [] if ended else [token]
-                text = base.decode(prompt_ids + drawn[index]) + (head if ended else "")
-                yield Drawn(index, text if prompt.strip() else text.lstrip(), ended, likelihood[index] / position)
-            else:
-                drawn[index].append(token)
-                speaking.append(place)
-        if not speaking:
-            return
-        keep = torch.tensor(speaking, device=base.device)
-        if len(speaking) < len(rows):
-            cache.batch_select_indices(keep)
-            rows = [rows[place] for place in speaking]
-        logits = base.model(input_ids=tokens[keep, None], past_key_values=cache, use_cache=True).logits[:, -1].float()  # (B, V)
-
-
-def pick(logits: torch.Tensor, uniform: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """Return one token a row, (B,): the likeliest at temperature 0, else drawn from the top-p of the top-k.
-
-    `logits` is (B, V), fp32, -inf where a token may not be drawn; `uniform` is (B,), in [0, 1): the rows' chance.
-    """
-    if sampling.temperature == 0:
-        return logits.argmax(-1)
-    size = logits.shape[-1]
-    top, ids = logits.topk(min(sampling.top_k or size, size))  # (B, K), falling
-    # The largest is subtracted first: a temperature near 0 would otherwise make inf - inf.
-    chances = ((top - top[:, :1]) / sampling.temperature).softmax(-1)  # (B, K)
-    before = chances.cumsum(-1) - chances
-    chances = chances.masked_fill(before >= sampling.top_p, 0)  # the first that reaches top_p stays, what follows goes
-    up_to = chances.cumsum(-1)  # (B, K)
-    place = (up_to <= uniform[:, None] * up_to[:, -1:]).sum(-1)  # (B,)
-    last = (chances > 0).sum(-1) - 1  # rounding must not step beyond the last that is left
-    return ids.gather(1, torch.minimum(place, last)[:, None])[:, 0]
+        for _, ended in batch.step():
+            if isinstance(ended, BadWeights):
+                raise ended
+            yield ended

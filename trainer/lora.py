@@ -2,7 +2,8 @@
 
 `wrap` puts a LoraLinear in the place of every linear layer but the output layer, once, when a base is loaded. What is added is
 worn by the base for a while and taken off again: the frozen weights never change, so that nothing of one voice is left for the
-next. A batch for S voices holds the same number of rows of each, voice after voice.
+next. Training wears `wearing`: a batch for S voices holds the same number of rows of each, voice after voice, and has gradients.
+Speaking wears `mixing`: any row wears any voice.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,10 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 Lora = Mapping[str, Pair]
 """The pairs of a voice, by the name of their layer."""
 
+SLICE = 768
+"""Most columns that one product of `mixing` sums over. Beyond, the CPU's library parts the sum among its threads, differently for
+each number of rows, so that a row's last bits would tell how many others there are (measured: docs/benchmarks.md)."""
+
 
 class LoraLinear(nn.Module):
     """A frozen linear layer, and what the voices that are worn now add to it."""
@@ -32,6 +37,8 @@ class LoraLinear(nn.Module):
         self.out_features, self.in_features = reversed(layer.weight.shape) if self._transposed else layer.weight.shape
         self.worn: Pair | None = None
         self.scale = 0.0
+        self.mixed: Mixed | None = None
+        self.pair: Pair | None = None
 
     @property
     def matrix(self) -> torch.Tensor:
@@ -40,9 +47,29 @@ class LoraLinear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (…, out) for x (…, in)."""
+        if self.mixed is not None:
+            return self._mix(x.reshape(-1, self.in_features), self.mixed).view(*x.shape[:-1], -1)
         if self.worn is None:
             return nn.functional.linear(x, self.matrix, self.bias)
         return _LoraProduct.apply(x, self.matrix, self.bias, *self.worn, self.scale)  # type: ignore[no-any-return, no-untyped-call]
+
+    def _mix(self, x: torch.Tensor, mixed: "Mixed") -> torch.Tensor:
+        """Return (N, out) for the rows x (N, in), each with its own voice."""
+        y = _sliced(x, self.matrix.T)  # (N, out)
+        if self.bias is not None:
+            y += self.bias
+        if self.pair is not None:
+            a, b = self.pair
+            y.addmm_(_sliced(x, a.T).masked_fill_(mixed.others, 0), b)
+        return y
+
+
+def _sliced(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """Return x (N, K) times matrix (K, M), summed slice after slice."""
+    y = x[:, :SLICE] @ matrix[:SLICE]
+    for start in range(SLICE, x.shape[1], SLICE):
+        y.addmm_(x[:, start : start + SLICE], matrix[start : start + SLICE])
+    return y
 
 
 class _LoraProduct(torch.autograd.Function):
@@ -121,6 +148,44 @@ def wearing(layers: Mapping[str, LoraLinear], voices: Sequence[Lora], scale: flo
     finally:
         for layer in layers.values():
             layer.worn = None
+
+
+class Mixed:
+    """The LoRAs of several voices side by side, and who of a batch's rows wears which.
+
+    All A's stand one below the other and all B's, scaled, beside each other, so that two plain products serve every row: what a
+    row would get of the others' is struck out between them. At rank 8 that is cheaper than a product for each row.
+    """
+
+    def __init__(self, layers: Mapping[str, LoraLinear], voices: Sequence[tuple[Lora, float]]) -> None:
+        """Take the voices with their scales; all numbers are finite, and their ranks may differ."""
+        some = next(iter(layers.values())).weight
+        ranks = [next(iter(voice.values()))[0].shape[0] for voice, _ in voices]
+        self._whose = torch.tensor([place for place, rank in enumerate(ranks) for _ in range(rank)], dtype=torch.long)  # (R,)
+        self.others = torch.zeros(0, sum(ranks), dtype=torch.bool, device=some.device)
+        """(N, R): the ranks that row n does not wear. Struck out and not multiplied by 0: infinity times that is NaN."""
+        self.pairs: dict[str, Pair] = {}
+        for name in layers if voices else ():
+            a = torch.cat([voice[name][0] for voice, _ in voices]).to(some.dtype)  # (R, in)
+            b = torch.cat([voice[name][1] * scale for voice, scale in voices], 1).to(some.dtype).T.contiguous()  # (R, out)
+            self.pairs[name] = a, b
+
+    def put_on(self, rows: Sequence[int | None]) -> None:
+        """Say which voice each row of the coming batches wears; None: none."""
+        wears = torch.tensor([-1 if row is None else row for row in rows], dtype=torch.long)  # (N,)
+        self.others = (wears[:, None] != self._whose).to(self.others.device)
+
+
+@contextmanager
+def mixing(layers: Mapping[str, LoraLinear], mixed: Mixed) -> Iterator[None]:
+    """Let each row of a base's batches wear the voice that `mixed` says, until the block ends. There are no gradients."""
+    try:
+        for name, layer in layers.items():
+            layer.mixed, layer.pair = mixed, mixed.pairs.get(name)
+        yield
+    finally:
+        for layer in layers.values():
+            layer.mixed = layer.pair = None
 
 
 def shapes(layers: Mapping[str, LoraLinear], rank: int) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:

@@ -1,6 +1,5 @@
 """How a trainer process is asked to stop, dies with its parent, and keeps its stdout for protocol lines alone."""
 
-import io
 import logging
 import os
 import queue
@@ -8,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from trainer.errors import CANCELLED, Cancelled
@@ -57,8 +56,23 @@ def claim_stdout() -> Emit:
     return emit
 
 
+def lines_of_stdin() -> Iterator[str]:
+    """Yield what comes on stdin, line by line, without their ends, until it ends or cannot be read.
+
+    Not through sys.stdin: Python aborts at its end if a thread waits inside that one's lock.
+    """
+    rest = b""
+    with suppress(OSError):
+        while chunk := os.read(0, 1 << 16):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                yield line.decode("utf-8", "replace")
+    if rest:
+        yield rest.decode("utf-8", "replace")
+
+
 class Stop:
-    """SIGINT, turned into a flag that is looked at between steps; a speaker that waits for a line is woken."""
+    """SIGINT, turned into a flag that is looked at between steps; what waits for something is woken."""
 
     def __init__(self) -> None:
         self._requested = False
@@ -73,19 +87,6 @@ class Stop:
         """Raise Cancelled if SIGINT has come."""
         if self._requested:
             raise Cancelled(CANCELLED)
-
-    def lines(self) -> Iterator[str]:
-        """Yield the lines of stdin until it ends.
-
-        Raises:
-            Cancelled: SIGINT came before or while it waited.
-        """
-        while True:
-            with self.waiting():
-                line = sys.stdin.buffer.readline()
-            if not line:
-                return
-            yield line.decode("utf-8", "replace")
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -133,9 +134,8 @@ class Parent:
 
     def _listen(self) -> None:
         try:
-            # Not sys.stdin: Python aborts at its end if a thread waits inside that one's lock.
-            for line in io.FileIO(0, closefd=False):
-                match parse(line.decode("utf-8", "replace")):
+            for line in lines_of_stdin():
+                match parse(line):
                     case Order() as order:
                         self._cancelled.clear()  # what was cancelled in one is no concern of the next
                         self._orders.put(order)
@@ -145,8 +145,6 @@ class Parent:
                         logger.warning("a trainer takes orders and cancellations, not a %s", other.type)
         except ProtocolError:  # no way to go on: an order that is not understood would be waited for for ever
             logger.exception("the parent speaks another protocol: ending")
-        except OSError:  # a stdin that cannot be read is a parent that cannot be heard
-            pass
         logger.warning("the lifeline closed: ending")
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)

@@ -8,8 +8,9 @@ an `Order` of files from stdin, trains them, says `Ready`, and waits for the nex
 With `--lifeline` or `--stay` stdin is listened to: a `Cancel` ends one job after its step, and when stdin closes the parent is
 gone: the trainer ends at once, with its whole process group.
 
-A **speaker** is started as `python -m trainer --speak`. It reads one `SpeechRequest` a line on stdin and writes `Line`s, then
-`Spoken`, or `Failed` with the request's id. At the end of stdin it exits.
+A **speaker** is started as `python -m trainer --speak`. It reads `SpeechRequest`s from stdin, a line each, as many as come, and answers
+them together: `Line`s as they are finished, then `Spoken`, or `Failed`, each with the request's id. A `Cancel` with that id ends one
+request, with `Failed(code="cancelled")`. When stdin ends it answers what it was asked, and exits.
 
 Signals, for both: SIGINT asks (a trainer finishes its step and says `Failed(code="cancelled")` of every job); SIGTERM ends it
 at once. A trainer that is killed has left checkpoints in its jobs' folders: the same job started again goes on from there.
@@ -120,10 +121,11 @@ class Order(Message):
 
 @dataclass(frozen=True)
 class Cancel(Message):
-    """End one job of those under way."""
+    """End one job, or one speech request, of those under way."""
 
     type: ClassVar[str] = "cancel"
     job: str
+    """Its id."""
 
 
 # -------------------------------------------------------------- from a trainer
@@ -242,17 +244,40 @@ class Ready(Message):
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn."""
+    """How the next token is drawn: penalties first, then the temperature, top-k, top-p and min-p, in this order."""
 
     temperature: float = 0.9
     top_p: float = 0.95
     top_k: int = 50
+    """0: the whole vocabulary."""
+    min_p: float = 0.0
+    """Only tokens at least this share as likely as the likeliest (Nguyen et al. 2024, arXiv:2407.01082)."""
+    repetition_penalty: float = 1.0
+    """Divides a positive logit of a token that the line holds already, multiplies a negative one (Keskar et al. 2019, arXiv:1909.05858)."""
+    no_repeat_ngram: int = 0
+    """No sequence of so many tokens twice in a line; 0: as many as come."""
     max_tokens: int = 80
+    max_weight: int = 280
+    """A line that is certainly longer than so many of X's weighted characters ends there, incomplete; 0: it goes on."""
+    without: str = ""
+    """ASCII characters that no drawn token may hold."""
+
+    @property
+    def penalises(self) -> bool:
+        """Whether what a line holds already has a say in how it goes on."""
+        return self.repetition_penalty != 1 or self.no_repeat_ngram > 0
+
+
+#: Sampling by name. The ancestor's: facts of huggingtweets' generation settings, without its least length of ten tokens.
+PRESETS = {
+    "mynah": Sampling(),
+    "huggingtweets": Sampling(temperature=1.0, top_p=0.95, top_k=50, max_tokens=160),
+}
 
 
 @dataclass(frozen=True)
 class SpeechRequest(Message):
-    """`count` lines of one voice. Line i depends on the seed and i alone, not on `count`."""
+    """`count` lines of one voice. Line i depends on the seed and i alone: not on `count`, nor on what others ask."""
 
     type: ClassVar[str] = "speech_request"
     id: str
@@ -273,6 +298,8 @@ class SpeechRequest(Message):
     """What the lines are to answer; may be empty."""
     author: str = ""
     """Of a joint voice, the account as which it speaks; empty: the blend."""
+    waiting: bool = True
+    """A person waits for it: it goes before requests for which nobody does."""
 
 
 @dataclass(frozen=True)
@@ -287,6 +314,8 @@ class Line(Message):
     """The model ended the post itself."""
     log_likelihood: float
     """Mean over the drawn tokens, nats, at temperature 1."""
+    relevance: float = 0.0
+    """How much likelier the line is as the answer to its message than as the answer to nothing, nats a token; 0 without a message."""
 
 
 @dataclass(frozen=True)

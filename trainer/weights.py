@@ -120,10 +120,13 @@ def fit(lora: Lora, base: Base) -> Lora:
     """Return a stored LoRA on the base's device.
 
     Raises:
-        BadWeights: it was made for another base.
+        BadWeights: it was made for another base, or holds what is no number.
     """
     wanted = {name: (layer.in_features, layer.out_features) for name, layer in base.layers.items()}
     found = {name: (a.shape[1], b.shape[0]) for name, (a, b) in lora.items()}
     if wanted != found:
         raise BadWeights(f"These weights do not fit the base {base.name}: train the voice again.")
+    # In a batch, 0 times a NaN of this voice would be a NaN for all.
+    if not all(tensor.isfinite().all() for pair in lora.values() for tensor in pair):
+        raise BadWeights("These weights hold what is no number: train the voice again.")
     return {name: (a.to(base.device), b.to(base.device)) for name, (a, b) in lora.items()}

@@ -1,4 +1,4 @@
-"""The speaker: one long-lived child that keeps the base model in memory, started when first needed and again when it dies."""
+"""The speaker: one long-lived child that answers many requests at once, started when first needed and again when it dies."""
 
 import asyncio
 import signal
@@ -6,79 +6,166 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+import structlog
+
 from bot.errors import BadWeightsError, SpeechFailedError
 from bot.executors.processes import child_environment, kill_group
-from trainer.protocol import BAD_WEIGHTS, Failed, Line, ProtocolError, SpeechRequest, Spoken, parse
+from trainer.protocol import BAD_WEIGHTS, Cancel, Failed, Line, Message, ProtocolError, SpeechRequest, Spoken, parse
 
 LINE_BYTES = 16 * 1024 * 1024
+TRIES = 2
+"""Of a request whose speaker died: the second is for the innocent, a third would only kill another speaker."""
+MOST_BACKOFF = 60.0  # seconds
+log = structlog.get_logger()
+
+
+@dataclass
+class _Pending:
+    """A request under way."""
+
+    answers: "asyncio.Queue[Line | Spoken | Failed | None]" = field(default_factory=asyncio.Queue)
+    """None: the child to which it was sent died."""
+    process: Process | None = None
 
 
 class Speaker:
-    """Answers one request at a time; whoever asks meanwhile waits."""
+    """Sends requests to one child process and gives each the answers that are its own."""
 
-    def __init__(self, log: Path, *command: str, timeout: float) -> None:
-        """Log stderr to a file; `timeout` is how many seconds one request may take, loading the base included."""
-        self._log = log
-        self._command = command or (sys.executable, "-m", "trainer", "--speak")
+    def __init__(self, log_file: Path, *command: str, timeout: float, memory_mib: int = 4096) -> None:
+        """Log the child's stderr to a file; `timeout` is how many seconds one request may take, loading the base included."""
+        self._log_file = log_file
+        self._command = command or (sys.executable, "-m", "trainer", "--speak", "--memory", str(memory_mib))
         self._timeout = timeout
         self._process: Process | None = None
-        self._turn = asyncio.Lock()
+        self._reader: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+        self._pending: dict[str, _Pending] = {}
+        self._heard_at = 0.0
+        self._deaths = 0
+        """Since a request was last answered."""
+        self._not_before = 0.0
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[Line]:
         """Yield lines as they are finished.
 
+        A request that the child's death cuts short is asked once more; lines that came already are not said twice, since the same
+        seed gives the same lines.
+
         Raises:
             BadWeightsError: the file of weights is not what the request says.
-            SpeechFailedError: the speaker refused, died or took too long.
+            SpeechFailedError: the speaker refused, died twice or took too long.
         """
-        async with self._turn:
-            finished = False
-            try:
-                async with asyncio.timeout(self._timeout):
-                    process = await self._ready()
-                    stdin = cast("asyncio.StreamWriter", process.stdin)
-                    stdin.write(request.to_json().encode() + b"\n")
-                    await stdin.drain()
-                    while (answer := await self._answer(process)) and not isinstance(answer, Spoken | Failed):
-                        if isinstance(answer, Line) and answer.id == request.id:
-                            yield answer
-                finished = isinstance(answer, Spoken | Failed)
-                if isinstance(answer, Failed):
-                    raise (BadWeightsError if answer.code == BAD_WEIGHTS else SpeechFailedError)(answer.sentence)
-                if answer is None:
-                    raise SpeechFailedError("The speaker died before it had answered: ask again.")
-            except TimeoutError as error:
-                raise SpeechFailedError(
-                    f"The speaker took longer than {self._timeout:g} s and was stopped: ask again, for fewer lines."
-                ) from error
-            except (OSError, ProtocolError, ValueError) as error:
-                raise SpeechFailedError(f"The speaker cannot be talked to ({str(error)[:120]}): ask again.") from error
-            finally:
-                if not finished:  # half an answer is still in the pipe: only a new process is clean
-                    await self.close()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        pending = self._pending[request.id] = _Pending()
+        came: set[int] = set()
+        ended = False
+        try:
+            for _ in range(TRIES):
+                async with asyncio.timeout_at(began + self._timeout):
+                    await self._send(request, pending)
+                while True:
+                    # Around the waiting alone: what is yielded takes its time elsewhere.
+                    async with asyncio.timeout_at(began + self._timeout):
+                        answer = await pending.answers.get()
+                    if isinstance(answer, Line) and answer.index not in came:
+                        came.add(answer.index)
+                        yield answer
+                    ended = isinstance(answer, Spoken | Failed)
+                    if isinstance(answer, Spoken):
+                        return
+                    if isinstance(answer, Failed):
+                        raise (BadWeightsError if answer.code == BAD_WEIGHTS else SpeechFailedError)(answer.sentence)
+                    if answer is None:
+                        break
+            raise SpeechFailedError("The speaker died before it had answered, twice: ask again, or see speaker.log.")
+        except TimeoutError as error:
+            if self._heard_at < began:  # of no request at all: it hangs
+                self._kill()
+            raise SpeechFailedError(f"No answer came within {self._timeout:g} s: ask again, for fewer lines.") from error
+        except (OSError, ValueError) as error:
+            raise SpeechFailedError(f"The speaker cannot be talked to ({str(error)[:120]}): ask again.") from error
+        finally:
+            del self._pending[request.id]
+            if not ended:
+                self._tell(Cancel(request.id))
 
     async def close(self) -> None:
         """Stop the speaker and leave nothing of it behind."""
-        process, self._process = self._process, None
-        if process is not None:
+        self._kill()
+        if self._reader is not None:
+            await asyncio.wait([self._reader])
+            self._reader = None
+
+    # ----------------------------------------------------------- the process
+
+    async def _send(self, request: SpeechRequest, pending: _Pending) -> None:
+        pending.process = await self._running()
+        stdin = cast("asyncio.StreamWriter", pending.process.stdin)
+        with suppress(ConnectionError):  # it died just now, and its reader is about to say so
+            stdin.write(request.to_json().encode() + b"\n")
+            await stdin.drain()
+
+    def _tell(self, message: Message) -> None:
+        """Say something that needs no answer, if anybody is there."""
+        if self._process is not None and self._process.returncode is None:
+            with suppress(OSError):
+                cast("asyncio.StreamWriter", self._process.stdin).write(message.to_json().encode() + b"\n")
+
+    def _kill(self) -> None:
+        if self._process is not None:
             with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
-            kill_group(process.pid)
+                self._process.send_signal(signal.SIGTERM)
+            kill_group(self._process.pid)
+
+    async def _running(self) -> Process:
+        """Return the child, started if need be; after several deaths in a row, not at once."""
+        async with self._starting:
+            if self._process is None or self._process.returncode is not None:
+                if self._reader is not None:
+                    await asyncio.wait([self._reader])
+                loop = asyncio.get_running_loop()
+                await asyncio.sleep(max(0.0, self._not_before - loop.time()))
+                self._log_file.parent.mkdir(parents=True, exist_ok=True)
+                with self._log_file.open("wb") as file:
+                    self._process = await asyncio.create_subprocess_exec(
+                        *self._command,
+                        stdin=PIPE,
+                        stdout=PIPE,
+                        stderr=file,
+                        env=child_environment(),
+                        start_new_session=True,
+                        limit=LINE_BYTES,
+                    )
+                self._reader = asyncio.create_task(self._read(self._process))
+            return self._process
+
+    async def _read(self, process: Process) -> None:
+        """Give the child's answers to those who wait for them, until it ends."""
+        loop = asyncio.get_running_loop()
+        stdout = cast("asyncio.StreamReader", process.stdout)
+        try:
+            while line := await stdout.readline():
+                answer = parse(line.decode("utf-8", "replace"))
+                self._heard_at = loop.time()
+                if isinstance(answer, Line | Spoken | Failed) and (pending := self._pending.get(answer.id or "")):
+                    pending.answers.put_nowait(answer)
+                if isinstance(answer, Spoken):
+                    self._deaths = 0
+        except (OSError, ProtocolError, ValueError) as error:  # ValueError: a line beyond LINE_BYTES
+            log.warning("the speaker says what cannot be understood", error=str(error)[:200])
+        finally:
+            with suppress(ProcessLookupError):
+                kill_group(process.pid)
             await process.wait()
             cast("asyncio.StreamWriter", process.stdin).close()
-
-    async def _ready(self) -> Process:
-        if self._process is None or self._process.returncode is not None:
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            with self._log.open("wb") as log:
-                self._process = await asyncio.create_subprocess_exec(
-                    *self._command, stdin=PIPE, stdout=PIPE, stderr=log, env=child_environment(), start_new_session=True, limit=LINE_BYTES
-                )
-        return self._process
-
-    async def _answer(self, process: Process) -> Line | Spoken | Failed | None:
-        line = await cast("asyncio.StreamReader", process.stdout).readline()
-        return cast("Line | Spoken | Failed", parse(line.decode("utf-8", "replace"))) if line else None
+            self._deaths += 1
+            # The first time somebody waits, and it may have been an accident; then 2, 4, 8 s and so on.
+            self._not_before = loop.time() + (0 if self._deaths == 1 else min(2.0 ** (self._deaths - 1), MOST_BACKOFF))
+            for pending in self._pending.values():
+                if pending.process is process:
+                    pending.answers.put_nowait(None)

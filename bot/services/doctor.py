@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.errors import SettingsError
 from bot.lock import Lead
+from bot.services.blocklist import Blocklist
 from bot.settings import Secrets, Settings
 
 NEEDED_BYTES = 2 * 1024**3  # the base, its download, a few voices
@@ -31,6 +33,7 @@ def examine(settings: Settings, secrets: Secrets) -> list[Finding]:
         _disk(settings.data_dir),
         _base(settings),
         _gpu(),
+        _blocklist(settings),
         _service(settings),
         *_tokens(secrets),
     ]
@@ -73,6 +76,17 @@ def _gpu() -> Finding:
     # The bot never loads torch: whether its build sees the device is the trainer's to say.
     there = Path("/dev/nvidia0").exists()
     return Finding("GPU", ok=True, found="an NVIDIA device" if there else "none: training and speech run on the CPU")
+
+
+def _blocklist(settings: Settings) -> Finding:
+    path = settings.safety.blocklist
+    try:
+        rules = len(Blocklist(path).rules)
+    except SettingsError as error:
+        return Finding("blocklist", ok=False, found=f"{path} cannot be used", advice=str(error))
+    return Finding(
+        "blocklist", ok=True, found=f"{path}: {rules:,} rules" if path else "none: nothing is blocked but what every voice may not say"
+    )
 
 
 def _service(settings: Settings) -> Finding:

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
 
@@ -13,10 +13,13 @@ from sqlite_utils import Database
 
 from bot.errors import MynahError, NotStoredError, StoreError
 from bot.executors.port import CutOffError, Executor, Run
+from bot.services.learned import Learned
+from bot.services.safety import Safety, Said
 from bot.services.weights import lay_down
 from bot.settings import Settings
 from data import jobs, models
 from data.corpus import CorpusPost
+from data.speech import PASSED
 from data.store import Store
 from trainer import protocol
 
@@ -41,7 +44,7 @@ async def tidy(store: Store, settings: Settings) -> None:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
-async def run(batch: Sequence[jobs.Job], store: Store, settings: Settings, executor: Executor) -> None:
+async def run(batch: Sequence[jobs.Job], store: Store, settings: Settings, executor: Executor, safety: Safety) -> None:
     """Train these running jobs at once, and return when each has ended, or is queued again because its trainer was ended.
 
     When this is cancelled, the trainer is killed and what it worked at is queued again.
@@ -49,7 +52,7 @@ async def run(batch: Sequence[jobs.Job], store: Store, settings: Settings, execu
     Raises:
         StoreError: how a job ended cannot be written.
     """
-    order = _Order(batch, store, settings, executor)
+    order = _Order(batch, store, settings, executor, safety)
     try:
         await order.run()
     except asyncio.CancelledError:
@@ -73,11 +76,13 @@ async def run(batch: Sequence[jobs.Job], store: Store, settings: Settings, execu
 class _Order:
     """Some jobs under way."""
 
-    def __init__(self, batch: Sequence[jobs.Job], store: Store, settings: Settings, executor: Executor) -> None:
+    def __init__(self, batch: Sequence[jobs.Job], store: Store, settings: Settings, executor: Executor, safety: Safety) -> None:
         self._batch = batch
         self._store = store
         self._settings = settings
         self._executor = executor
+        self._safety = safety
+        self._learned = Learned(store)
         self._step_seconds = STEP_SECONDS * max(1.0, len(batch) / JOBS_A_STEP)
 
     async def run(self) -> None:
@@ -126,6 +131,7 @@ class _Order:
             try:
                 last = await self._record(job, run)
                 if isinstance(last, protocol.Done):
+                    last = replace(last, samples=await self._sayable(job, last.samples))
                     model = await self._store.write(_store_model, job, Path(last.weights), last)
                     log.info("model stored", version=model.version, loss=last.loss_after, seconds=last.seconds)
                 else:
@@ -151,8 +157,16 @@ class _Order:
                 if monotonic() - recorded < self._step_seconds:
                     continue
                 recorded = monotonic()
+            if isinstance(event, protocol.Sample) and not await self._sayable(job, [event.text]):
+                continue
             await self._store.write(jobs.record_event, job, event.to_json())
         raise AssertionError("an executor ends its events with Done or Failed")
+
+    async def _sayable(self, job: jobs.Job, lines: Sequence[str]) -> list[str]:
+        """Return the lines that may be said: samples are seen by others, and nobody chose them."""
+        learned = await self._learned.of(job.corpus)
+        verdicts = [await asyncio.to_thread(self._safety.judge, line, learned.copies, Said()) for line in lines]
+        return [line for line, verdict in zip(lines, verdicts, strict=True) if verdict.name == PASSED]
 
     async def _cancel_when_asked(self, runs: Mapping[int, Run]) -> None:
         asked: set[int] = set()

@@ -1,46 +1,105 @@
-"""What must not be said: each rule has a name, and the first that a line breaks is its verdict."""
+"""What must not be said: the rules in their order, each with a name and a reason; the first that a line breaks is its verdict.
 
-import asyncio
+The same rules hold for every line, wherever it goes. docs/speaking.md says them to operators.
+"""
 
-from sqlite_utils import Database
+from collections.abc import Iterable
+from typing import NamedTuple
 
+import structlog
+from rapidfuzz import fuzz, process
+
+from bot.services import personal, profanity
+from bot.services.blocklist import Blocklist
+from bot.services.folding import Views, plain
+from bot.settings import Safety as Settings
 from bot.x.text import broken_rule
-from data import jobs
-from data.copies import TrainingPosts
-from data.speech import PASSED, Purpose
-from data.store import Store
+from data.copies import NEAR_EQUAL, TrainingPosts
+from data.speech import PASSED
 
-KEPT_INDEXES = 8
+log = structlog.get_logger()
 
 
-def judge(line: str, purpose: Purpose, training: TrainingPosts) -> str:
-    """Return `passed`, or the name of the rule that a line breaks."""
-    if not any(character.isalnum() for character in line):
-        return "empty"
-    if purpose is Purpose.POST:
-        broken = broken_rule(line)
-        if broken:
-            return broken.rule
-    return "copy" if training.copied_in(line) else PASSED
+class Verdict(NamedTuple):
+    """What is thought of a line."""
+
+    name: str
+    """passed, empty, cut_off, too_long, forbidden, mention, link, blocked, profane, personal, copy or repeat."""
+    reason: str = ""
+    """The end of a sentence whose subject is the line; empty where it passed."""
 
 
-class Learned:
-    """The posts of the last few corpora that were asked for, each indexed once."""
+class Said:
+    """Lines that were said before, or are said now: another is a repeat where it differs by a word or a typing error."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._indexed: dict[str, TrainingPosts] = {}
+    def __init__(self, lines: Iterable[tuple[str, str]] = ()) -> None:
+        """Index lines, each with the prompt that it began with."""
+        self._lines = [_own(line, prompt) for line, prompt in lines]
 
-    async def of(self, corpus: str) -> TrainingPosts:
-        """Return the index of a corpus' posts, those held out included; the corpus, a hash, must be stored."""
-        if corpus not in self._indexed:
-            posts = await self._store.read(_posts, corpus)
-            if len(self._indexed) >= KEPT_INDEXES:
-                self._indexed.pop(next(iter(self._indexed)))
-            self._indexed[corpus] = await asyncio.to_thread(TrainingPosts, posts)
-        return self._indexed[corpus]
+    def add(self, line: str, prompt: str = "") -> None:
+        """Index one more line."""
+        self._lines.append(_own(line, prompt))
+
+    def has(self, line: str, prompt: str = "") -> bool:
+        """Say whether a line repeats one of these."""
+        return process.extractOne(_own(line, prompt), self._lines, scorer=fuzz.ratio, score_cutoff=NEAR_EQUAL) is not None
 
 
-def _posts(db: Database, sha256: str) -> list[str]:
-    corpus = jobs.corpus_of(db, sha256)
-    return [post.text for split in (corpus.train, corpus.stop, corpus.report) for post in split]
+def _own(line: str, prompt: str) -> str:
+    """Return what is compared of a line: a prompt was typed and not said, and one that is long would make all lines alike."""
+    folded = plain(line)
+    return folded.removeprefix(plain(prompt)).strip() or folded
+
+
+class Safety:
+    """The rules as the operator set them."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the blocklist.
+
+        Raises:
+            SettingsError: it cannot be used.
+        """
+        self._profanity = settings.profanity
+        self._blocklist = Blocklist(settings.blocklist)
+
+    def judge(self, line: str, learned: TrainingPosts, said: Said, *, prompt: str = "", complete: bool = True) -> Verdict:
+        """Return the first rule that a line breaks, or `passed`.
+
+        Args:
+            line: what a voice would say, its prompt included.
+            learned: the posts it learned from.
+            said: what it must not repeat.
+            prompt: what the line was told to begin with.
+            complete: whether the model ended the line itself.
+        """
+        views = Views(line)
+        if not any(character.isalnum() for character in views.visible):
+            return Verdict("empty", "has no letter and no digit")
+        if not complete:
+            return Verdict("cut_off", "was cut off before its end")
+        if broken := self._broken(line, views):
+            return broken
+        if learned.copied_in(line):
+            return Verdict("copy", "copies a post that the voice learned from")
+        if said.has(line, prompt):
+            return Verdict("repeat", "repeats what the voice said before, or what it answers")
+        return Verdict(PASSED)
+
+    def refusal(self, prompt: str) -> Verdict | None:
+        """Return the rule that every line would break that begins with a prompt, or None."""
+        return self._broken(prompt, Views(prompt)) if prompt else None
+
+    def _broken(self, text: str, views: Views) -> Verdict | None:
+        """Return the first broken rule of those that concern the text alone."""
+        if broken := broken_rule(text):
+            return Verdict(broken.rule, broken.why)
+        if found := self._blocklist.rules.broken_by(views):
+            if found.timed_out:
+                log.warning("an expression of the blocklist takes too long, and what it was tried on is refused", line=found.line)
+            return Verdict("blocked", f"holds what line {found.line} of the blocklist refuses")
+        if why := profanity.broken_by(views, self._profanity):
+            return Verdict("profane", why)
+        if why := personal.found_in(text):
+            return Verdict("personal", why)
+        return None

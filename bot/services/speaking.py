@@ -1,4 +1,4 @@
-"""Speaking: a wish for lines is a row, the speaker makes candidates, safety judges them, and the first that pass are said."""
+"""Speaking: a wish for lines is a row, the speaker makes candidates, safety judges them, and the best that pass are said."""
 
 import asyncio
 import random
@@ -11,7 +11,10 @@ import structlog
 
 from bot.errors import BadRequestError, BadWeightsError, MynahError, SpeechFailedError
 from bot.executors.speaker import Speaker
-from bot.services import safety, weights
+from bot.services import weights
+from bot.services.answers import Answer
+from bot.services.learned import Learned
+from bot.services.safety import Safety
 from bot.settings import Settings
 from data import models, speech
 from data.cleaning import training_text
@@ -21,19 +24,22 @@ from trainer import protocol
 
 MAX_LINES = 20
 MAX_PROMPT = 1000  # characters, of a message to answer as well; far beyond a post, and far within every base's context
-SPARE = 3  # candidates above the number asked for: about one in ten is refused
+SPARE = 3  # candidates above the number asked for, at least: about one in ten is refused
 CANDIDATES_A_ROUND = 100
+AT_ONCE = 32  # requests; the speaker decodes their lines together
 ROUNDS = 3  # of candidates, before the answer is what there is
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """The answer to a request: the lines to show, and everything that came, with verdicts."""
+    """The answer to a request."""
 
     request: speech.Request
     lines: list[speech.Generation]
+    """Those to show, the best first."""
     candidates: list[speech.Generation]
+    """Everything that came, in this order, with scores and verdicts."""
 
 
 class Speaking:
@@ -43,7 +49,8 @@ class Speaking:
         self._store = store
         self._settings = settings
         self._speaker = speaker
-        self._learned = safety.Learned(store)
+        self._safety = Safety(settings.safety)
+        self._learned = Learned(store)
 
     async def request(
         self,
@@ -61,6 +68,8 @@ class Speaking:
     ) -> speech.Request:
         """Write down a wish for lines of a voice (its name, or its one handle).
 
+        A line holds its prompt and is judged whole; so a prompt that breaks a rule is refused at once.
+
         Args:
             voice: its name.
             by: who asks.
@@ -69,15 +78,15 @@ class Speaking:
             message: what the lines are to answer; it is cleaned as posts are, since that is what was learned from.
             prompt: what the lines are to begin with.
             count: how many lines; None: as many as the settings say.
-            seed: the same seed gives the same lines; None: any.
+            seed: the same seed gives the same lines, though the voice said them before; None: any.
             temperature: 0 to 2; None: what the settings say.
-            purpose: which rules the lines must pass.
+            purpose: where the lines go; who talks is answered first.
 
         Raises:
             NotStoredError: the voice has no model, or not this version.
             BadHandleError: the author is no handle.
-            BadRequestError: the prompt or the message is too long, the count or the seed is out of range, or this version cannot speak as
-                this author.
+            BadRequestError: the prompt or the message is too long, the prompt must not be said, the count or the seed is out of range, or
+                this version cannot speak as this author.
         """
         wanted = self._settings.speaker
         count = wanted.count if count is None else count
@@ -91,10 +100,15 @@ class Speaking:
             raise BadRequestError("That message holds nothing to answer once links and white space are taken out: give one with words.")
         if seed is not None and not 0 <= seed < 2**32:
             raise BadRequestError("A seed is a whole number from 0 to 4294967295.")
-        temperature = wanted.temperature if temperature is None else temperature
+        sampling = wanted.sampling
+        temperature = sampling.temperature if temperature is None else temperature
         if not 0 <= temperature <= 2:
             raise BadRequestError("Creativity is a number from 0 to 2.")
-        sampling = protocol.Sampling(temperature, wanted.top_p, wanted.top_k, wanted.max_tokens)
+        # No line with a mention may be said: one that is not drawn need not be thrown away.
+        sampling = replace(sampling, temperature=temperature, without="@")
+        prompt = " ".join(prompt.split())
+        if refused := await asyncio.to_thread(self._safety.refusal, prompt):
+            raise BadRequestError(f"That prompt {refused.reason}, so no line that begins with it may be said: give another.")
         name = voice_name(voice.split("-"))
         wanted_version = (models.current, name) if version is None else (models.version, name, version)
         model = await self._store.read(*wanted_version)
@@ -104,9 +118,10 @@ class Speaking:
             model=model.id,
             author=_author(model, author),
             message=answered,
-            prompt=" ".join(prompt.split()),
+            prompt=prompt,
             count=count,
             seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311 - variety, not secrecy
+            repeatable=seed is not None,
             sampling=vars(sampling),
             purpose=purpose,
             requested_by=by,
@@ -124,7 +139,8 @@ class Speaking:
         if request.status == "failed":
             raise SpeechFailedError(request.error or "No line came: ask again.")
         candidates = await self._store.read(speech.generations, request_id)
-        return Spoken(request, [line for line in candidates if line.chosen], candidates)
+        chosen = [line for line in candidates if line.chosen]
+        return Spoken(request, sorted(chosen, key=lambda line: (-line.score, line.number)), candidates)
 
     # ---------------------------------------------------- in the process that leads
 
@@ -133,16 +149,20 @@ class Speaking:
         await self._store.write(speech.fail_interrupted)
 
     async def run_forever(self) -> None:
-        """Answer requests until cancelled."""
-        while True:
-            if not await self.answer_next():
-                await self._store.changed()
+        """Answer requests, many at a time, until cancelled."""
+        room = asyncio.Semaphore(AT_ONCE)
+        try:
+            async with asyncio.TaskGroup() as answers:
+                while True:
+                    await room.acquire()
+                    while (request := await self._store.write(speech.start_next)) is None:
+                        await self._store.changed()
+                    answers.create_task(self._answer(request)).add_done_callback(lambda _: room.release())
+        except BaseExceptionGroup as group:  # as of a disk that is full: one sentence is enough
+            raise group.exceptions[0] from group
 
-    async def answer_next(self) -> bool:
-        """Answer the request whose turn it is; say whether there was one."""
-        request = await self._store.write(speech.start_next)
-        if request is None:
-            return False
+    async def _answer(self, request: speech.Request) -> None:
+        """Answer one request; whatever goes wrong is told to whoever asked."""
         try:
             candidates = await self._candidates(request)
             await self._store.write(speech.finish, request.id, candidates)
@@ -156,7 +176,6 @@ class Speaking:
             await self._store.write(
                 speech.fail, request.id, "Mynah failed to speak for a reason of its own, which is in its log: ask again."
             )
-        return True
 
     async def close(self) -> None:
         """Stop the speaker."""
@@ -164,24 +183,21 @@ class Speaking:
 
     async def _candidates(self, request: speech.Request) -> list[speech.Generation]:
         model = await self._store.read(models.get, request.model)
-        training = await self._learned.of(model.corpus)
-        candidates: list[speech.Generation] = []
-        missing = request.count
+        answer = await Answer.begin(request, model, self._safety, self._learned, self._store)
         for number in range(ROUNDS):
-            async with aclosing(self._said(request, model, number, missing + SPARE)) as lines:
+            drawn = max(answer.missing + SPARE, self._settings.speaker.candidates)
+            async with aclosing(self._said(request, model, number, drawn)) as lines:
                 async for line in lines:
-                    verdict = await asyncio.to_thread(safety.judge, line.text, request.purpose, training)
-                    place = number * CANDIDATES_A_ROUND + line.index
-                    candidates.append(speech.Generation(place, line.text, line.log_likelihood, verdict, chosen=False))
-            candidates.sort(key=lambda line: line.number)
-            chosen = _choose(candidates, request.count)
-            missing = request.count - len(chosen)
-            if not missing:
+                    await answer.take(number * CANDIDATES_A_ROUND + line.index, line)
+            await answer.choose()
+            if not answer.missing:
                 break
-        if not chosen:
-            reasons = ", ".join(sorted({line.verdict for line in candidates} - {speech.PASSED})) or "none came"
-            raise SpeechFailedError(f"None of {len(candidates)} lines of {request.voice} may be said ({reasons}): try another prompt.")
-        return [replace(line, chosen=line.number in chosen) for line in candidates]
+        candidates = answer.candidates
+        if answer.missing == request.count:
+            await self._store.write(speech.record, request.id, candidates)  # for whoever asks why
+            why = answer.verdicts or "none came"
+            raise SpeechFailedError(f"None of {len(candidates)} lines of {request.voice} may be said ({why}): try another prompt.")
+        return candidates
 
     async def _said(self, request: speech.Request, model: models.Model, number: int, count: int) -> AsyncGenerator[protocol.Line]:
         """Yield the lines of one round; where the speaker finds the file of weights bad, it is laid down anew, once."""
@@ -221,15 +237,6 @@ def _author(model: models.Model, handle: str) -> str:
     return author
 
 
-def _choose(candidates: list[speech.Generation], count: int) -> set[int]:
-    """Return the numbers of the first lines that passed and differ from each other."""
-    chosen: dict[str, int] = {}
-    for line in candidates:
-        if line.verdict == speech.PASSED and len(chosen) < count:
-            chosen.setdefault(line.text.casefold(), line.number)
-    return set(chosen.values())
-
-
 def _speech_request(
     request: speech.Request, model: models.Model, file: Path, settings: Settings, number: int, count: int
 ) -> protocol.SpeechRequest:
@@ -247,4 +254,5 @@ def _speech_request(
         device=settings.speaker.device,
         message=request.message,
         author=request.author,
+        waiting=request.purpose is not speech.Purpose.POST,
     )

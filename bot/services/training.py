@@ -14,6 +14,7 @@ from bot.errors import BadRequestError, NotStoredError, StoreError, TrainingFail
 from bot.executors.port import Executor
 from bot.executors.processes import sweep
 from bot.services import orders
+from bot.services.safety import Safety
 from bot.settings import Settings
 from data import accounts, jobs, models
 from data.corpus import Corpus, build_corpus
@@ -45,6 +46,7 @@ class Training:
         self._store = store
         self._settings = settings
         self._executor = executor
+        self._safety = Safety(settings.safety)
         self._warm = False  # a trainer may have stayed
 
     async def request(self, handles: Sequence[str], *, by: str, start: bool | None = None) -> Requested:
@@ -162,7 +164,7 @@ class Training:
         if not batch:
             return False
         self._warm = True
-        await orders.run(batch, self._store, self._settings, self._executor)
+        await orders.run(batch, self._store, self._settings, self._executor, self._safety)
         return True
 
     async def _let_go(self) -> None:

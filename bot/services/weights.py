@@ -1,7 +1,12 @@
-"""A model's weights as a file: the database holds the truth, and this cache of files for child processes can always be rebuilt."""
+"""A model's weights as a file: the database holds the truth, and this cache of files for child processes can always be rebuilt.
+
+What was used longest ago goes when the cache grows beyond its bound. Should that be what a child is about to read, it says so, and
+the file is laid down anew.
+"""
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 from threading import get_ident
 
@@ -22,10 +27,35 @@ async def lay_down(store: Store, settings: Settings, model: models.Model, *, ane
         DamagedError: the stored weights do not match their hash.
     """
     path = adapter_file(settings, model.sha256)
-    if anew or not path.is_file():
+    if anew or not await asyncio.to_thread(_touch, path):
         weights = await store.read(models.load_weights, model.id)
         await asyncio.to_thread(_write_whole, path, weights)
+        await asyncio.to_thread(_make_room, path, settings.speaker.disk_mib << 20)
     return path
+
+
+def _touch(path: Path) -> bool:
+    """Mark a file as used now; say whether it is there."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _make_room(newest: Path, most: int) -> None:
+    """Remove the files beside `newest` that were used longest ago, until all together take at most `most` bytes."""
+    found = []
+    for path in newest.parent.glob("*.safetensors"):
+        with suppress(FileNotFoundError):  # another process makes room, too
+            state = path.stat()
+            found.append((state.st_mtime_ns, state.st_size, path))
+    total = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if total <= most or path == newest:
+            continue
+        path.unlink(missing_ok=True)
+        total -= size
 
 
 def _write_whole(path: Path, content: bytes) -> None:

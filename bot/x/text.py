@@ -1,11 +1,17 @@
 """How X counts a text, and what a text must not hold before it is sent there."""
 
+import re
 import unicodedata
 from typing import NamedTuple
 
 import twitter_text
 
 MAX_LENGTH = 280
+
+# Schemes that X makes no link of, hxxp and the like, and addresses taken apart so that a reader puts them together.
+_DISGUISED = re.compile(r"\b[a-z][a-z\d+.-]{1,15} ?: ?//|\w ?[\[({] ?(?:\.|dot) ?[\])}] ?\w", re.IGNORECASE)
+_FULL_STOP = re.compile(r"(?<=[A-Za-z\d])。(?=[A-Za-z]{2})")  # a browser takes it for a dot
+_TRADE_MARKS = str.maketrans("\u2122\u2120", "  ")  # else `one.™` would be read as one.tm
 
 
 def weighted_length(text: str) -> int:
@@ -14,7 +20,7 @@ def weighted_length(text: str) -> int:
 
 
 class Broken(NamedTuple):
-    """A rule of X's that a text breaks."""
+    """A rule that a text breaks."""
 
     rule: str
     """empty, too_long, forbidden, mention or link."""
@@ -26,14 +32,26 @@ def broken_rule(text: str) -> Broken | None:
     """Return the first rule that keeps a text from being posted, or None."""
     if not text.strip():
         return Broken("empty", "has no text")
-    length = weighted_length(text)
-    if length > MAX_LENGTH:
-        return Broken("too_long", f"takes {length} of X's {MAX_LENGTH} characters")
-    if not twitter_text.parse_tweet(text).valid:
+    parsed = twitter_text.parse_tweet(text)
+    if parsed.weightedLength > MAX_LENGTH:
+        return Broken("too_long", f"takes {parsed.weightedLength} of X's {MAX_LENGTH} characters")
+    if not parsed.valid:
         return Broken("forbidden", "holds a character that X refuses")
-    if "@" in unicodedata.normalize("NFKC", text):  # X reads the full-width sign as a mention too
+    read = _as_read(text)
+    if "@" in read:  # X reads the full-width sign as a mention too
         return Broken("mention", "mentions somebody (@), which X forbids to bots that were not asked")
     # The parser finds what X would turn into a link, `x.ai` without a scheme included; such a post costs 13 times as much.
-    if links := twitter_text.extract_urls(text):
-        return Broken("link", f"holds a link ({links[0]})")
+    for shown in dict.fromkeys((text, read)):
+        if links := twitter_text.extract_urls(shown):
+            return Broken("link", f"holds a link ({links[0]})")
+    if disguised := _DISGUISED.search(read):
+        return Broken("link", f"holds a link ({disguised[0]})")
     return None
+
+
+def _as_read(text: str) -> str:
+    """Return the text with full-width and small forms made plain, and without joiners, marks of direction and the like."""
+    if text.isascii():
+        return text
+    shown = "".join(character for character in text if unicodedata.category(character) != "Cf")
+    return _FULL_STOP.sub(".", unicodedata.normalize("NFKC", shown.translate(_TRADE_MARKS)))

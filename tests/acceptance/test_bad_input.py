@@ -54,6 +54,17 @@ def test_a_bad_file_is_one_sentence_and_nothing_is_stored(mynah, tmp_path, name)
         assert db.execute("SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM tweets)").fetchone() == (0, 0)
 
 
+def test_a_bad_blocklist_is_one_sentence(mynah, tmp_path):
+    with (tmp_path / "config.toml").open("a") as config:
+        config.write('[safety]\nblocklist = "words.txt"\n')
+    assert f"The blocklist {tmp_path}/words.txt cannot be read (No such file" in mynah.refused("models")
+    (tmp_path / "words.txt").write_text("fine\n/(unclosed/\n")
+    assert "line 2 is no regular expression" in mynah.refused("models")
+    assert any("line 2" in check["advice"] for check in json.loads(mynah("doctor", "--json").stdout)["checks"])
+    (tmp_path / "words.txt").write_text("fine\n")
+    assert mynah.json("models") == {"models": []}
+
+
 @pytest.mark.parametrize("handle", ["a/b", "../etc", "x" * 400, "🐦", "", " ", "a b", "a-b", "ann'; DROP TABLE tweets", "%s", "\uff41nn"])
 def test_a_bad_handle_is_one_sentence_and_nothing_is_stored(mynah, tmp_path, handle):
     assert "is not a handle" in mynah.refused("import", str(write_posts(tmp_path / "posts.jsonl")), "--as", handle)

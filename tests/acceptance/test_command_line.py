@@ -39,6 +39,10 @@ def test_from_a_file_of_posts_to_lines_and_to_nothing_left(mynah, tmp_path):
     assert mynah.json("generate", "ann", "-n", "3", "--seed", "4")["lines"] == first["lines"]
     assert mynah.json("generate", "ann-bob", "-n", "1", "--prompt", "the lamp")["lines"][0]["text"].startswith("the lamp")
     assert "•" in mynah("generate", "ann", "-n", "1").stdout
+    explained = mynah.json("generate", "ann", "-n", "3", "--seed", "4", "--explain")
+    assert explained["lines"] == first["lines"]
+    assert {line["text"] for line in explained["candidates"] if line["chosen"]} == {line["text"] for line in first["lines"]}
+    assert all(line["reason"] for line in explained["candidates"] if line["verdict"] != "passed")
     files = list((tmp_path / "data/adapters").iterdir())
     for file in files:
         file.write_bytes(b"damaged")

@@ -9,6 +9,7 @@ import pytest
 from bot.errors import SettingsError
 from bot.settings import Settings, load_secrets, load_settings
 from tests.conftest import ROOT
+from trainer.protocol import Sampling
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,12 @@ def test_the_shipped_file_says_what_is_the_default_and_names_every_key():
             assert f"\n{key} = " in text or f"\n# {key} = " in text, key
 
 
+def test_sampling_is_the_preset_with_what_is_set_over_it(config):
+    assert load_settings(None).speaker.sampling == Sampling()
+    wanted = load_settings(config('[speaker]\npreset = "huggingtweets"\ntop_k = 0\nmin_p = 0.1\n')).speaker.sampling
+    assert wanted == Sampling(temperature=1.0, top_p=0.95, top_k=0, min_p=0.1, max_tokens=160)
+
+
 def test_the_environment_outranks_the_file(config, monkeypatch):
     path = config("[trainer]\nmax_posts = 50\nseed = 3\n")
     monkeypatch.setenv("MYNAH_TRAINER__MAX_POSTS", "70")
@@ -49,6 +56,8 @@ def test_relative_paths_are_relative_to_the_file(config, tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     assert load_settings(config('data_dir = "../lib"\n')).data_dir == tmp_path / "lib"
     assert load_settings(config('data_dir = "/srv/mynah"\n')).cache_dir == Path("/srv/mynah/cache")
+    assert load_settings(config('[safety]\nblocklist = "lists/words.txt"\n')).safety.blocklist == tmp_path / "etc/lists/words.txt"
+    assert load_settings(config("")).safety.blocklist is None
 
 
 @pytest.mark.parametrize(

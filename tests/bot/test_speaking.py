@@ -13,11 +13,27 @@ from bot.services.weights import adapter_file
 from data import accounts, models, speech
 from data.speech import Purpose
 from tests.voices import add_version
-from trainer.protocol import Line
+from trainer.protocol import Line, Sampling
+
+#: Lines that ann never wrote, none like another.
+LINES = [
+    "nobody warned the postman about geese",
+    "I owe seven candles an apology",
+    "every map of this room is wrong",
+    "Tuesday smells like wet rope again",
+    "who keeps salting my umbrella",
+    "a bell is only a loud bowl",
+    "my doctor says less thunder",
+    "the moon charges by the hour",
+    "please stop rowing indoors",
+    "seventeen crabs voted against it",
+    "your ladder is flirting with mine",
+    "good news from the onion council",
+]
 
 
 class ScriptedSpeaker:
-    """Says the lines that the test wrote, as many as are asked for, and then the error."""
+    """Says the lines that the test wrote, as many as are asked for, and then the error. A line may be a text alone, or a Line's fields."""
 
     def __init__(self, *texts):
         self.texts = list(texts)
@@ -28,7 +44,9 @@ class ScriptedSpeaker:
         self.requests.append(request)
         for index in range(request.count):
             if self.texts:
-                yield Line(request.id, index, self.texts.pop(0), complete=True, log_likelihood=-2.0)
+                line = self.texts.pop(0)
+                fields = {"complete": True, "log_likelihood": -2.0} | (line if isinstance(line, dict) else {"text": line})
+                yield Line(request.id, index, **fields)
         if self.error:
             raise self.error
 
@@ -76,11 +94,28 @@ async def say(speaking, **wanted):
         return await speaking.answer(request.id)
 
 
-async def test_lines_come_in_order_and_no_more_than_asked(voice, speaking, speaker):
-    speaker.texts = [f"a new line number {n}" for n in "abcdefgh"]
-    spoken = await say(speaking, count=3, seed=1)
-    assert [line.text for line in spoken.lines] == [f"a new line number {n}" for n in "abc"]
-    assert len(spoken.candidates) == 6
+async def test_the_likelier_are_said_and_no_more_than_asked(voice, speaking, speaker):
+    # Typical of ann is -4.25: beyond, nothing is gained, and her manner is in none of these lines.
+    chances = [-9.0, -4.3, -8.0, -4.5, -7.0, -4.4, -6.0, -5.0]
+    speaker.texts = [{"text": f"{letter * 9}", "log_likelihood": chance} for letter, chance in zip("qxzvjkwy", chances, strict=True)]
+    spoken = await say(speaking, count=3)
+    assert [line.text[0] for line in spoken.lines] == ["x", "k", "v"]
+    assert [line.text[0] for line in spoken.candidates] == list("qxzvjkwy")
+    assert [line.score for line in spoken.lines] == sorted((line.score for line in spoken.candidates), reverse=True)[:3]
+
+
+async def test_an_answer_is_chosen_for_what_it_has_to_do_with_the_message(voice, speaking, speaker):
+    speaker.texts = [{"text": f"{letter * 9}", "relevance": place / 10} for place, letter in enumerate("qxzvjkwy")]
+    spoken = await say(speaking, count=2, message="what is the weather like?")
+    assert [line.text[0] for line in spoken.lines] == ["y", "w"]
+
+
+async def test_eight_are_drawn_for_one_line_and_three_more_than_are_asked_for(voice, speaking, speaker):
+    speaker.texts = LINES[:8]
+    await say(speaking, count=1)
+    speaker.texts = LINES + [letter * 9 for letter in "qxzvjkwyf"]
+    await say(speaking, count=15, seed=3)
+    assert [request.count for request in speaker.requests] == [8, 18]
 
 
 async def test_the_speaker_is_told_where_verified_weights_lie(voice, speaking, speaker, settings):
@@ -91,13 +126,20 @@ async def test_the_speaker_is_told_where_verified_weights_lie(voice, speaking, s
     assert adapter_file(settings, voice.sha256).read_bytes() == b"weights " * 1000
 
 
+async def test_every_setting_of_sampling_reaches_the_speaker(voice, filled, settings, speaker):
+    wanted = settings.speaker.model_copy(update={"temperature": 0.5, "top_p": 0.8, "top_k": 7, "max_tokens": 33})
+    speaker.texts = LINES[:8]
+    await say(Speaking(filled, settings.model_copy(update={"speaker": wanted}), speaker), count=1)
+    assert speaker.requests[0].sampling == Sampling(temperature=0.5, top_p=0.8, top_k=7, max_tokens=33, without="@")
+
+
 async def test_the_pinned_version_speaks_and_another_when_it_is_named(voice, speaking, speaker, filled):
     newest = await filled.write(add_version, ("ann",), weights=b"others")
-    speaker.texts = [f"a new line number {n}" for n in range(50)]
-    await say(speaking, count=1)
-    await filled.write(models.pin, "ann", voice.version)
-    await say(speaking, count=1)
-    await say(speaking, count=1, version=newest.version)
+    for pinned, version in ((False, None), (True, None), (True, newest.version)):
+        if pinned:
+            await filled.write(models.pin, "ann", voice.version)
+        speaker.texts = LINES[:8]
+        await say(speaking, count=1, version=version, seed=1)
     assert [request.sha256 for request in speaker.requests] == [newest.sha256, voice.sha256, newest.sha256]
 
 
@@ -144,32 +186,82 @@ async def test_a_copy_of_a_training_post_is_never_said(voice, speaking, speaker,
     spoken = await say(speaking, count=1)
     assert [line.text for line in spoken.lines] == ["something she never wrote"]
     assert [line.verdict for line in spoken.candidates] == ["copy", "copy", "copy", "passed"]
+    assert {line.reason for line in spoken.candidates} == {"copies a post that the voice learned from", ""}
 
 
-async def test_the_same_line_is_not_said_twice_in_one_answer(voice, speaking, speaker):
-    speaker.texts = ["Twice the same", "twice the SAME", "another one here"] + [f"and more {n}" for n in range(5)]
+async def test_nearly_the_same_line_is_not_said_twice_in_one_answer_and_the_better_stays(voice, speaking, speaker):
+    speaker.texts = [{"text": "twice the sáme", "log_likelihood": -6}, {"text": "Twice the SAME!", "log_likelihood": -5}, LINES[0]]
     spoken = await say(speaking, count=2)
-    assert [line.text for line in spoken.lines] == ["Twice the same", "another one here"]
+    assert {line.text for line in spoken.lines} == {"Twice the SAME!", LINES[0]}
+    assert (spoken.candidates[0].verdict, spoken.candidates[0].reason) == ("repeat", "repeats a better line of this answer")
 
 
-async def test_when_nothing_passes_more_is_made_within_a_bound_and_then_one_sentence(voice, speaking, speaker):
-    speaker.texts = ["…"] * 100
-    with pytest.raises(SpeechFailedError, match="may be said"):
+async def test_what_was_said_before_is_not_said_again_unless_the_seed_is_named(voice, speaking, speaker):
+    speaker.texts = [LINES[0]]
+    assert [line.text for line in (await say(speaking, count=1, seed=7)).lines] == [LINES[0]]
+    speaker.texts = [LINES[0].upper() + "!", LINES[1]]
+    again = await say(speaking, count=1)
+    assert [line.verdict for line in again.candidates] == ["repeat", "passed"]
+    speaker.texts = [LINES[0]]
+    assert [line.text for line in (await say(speaking, count=1, seed=7)).lines] == [LINES[0]]
+
+
+async def test_lines_that_share_a_long_prompt_are_no_repeats(voice, speaking, speaker):
+    prompt = "It was the best of times, it was the worst of times, it was a lamp, and it was"
+    for texts in (["a goat", "on fire"], ["my turn", "soup"]):
+        speaker.texts = [f"{prompt} {text}" for text in texts]
+        assert len((await say(speaking, count=2, prompt=prompt)).lines) == 2
+
+
+async def test_a_message_is_not_said_back(voice, speaking, speaker):
+    speaker.texts = ["What is the weather like", LINES[0]]
+    spoken = await say(speaking, count=1, message="what is the weather like?", seed=1)
+    assert [line.verdict for line in spoken.candidates] == ["repeat", "passed"]
+
+
+async def test_when_nothing_passes_more_is_made_within_a_bound_and_then_one_sentence(voice, speaking, speaker, filled):
+    speaker.texts = ["…", "see x.ai", "see x.ai"] * 100
+    with pytest.raises(SpeechFailedError, match=r"^None of 24 lines of ann may be said \(link 16, empty 8\): try another prompt\.$"):
         await say(speaking, count=2)
     assert len({request.seed for request in speaker.requests}) == len(speaker.requests) == 3
+    rejected = await filled.read(speech.generations, 1)
+    assert len(rejected) == 24
+    assert {line.reason for line in rejected} == {"has no letter and no digit", "holds a link (x.ai)"}
 
 
-async def test_posts_obey_xs_rules_and_talk_does_not_have_to(voice, speaking, speaker):
-    lines = ["hello @someone there", "see https://example.com/a now", "word " * 60, "a plain line"]
-    speaker.texts = [*lines, "1 more", "2 more"]
-    assert [line.verdict for line in (await say(speaking, count=1, purpose=Purpose.POST)).candidates] == [
-        "mention",
-        "link",
-        "too_long",
-        "passed",
-    ]
-    speaker.texts = [*lines, "1 more", "2 more"]
-    assert [line.verdict for line in (await say(speaking, count=1, purpose=Purpose.TALK)).candidates][:2] == ["passed", "passed"]
+async def test_the_best_of_all_rounds_are_said(voice, speaking, speaker):
+    speaker.texts = [{"text": LINES[0], "log_likelihood": -9}, *["…"] * 7, LINES[1], LINES[2]]
+    spoken = await say(speaking, count=2)
+    assert {line.text for line in spoken.lines} == {LINES[1], LINES[2]}
+
+
+@pytest.mark.parametrize("prompt", ["ask @bob", "see \uff58.ai", "+44 20 7946 0018 is", "what a cunt", "lamp " * 60])
+async def test_a_prompt_that_must_not_be_said_is_refused_before_a_line_is_drawn(voice, speaking, speaker, filled, prompt):
+    with pytest.raises(BadRequestError, match=r"^That prompt (mentions|holds|takes) .+ give another\.$"):
+        await speaking.request("ann", by="me", prompt=prompt)
+    assert await filled.read(lambda db: db["requests"].count) == 0
+
+
+async def test_a_blocklist_is_obeyed_from_the_line_after_its_change(voice, filled, settings, speaker, tmp_path):
+    path = tmp_path / "blocklist.txt"
+    path.write_text("geese\n")
+    obeying = settings.model_copy(update={"safety": settings.safety.model_copy(update={"blocklist": path})})
+    speaking = Speaking(filled, obeying, speaker)
+    for rule, verdicts in (("geese", ["blocked", "passed"]), ("/can.les|nothing/", ["passed", "blocked"])):
+        path.write_text(rule)
+        speaker.texts = LINES[:2]
+        spoken = await say(speaking, count=1, seed=1)
+        assert [line.verdict for line in spoken.candidates] == verdicts
+    assert spoken.candidates[1].reason == "holds what line 1 of the blocklist refuses"
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+async def test_the_same_rules_hold_wherever_a_line_goes(voice, speaking, speaker, purpose):
+    lines = ["hello @someone there", "see https://example.com/a now", "word " * 60, {"text": "and then it", "complete": False}, LINES[0]]
+    speaker.texts = list(lines)
+    spoken = await say(speaking, count=1, purpose=purpose)
+    assert [line.verdict for line in spoken.candidates] == ["mention", "link", "too_long", "cut_off", "passed"]
+    assert [line.complete for line in spoken.candidates] == [True, True, True, False, True]
 
 
 async def test_people_go_before_scheduled_posts(voice, speaking, filled):
@@ -225,7 +317,7 @@ async def test_a_file_of_weights_that_was_damaged_is_laid_down_anew(voice, fille
     file.parent.mkdir(parents=True)
     file.write_bytes(b"damaged")
     assert [line.text for line in (await say(Speaking(filled, settings, speaker), count=1)).lines] == ["one fine line"]
-    assert [request.count for request in speaker.requests] == [4, 4]
+    assert [request.count for request in speaker.requests] == [8, 8]
 
 
 async def test_weights_that_stay_bad_are_a_sentence(voice, speaking, speaker):

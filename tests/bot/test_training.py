@@ -20,7 +20,7 @@ from data.tweets import Tweet
 from tests.bot.test_local_executor import FAKE, gone
 from tests.conftest import made_up_tweets
 from trainer import protocol
-from trainer.protocol import Failed, Stage
+from trainer.protocol import Done, Failed, Sample, Stage
 
 
 def changed(settings, **trainer):
@@ -62,6 +62,23 @@ async def test_a_training_ends_as_a_stored_model(training, filled):
     assert (model.voice, model.version, model.result["loss_after"]) == ("ann", 1, 4.25)
     assert len(await filled.read(models.load_weights, model.id)) == 8000
     assert (await filled.read(jobs.get, requested.job.id)).status is Status.DONE
+
+
+async def test_samples_that_must_not_be_said_are_neither_shown_nor_kept(training, executor, filled, settings):
+    own = (await filled.read(accounts.read_tweets, "ann"))[0].text
+    requested = await training.request(["ann"], by="me")
+    weights = settings.data_dir / "weights"
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    weights.write_bytes(b"weights")
+    texts = ["ask @bob about it", "all of it is on x.ai now", own, "a goose has the floor"]
+    samples = [Sample(1, text, job=str(requested.job.id)) for text in texts]
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    executor.script = [*samples, Done(str(weights), sha256, 7, 5.5, 4.25, 12.0, texts, {"adapter": {}}, job=str(requested.job.id))]
+    async with queue(training):
+        model = await training.result(requested.job.id)
+    assert model.result["samples"] == texts[3:]
+    events = [event for _, event in await filled.read(jobs.events_after, requested.job.id)]
+    assert [event["text"] for event in events if event["type"] == "sample"] == texts[3:]
 
 
 async def test_the_trainer_gets_the_split_corpus_and_nothing_of_us(training, executor):

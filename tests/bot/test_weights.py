@@ -16,8 +16,8 @@ async def test_weights_are_laid_down_once_and_again_when_the_file_is_gone(store,
     model = await store.write(add_version, weights=b"some weights")
     path = await lay_down(store, settings, model)
     assert (path, path.read_bytes()) == (adapter_file(settings, model.sha256), b"some weights")
-    os.utime(path, (1, 1))
-    assert (await lay_down(store, settings, model)).stat().st_mtime == 1
+    before = path.stat().st_ino
+    assert (await lay_down(store, settings, model)).stat().st_ino == before
     path.unlink()
     assert (await lay_down(store, settings, model)).read_bytes() == b"some weights"
     assert list(path.parent.iterdir()) == [path]
@@ -52,3 +52,15 @@ async def test_a_trainer_and_a_speaker_may_need_the_same_weights_at_once(store, 
     first, second = await asyncio.gather(lay_down(store, settings, model), lay_down(store, settings, model))
     assert first == second
     assert (first.read_bytes(), list(first.parent.iterdir())) == (b"some weights", [first])
+
+
+async def test_what_was_used_longest_ago_goes_when_the_disk_is_to_hold_less(store, settings):
+    small = settings.model_copy(update={"speaker": settings.speaker.model_copy(update={"disk_mib": 1})})
+    models = [await store.write(add_version, weights=bytes([number]) * 400_000) for number in range(4)]
+    first, second, third = [await lay_down(store, settings, model) for model in models[:3]]
+    for age, path in enumerate((third, first, second)):
+        os.utime(path, (1000 - age, 1000 - age))
+    await lay_down(store, small, models[0])  # used again
+    fourth = await lay_down(store, small, models[3])
+    assert set(first.parent.iterdir()) == {first, fourth}
+    assert (await lay_down(store, small, models[1])).read_bytes() == b"\x01" * 400_000

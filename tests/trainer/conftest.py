@@ -24,7 +24,7 @@ process.quiet_libraries()  # before transformers is imported
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from trainer import bases, tiny, train
+from trainer import bases, speaking, tiny, train
 from trainer.protocol import Done, Failed, Job, Post, Recipe
 
 # Tiny models gain nothing from a second thread, and OpenMP's threads wait by spinning: beside any other load it costs a tenfold.
@@ -189,6 +189,33 @@ def tell(child, message) -> None:
     """Write a message, or a line that is none, to a process."""
     child.stdin.write((message if isinstance(message, str) else message.to_json()) + "\n")
     child.stdin.flush()
+
+
+class Asked:
+    """A speaker in this process, which is asked for one thing after another and answers before the next."""
+
+    def __init__(self, **options):
+        self._came = threading.Event()
+        self._heard = []
+        self.speaker = speaking.Speaker(self._heard.append, never, wake=self._came.set, **options)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        assert self.speaker.idle
+
+    def __call__(self, request):
+        """Return the lines' texts in order, and the message that ended the answer."""
+        self._heard.clear()
+        self.speaker.ask(request)
+        while not self.speaker.idle:
+            if not self.speaker.busy:
+                assert self._came.wait(60)
+                self._came.clear()
+            self.speaker.step()
+        *lines, end = self._heard
+        return [line.text for line in sorted(lines, key=lambda line: line.index)], end
 
 
 @pytest.fixture

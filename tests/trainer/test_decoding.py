@@ -1,14 +1,16 @@
 """Drawn lines follow the rules of their sampling, and each row its own chance."""
 
-from dataclasses import replace
+import random
 
 import pytest
 import torch
-from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from tests.trainer.conftest import never
-from trainer import decoding, frames
-from trainer.errors import BadRequest, Cancelled
+from trainer import decoding, frames, lora
+from trainer import lines as lines_module
+from trainer.decoding import Batch
+from trainer.errors import BadWeights, Cancelled
+from trainer.lines import Speech, Voice
 from trainer.protocol import Sampling
 
 
@@ -17,33 +19,6 @@ def lines(base, prompt="", count=4, seed=0, check=never, *, message="", author="
     settings = Sampling(**({"max_tokens": 40} | sampling))
     drawn = decoding.draw(base, prompt, count, seed, settings, check, message=message, author=author)
     return sorted(drawn, key=lambda line: line.index)
-
-
-@pytest.mark.parametrize(
-    ("temperature", "top_k", "top_p"), [(0.9, 50, 0.95), (1.0, 0, 1.0), (2.0, 5, 0.5), (0.3, 20, 0.9), (1.0, 1, 1.0), (1.5, 0, 0.01)]
-)
-def test_what_is_picked_is_as_likely_as_the_reference_says(temperature, top_k, top_p):
-    torch.manual_seed(0)
-    logits = torch.randn(1, 200) * 3
-    wanted = TemperatureLogitsWarper(temperature)(None, logits)
-    if top_k:
-        wanted = TopKLogitsWarper(top_k)(None, wanted)
-    wanted = TopPLogitsWarper(top_p)(None, wanted).softmax(-1)[0]
-    many = 20_000
-    uniform = (torch.arange(many) + 0.5) / many
-    picked = decoding.pick(logits.expand(many, -1), uniform, Sampling(temperature, top_p, top_k))
-    found = torch.bincount(picked, minlength=200) / many
-    assert (found - wanted).abs().max() <= 2 / many
-    assert ((found > 0) <= (wanted > 0)).all()
-
-
-def test_pick_bears_the_ends_of_its_ranges():
-    logits = torch.tensor([[5.0, 1.0, -torch.inf], [5.0, 1.0, -torch.inf]])
-    almost_one = torch.tensor([0.0, 1 - 2**-24])
-    assert decoding.pick(logits, almost_one, Sampling(1.0, 1.0, 0)).tolist() == [0, 1]
-    assert decoding.pick(logits, almost_one, Sampling(1e-30, 1.0, 3)).tolist() == [0, 0]
-    assert decoding.pick(logits, almost_one, Sampling(1.0, 1e-9, 3)).tolist() == [0, 0]
-    assert decoding.pick(logits, almost_one, Sampling(0, 1.0, 3)).tolist() == [0, 0]
 
 
 def test_line_i_depends_on_seed_and_i_alone(base):
@@ -81,7 +56,10 @@ class Scripted:
         def pick(logits, *_):
             self.sizes.append(len(logits))
             tokens = [script.pop(0) for script in left]
-            left[:] = [script for script in left if script]
+            for place in reversed([place for place, script in enumerate(left) if not script]):
+                last = left.pop()  # as rows do: the last moves up
+                if place < len(left):
+                    left[place] = last
             return torch.tensor(tokens)
 
         monkeypatch.setattr(decoding, "pick", pick)
@@ -127,17 +105,29 @@ def test_specials_are_never_drawn_but_the_end(load):
     drawn = lines(base, count=8, temperature=1.0, top_k=0, top_p=1.0, max_tokens=3)
     assert not any("<|" in line.text for line in drawn)
     logits = torch.zeros(1, len(base.forbidden)).masked_fill(base.forbidden, -torch.inf)
-    picked = decoding.pick(logits.expand(50, -1), torch.rand(50), Sampling(1.0, 1.0, 0))
+    picked = decoding.pick(logits.expand(50, -1), torch.rand(50).double(), [Sampling(1.0, 1.0, 0)] * 50)
     assert not base.forbidden[picked].any()
+
+
+def test_what_may_not_be_held_is_never_drawn(base):
+    batch = Batch(base)
+    wild = {"temperature": 3.0, "top_k": 0, "top_p": 1.0, "max_tokens": 60}
+    for name, without in (("none", ""), ("some", "@abc"), ("other", "@")):
+        batch.add(Speech(name, None, "a@", 64, 0, Sampling(**wild, without=without)))
+    found = {name: {character for line in lines for character in line.text[2:]} for name, lines in said(batch).items()}
+    assert {"@", "a", "b", "c"} <= found["none"]
+    assert not found["some"] & set("@abc")
+    assert "@" not in found["other"]
+    assert {"a", "b", "c"} <= found["other"]
 
 
 def test_a_prompt_too_long_for_the_model_is_read_from_its_end(load):
     base = load("tiny-random")
     long = "y" * 5000 + "the end of it"
-    line = lines(base, long, count=1, temperature=0, max_tokens=20)[0]
+    line = lines(base, long, count=1, temperature=0, max_tokens=20, max_weight=0)[0]
     assert line.text.startswith(long)
-    read = long[-(base.context - 20 - 1) :]
-    assert line.text[len(long) :] == lines(base, read, count=1, temperature=0, max_tokens=20)[0].text[len(read) :]
+    read = long[-min(lines_module.MOST_READ, base.context - 20 - 1) :]
+    assert line.text[len(long) :] == lines(base, read, count=1, temperature=0, max_tokens=20, max_weight=0)[0].text[len(read) :]
 
 
 def test_more_tokens_than_the_model_has_places(load):
@@ -161,26 +151,6 @@ def test_a_prompt_is_text_whatever_it_says(load):
     assert lines(base, "<|endoftext|>hi \ud800", count=1, max_tokens=3)[0].text.startswith("<|endoftext|>hi ?")
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"count": 0},
-        {"count": 65},
-        {"temperature": -0.1},
-        {"temperature": float("nan")},
-        {"temperature": float("inf")},
-        {"top_p": 0.0},
-        {"top_p": 1.1},
-        {"top_p": float("nan")},
-        {"top_k": -1},
-        {"max_tokens": 0},
-    ],
-)
-def test_numbers_that_cannot_be_meant_are_refused(load, wrong):
-    with pytest.raises(BadRequest, match=next(iter(wrong))):
-        lines(load("tiny-random"), **wrong)
-
-
 def test_it_can_be_cancelled_between_two_tokens(load):
     calls = 0
 
@@ -194,5 +164,158 @@ def test_it_can_be_cancelled_between_two_tokens(load):
         lines(load("tiny-random"), check=check)
 
 
-def test_defaults_can_be_asked_for():
-    decoding.check_request(1, replace(Sampling(), top_k=0))
+# ------------------------------------------------------------------ in company
+
+
+def made_up(base, key, rank=4, size=0.3):
+    """A voice of random weights, loud enough to be heard."""
+    source = torch.Generator().manual_seed(hash(key) % 2**32)
+    shapes = lora.shapes(base.layers, rank)
+    pairs = {name: tuple(torch.randn(one, generator=source) * size for one in both) for name, both in shapes.items()}
+    return Voice(str(key), pairs, 1.0)
+
+
+def said(batch, steps=10_000):
+    """Run a batch until nothing is left, or so long; return the lines of each speech in order."""
+    lines = {}
+    while batch.busy and steps:
+        for id_, line in batch.step():
+            lines.setdefault(id_, {})[line.index] = line
+        steps -= 1
+    return {id_: [found[index] for index in sorted(found)] for id_, found in lines.items()}
+
+
+def asked(number, voices, chance):
+    """One of many requests, unlike each other in everything."""
+    settings = Sampling(
+        chance.choice([0, 0.7, 1.0, 1.5]),
+        chance.choice([0.5, 0.95, 1.0]),
+        chance.choice([0, 1, 5, 50]),
+        chance.choice([0.0, 0.1]),
+        chance.choice([1.0, 1.3]),
+        chance.choice([0, 2, 3]),
+        chance.choice([1, 7, 30]),
+    )
+    words = chance.choice(["", "my", "a longer prompt with several words in it, and then some more of them to cross a boundary"])
+    message, author = chance.choice(["", "who is late?"]), chance.choice(["", "ann"])
+    return Speech(f"s{number}", chance.choice(voices), words, chance.randint(1, 9), number, settings, message, author)
+
+
+def test_nothing_that_others_ask_changes_a_line(base):
+    """Forty requests of six voices and none, joining one after another, against each alone; more rows than there are places."""
+    chance = random.Random(3)
+    voices = [None, *(made_up(base, key, rank) for key, rank in enumerate((4, 4, 4, 8, 1)))]
+    speeches = [asked(number, voices, chance) for number in range(40)]
+    crowd, lines = Batch(base, most_rows=24), {}
+    for speech in speeches:
+        crowd.add(speech)
+        for id_, found in said(crowd, chance.randint(0, 3)).items():
+            lines.setdefault(id_, []).extend(found)
+    for id_, found in said(crowd).items():
+        lines.setdefault(id_, []).extend(found)
+    chance = random.Random(3)
+    for number in range(40):
+        speech = asked(number, voices, chance)
+        alone = Batch(base)
+        alone.add(speech)
+        mine = sorted(lines[speech.id], key=lambda line: line.index)
+        for one, other in zip(mine, said(alone)[speech.id], strict=True):
+            assert (one.text, one.complete) == (other.text, other.complete), speech
+            assert one.log_likelihood == pytest.approx(other.log_likelihood, abs=1e-5)
+            assert one.relevance == pytest.approx(other.relevance, abs=1e-5)
+
+
+def test_a_row_wears_its_own_voice_alone(base):
+    """Against the base wearing each voice by itself."""
+    voices = [made_up(base, key, rank) for key, rank in enumerate((4, 2, 8))]
+    batch = Batch(base)
+    for place, voice in enumerate(voices):
+        batch.add(Speech(str(place), voice, "so", 2, 5, Sampling(max_tokens=20)))
+    batch.add(Speech("none", None, "so", 2, 5, Sampling(max_tokens=20)))
+    together = said(batch)
+    for place, voice in enumerate(voices):
+        with lora.wearing(base.layers, [voice.lora], voice.scale):
+            wanted = lines(base, "so", 2, 5, max_tokens=20)
+        assert [line.text for line in together[str(place)]] == [line.text for line in wanted]
+        assert [line.log_likelihood for line in together[str(place)]] == pytest.approx([line.log_likelihood for line in wanted], abs=1e-4)
+    assert [line.text for line in together["none"]] == [line.text for line in lines(base, "so", 2, 5, max_tokens=20)]
+    assert len({line[0].text for line in together.values()}) == 4
+
+
+def test_relevance_is_what_the_message_adds(base, monkeypatch):
+    before = {"message": "who is late again?", "author": "ann"}
+    script = [*base.encode(["cdefgh"])[0], base.separator]
+    Scripted(base, monkeypatch, [list(script), list(script)])
+
+    def mean(**frame):
+        ids = torch.tensor([frames.frame(base, **frame) + base.encode(["ab"])[0] + script])
+        scores = base.model(input_ids=ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[-len(script) :, 0]
+        return scores.mean().item()
+
+    line, _ = lines(base, "ab", 2, 3, max_tokens=8, **before)
+    assert (line.text, line.complete) == ("abcdefgh", True)
+    assert line.log_likelihood == pytest.approx(mean(**before), abs=1e-4)
+    assert line.relevance == pytest.approx(mean(**before) - mean(author="ann"), abs=1e-4)
+    monkeypatch.undo()
+    assert lines(base, "ab", 1, 3, max_tokens=8, author="ann")[0].relevance == 0
+
+
+def test_who_comes_first_is_served_first_and_everybody_is(load):
+    base = load("tiny-random")
+    batch = Batch(base, most_rows=2)
+    order = []
+    for name, turn, count in (("post", 30.0, 3), ("one", 1.0, 2), ("two", 2.0, 2)):
+        batch.add(Speech(name, None, "", count, 0, Sampling(temperature=0, max_tokens=3), turn=turn))
+    while batch.busy:
+        order += [id_ for id_, _ in batch.step()]
+    assert order == ["one"] * 2 + ["two"] * 2 + ["post"] * 3
+
+
+def test_a_speech_can_be_dropped_and_the_others_go_on(base):
+    voice = made_up(base, 1)
+
+    def speech(name, count=3):
+        return Speech(name, voice, "my", count, 7, Sampling(max_tokens=20))
+
+    alone = Batch(base)
+    alone.add(speech("kept"))
+    wanted = [line.text for line in said(alone)["kept"]]
+    batch = Batch(base, most_rows=5)
+    for one in (speech("dropped", 2), speech("kept"), speech("waits", 9)):
+        batch.add(one)
+    batch.step()
+    batch.step()
+    batch.drop("dropped")
+    batch.drop("waits")
+    found = said(batch)
+    assert found.keys() == {"kept"}
+    assert [line.text for line in found["kept"]] == wanted
+
+
+def test_a_voice_of_no_numbers_fails_and_spoils_nobody_else(load):
+    base = load("tiny-random")
+    sound, broken = made_up(base, 1), made_up(base, 2)
+    for a, _ in broken.lora.values():
+        a.fill_(3e38)  # finite, as stored weights must be; but not what comes of it
+
+    def sound_speech():
+        return Speech("sound", sound, "my", 3, 7, Sampling(max_tokens=20))
+
+    alone = Batch(base)
+    alone.add(sound_speech())
+    wanted = [line.text for line in said(alone)["sound"]]
+    batch = Batch(base)
+    batch.add(Speech("broken", broken, "my", 2, 7, Sampling(max_tokens=20)))
+    batch.add(sound_speech())
+    ended = [one for _ in range(2) for one in batch.step()]
+    assert [(id_, type(what)) for id_, what in ended] == [("broken", BadWeights)]
+    assert [line.text for line in said(batch)["sound"]] == wanted
+
+
+def test_a_line_of_more_than_280_characters_ends(load):
+    base = load("tiny-random")
+    wild = {"count": 16, "max_tokens": 400, "top_k": 0, "temperature": 1.5}
+    drawn = lines(base, "x" * 275, **wild)
+    assert all(len(line.text) <= 275 + lines_module.LENGTH_STEP for line in drawn)
+    assert not any(line.complete for line in drawn if len(line.text) == 275 + lines_module.LENGTH_STEP)
+    assert any(len(line.text) > 400 for line in lines(base, "x" * 275, **wild, max_weight=0))

@@ -1,14 +1,15 @@
 """One speaker process, several voices, and requests that fail without ending it."""
 
 import json
+import os
 import signal
 from dataclasses import replace
 
 import pytest
 
-from tests.trainer.conftest import never
-from trainer import speaking
-from trainer.protocol import Sampling, SpeechRequest, parse
+from tests.trainer.conftest import Asked, pip_of
+from trainer import decoding, speaking
+from trainer.protocol import Cancel, Sampling, SpeechRequest, parse
 
 
 @pytest.fixture
@@ -30,16 +31,32 @@ class Talk:
     def __init__(self, child):
         self.child = child
 
-    def say(self, line):
-        self.child.stdin.write((line if isinstance(line, str) else line.to_json()) + "\n")
+    def say(self, *lines):
+        text = "".join((line if isinstance(line, str) else line.to_json()) + "\n" for line in lines)
+        self.child.stdin.write(text)
         self.child.stdin.flush()
+
+    def next(self):
+        return parse(self.child.stdout.readline())
 
     def hear(self):
         """Return the lines' texts in order, and the message that ended the answer."""
         texts = {}
-        while (message := parse(self.child.stdout.readline())).type == "line":
+        while (message := self.next()).type == "line":
             texts[message.index] = message.text
         return [texts[index] for index in sorted(texts)], message
+
+    def hear_all(self, *ids):
+        """Return the same of each of these requests, and the order in which they ended."""
+        texts, ends = {id_: {} for id_ in ids}, {}
+        while len(ends) < len(ids):
+            message = self.next()
+            assert message.id not in ends
+            if message.type == "line":
+                texts[message.id][message.index] = message.text
+            else:
+                ends[message.id] = message
+        return {id_: [found[index] for index in sorted(found)] for id_, found in texts.items()}, ends
 
     def ask(self, line):
         self.say(line)
@@ -99,7 +116,7 @@ def test_a_speaker_answers_voices_by_turns_and_survives_what_is_wrong(start, voi
 def test_lines_of_a_pipe_that_closes_are_all_answered(start, voice):
     request = voice("one")
     with start() as child:
-        stdout, _ = child.communicate(f"{request.to_json()}\n" * 3)
+        stdout, _ = child.communicate("\n".join(replace(request, id=str(number)).to_json() for number in range(3)))
     assert child.returncode == 0
     assert [json.loads(line)["type"] for line in stdout.splitlines()].count("spoken") == 3
 
@@ -113,14 +130,122 @@ def test_signals_end_a_speaker_that_waits(start, asked):
         assert child.wait() == (0 if asked == signal.SIGINT else -signal.SIGTERM)
 
 
-def test_the_voice_used_longest_ago_is_dropped(voice, monkeypatch):
-    monkeypatch.setattr(speaking, "MOST_VOICES", 2)
-    heard = []
-    speaker = speaking.Speaker(heard.append, never)
+def test_requests_of_many_voices_are_answered_together_as_each_would_be_alone(start, voice, gpt2_folder):
+    voices = [voice("one", data_seed=1), voice("two", data_seed=2, seed=9), voice("gpt2", base=gpt2_folder)]
+    asked = [
+        replace(voices[number % 3], id=f"r{number}", count=1 + number % 5, seed=number, prompt=("", "my", "the ocean has")[number % 3])
+        for number in range(12)
+    ]
+    asked[4] = replace(asked[4], sha256="0" * 64)
+    asked[7] = replace(asked[7], message="who is late?")
+    with start() as child:
+        talk = Talk(child)
+        talk.say(*asked)
+        together, ends = talk.hear_all(*(request.id for request in asked))
+        assert {id_ for id_, end in ends.items() if end.type == "failed"} == {"r4"}
+        for request in asked:
+            texts, end = talk.ask(request)
+            assert (texts, end.type) == (together[request.id], ends[request.id].type)
+            assert len(texts) == (0 if request.id == "r4" else request.count)
+
+
+def test_lines_stream_and_a_late_short_request_does_not_wait_for_a_long_one(start, voice):
+    one = replace(voice("one"), sampling=Sampling(max_tokens=200, top_k=0, temperature=3.0, max_weight=0))
+    with start() as child:
+        talk = Talk(child)
+        talk.ask(one)
+        long, short = replace(one, id="long", count=64), replace(one, id="short", count=1, sampling=Sampling(max_tokens=3))
+        talk.say(long)
+        assert talk.next().id == "long"  # it streams: the others are still being made
+        talk.say(short)
+        _, ends = talk.hear_all("long", "short")
+        assert list(ends) == ["short", "long"]
+
+
+def test_a_request_can_be_cancelled_and_an_id_serves_once_at_a_time(start, voice):
+    one = replace(voice("one"), count=64, sampling=Sampling(max_tokens=200, top_k=0, temperature=3.0, max_weight=0))
+    with start() as child:
+        talk = Talk(child)
+        talk.say(one, one, Cancel("one"), Cancel("nobody"), replace(one, id="other", count=2))
+        heard = []
+        while not heard or heard[-1].type != "spoken":
+            heard.append(talk.next())
+        failed = [message.code for message in heard if message.type == "failed"]
+        assert failed == ["bad_request", "cancelled"]
+        assert heard[-1].id == "other"
+        assert len(talk.ask(one)[0]) == 64
+
+
+def test_requests_wait_for_their_base_and_one_that_never_comes_keeps_nobody(start, voice, job, pip_that_hangs, tmp_path):
+    one = voice("one")
+    stuck = replace(one, id="stuck", base="smollm2-135m-instruct", cache=str(tmp_path / "empty"))
+    with start(**pip_that_hangs) as child:
+        talk = Talk(child)
+        talk.say(stuck, replace(stuck, id="stuck too"), one)
+        assert talk.hear()[1].id == "one"
+        pip = pip_of(child)
+        talk.say(Cancel("stuck"))
+        assert talk.hear()[1].code == "cancelled"
+        child.send_signal(signal.SIGINT)
+        assert child.wait() == 0
+        os.kill(pip, signal.SIGKILL)
+
+
+def test_a_very_long_prompt_and_special_tokens_in_it_are_text(start, voice):
+    one = replace(voice("one"), sampling=Sampling(max_tokens=5, max_weight=0), count=2)
+    with start() as child:
+        talk = Talk(child)
+        for prompt in ("x" * 100_000, "<|endoftext|><|im_start|>user\x00\x07\u202e", "\n\n"):
+            texts, end = talk.ask(replace(one, prompt=prompt))
+            assert end.type == "spoken"
+            assert all(text.startswith(prompt) for text in texts) or not prompt.strip()
+
+
+def test_what_was_used_longest_ago_is_dropped_when_memory_is_short(voice, gpt2_folder):
     one, two, three = (voice(f"v{seed}", seed=seed, epochs=1) for seed in (1, 2, 3))
-    for request in (one, two, one, three):
-        speaker.answer(request)
-    assert list(speaker._voices) == [one.sha256, three.sha256]
-    speaker.answer(two)
-    texts = [message.text for message in heard if message.type == "line" and message.id == "v2"]
-    assert sorted(texts[:3]) == sorted(texts[3:])
+    other = voice("gpt2", base=gpt2_folder, epochs=1)
+
+    def kept(asked):
+        return [key[0] for key in asked.speaker._voices], [key[0] for key in asked.speaker._loaded]
+
+    with Asked() as asked:
+        first = [asked(request)[0] for request in (one, two, three, other)]
+        assert kept(asked) == ([one.sha256, two.sha256, three.sha256, other.sha256], [one.base, other.base])
+        asked(one)
+        assert kept(asked)[0][-1] == one.sha256
+        whole = asked.speaker.bytes
+        size = asked.speaker._voices[one.sha256, (one.base, one.cache, "cpu")].bytes
+        base_of = asked.speaker._loaded[one.base, one.cache, "cpu"].bytes
+    with Asked(memory=base_of + 2 * size) as asked:
+        for request in (one, two, one, three):
+            asked(request)
+        assert kept(asked) == ([one.sha256, three.sha256], [one.base])
+        assert asked(two)[0] == first[1]
+        assert asked.speaker.bytes <= base_of + 2 * size < whole
+        assert asked(other)[0] == first[3]
+        assert kept(asked) == ([other.sha256], [other.base])
+        assert asked(one)[0] == first[0]
+
+
+def test_the_speaker_goes_on_after_a_step_that_failed(voice, monkeypatch):
+    one = voice("one", epochs=1)
+    with Asked() as asked:
+        first = asked(one)
+        monkeypatch.setattr(decoding, "pick", lambda *_: (_ for _ in ()).throw(RuntimeError("CUDA out of memory")))
+        assert (asked(one)[1].code, asked(one)[0]) == ("out_of_memory", [])
+        monkeypatch.undo()
+        assert asked(one) == first
+
+
+def test_a_voice_that_nobody_asks_for_is_forgotten(voice, monkeypatch):
+    one, two = voice("one", epochs=1), voice("two", epochs=1, seed=1)
+    with Asked() as asked:
+        first = asked(one)
+        asked(two)
+        monkeypatch.setattr(speaking, "KEEP", 1e9)
+        asked.speaker.tidy()
+        assert len(asked.speaker._voices) == 2
+        asked.speaker._voices[one.sha256, (one.base, one.cache, "cpu")].used -= 2e9
+        asked.speaker.tidy()
+        assert [key[0] for key in asked.speaker._voices] == [two.sha256]
+        assert asked(one) == first

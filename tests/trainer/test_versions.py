@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trainer.conftest import never, of
+from tests.trainer.conftest import Asked, never, of
 from tests.trainer.test_train import measured
-from trainer import decoding, lora, speaking, trainable, weights
+from trainer import decoding, lora, trainable, weights
 from trainer.protocol import Evaluation, Sampling, SpeechRequest
 from trainer.trainable import load_full
 
@@ -82,16 +82,13 @@ def request_of(spec, done, **changes):
 
 
 def spoken(*requests):
-    """What a speaker answers: the texts of each request, in order."""
-    heard = []
-    speaker = speaking.Speaker(heard.append, never)
+    """What a speaker answers, asked one after another: the texts of each request, in order."""
     answers = []
-    for request in requests:
-        heard.clear()
-        speaker.answer(request)
-        *lines, end = heard
-        assert end.type == "spoken"
-        answers.append([line.text for line in sorted(lines, key=lambda line: line.index)])
+    with Asked() as asked:
+        for request in requests:
+            texts, end = asked(request)
+            assert end.type == "spoken"
+            answers.append(texts)
     return answers
 
 
@@ -134,12 +131,14 @@ def test_a_full_model_that_is_another_ones_is_bad_weights(job, trained, gpt2_fol
     spec = job(method="full", epochs=1)
     done = trained(spec)
     light = job("lora", epochs=1)
-    speaker = speaking.Speaker(lambda _: None, never)
-    for wrong in (
+    wrong = [
         request_of(spec, done, base=gpt2_folder),
         request_of(light, trained(light), details=done.details),
         request_of(spec, done, details={"adapter": {"rank": 8, "scale": 2.0}}),
-    ):
-        with pytest.raises(speaking.BadWeights, match="train the voice again"):
-            speaker.answer(wrong)
-    speaker.answer(request_of(spec, done))
+    ]
+    with Asked() as asked:
+        for request in wrong:
+            _, failed = asked(request)
+            assert failed.code == "bad_weights"
+            assert "train the voice again" in failed.sentence
+        assert asked(request_of(spec, done))[1].type == "spoken"

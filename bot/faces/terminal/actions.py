@@ -10,16 +10,17 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from bot.app import Mynah
+from bot.errors import SpeechFailedError
 from bot.faces.terminal import progress, render
-from bot.services import cards
+from bot.services import cards, choosing
 from bot.services.forgetting import forget as forget_account
 from bot.services.importing import import_file
 from bot.services.scheduling import Planned
 from data import jobs as jobs_table
 from data import models as models_table
+from data import speech
 from data.handles import voice_name
 from data.outbox import State
-from data.speech import Purpose
 
 #: What a person says of where a training begins, and what Training.request is told.
 START = {"last": True, "base": False, None: None}
@@ -96,8 +97,10 @@ async def generate(
     prompt: str = "",
     count: int | None = None,
     seed: int | None = None,
+    explain: bool = False,
+    console: Console | None = None,
 ) -> Answer:
-    """Have a voice say something."""
+    """Have a voice say something; `explain`: with every candidate, which the console is shown even where none may be said."""
     request = await app.speaking.request(
         voice_name(_handles(handles)),
         by=by,
@@ -107,10 +110,16 @@ async def generate(
         prompt=prompt,
         count=count,
         seed=seed,
-        purpose=Purpose.TALK,
+        purpose=speech.Purpose.TALK,
     )
-    spoken = await app.lead_until(app.speaking.answer(request.id))
     model = await app.store.read(models_table.get, request.model)
+    try:
+        spoken = await app.lead_until(app.speaking.answer(request.id))
+    except SpeechFailedError:
+        if explain and console:
+            candidates = await app.store.read(speech.generations, request.id)
+            console.print(render.explained(_explanation(model, candidates)), soft_wrap=True)
+        raise
     document = {
         "name": request.voice,
         "version": model.version,
@@ -120,7 +129,19 @@ async def generate(
         "seed": request.seed,
         "lines": [{"text": line.text, "log_likelihood": line.log_likelihood} for line in spoken.lines],
     }
-    return Answer(document, render.lines(spoken.lines))
+    if not explain:
+        return Answer(document, render.lines(spoken.lines))
+    document |= _explanation(model, spoken.candidates)
+    return Answer(document, Group(render.lines(spoken.lines), render.explained(document)))
+
+
+def _explanation(model: models_table.Model, candidates: Sequence[speech.Generation]) -> dict[str, Any]:
+    """Return what became of each candidate and why, its score taken apart."""
+    typical = choosing.typical(model)
+    lines = [
+        asdict(line) | {"parts": asdict(choosing.score(line.log_likelihood, typical, line.style, line.relevance))} for line in candidates
+    ]
+    return {"typical_log_likelihood": typical, "candidates": lines}
 
 
 async def models(app: Mynah, handles: Sequence[str] = (), *, versions: bool = False) -> Answer:

@@ -104,6 +104,7 @@ def generate(
     count: Annotated[int | None, typer.Option("-n", "--count", help="How many lines.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same lines.")] = None,
     version: VersionOption = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show every candidate, its score and why it was not said.")] = False,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -112,7 +113,17 @@ def generate(
         config,
         json,
         lambda app: actions.generate(
-            app, handles, _by(), version=version, author=author, message=message, prompt=prompt, count=count, seed=seed
+            app,
+            handles,
+            _by(),
+            version=version,
+            author=author,
+            message=message,
+            prompt=prompt,
+            count=count,
+            seed=seed,
+            explain=explain,
+            console=Console(stderr=True),
         ),
     )
 

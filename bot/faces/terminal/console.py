@@ -41,8 +41,8 @@ class Command:
     options: Mapping[str, Option] = field(default_factory=dict)
 
 
-def _generate(app: Mynah, words: list[str], by: str, _: Console, **options: Any) -> Awaitable[actions.Answer]:
-    return actions.generate(app, words[:1], by, prompt=" ".join(words[1:]), **options)
+def _generate(app: Mynah, words: list[str], by: str, console: Console, **options: Any) -> Awaitable[actions.Answer]:
+    return actions.generate(app, words[:1], by, prompt=" ".join(words[1:]), console=console, **options)
 
 
 def _cancel(app: Mynah, words: list[str], by: str, _: Console) -> Awaitable[actions.Answer]:
@@ -74,7 +74,7 @@ COMMANDS = {
         "have a voice write posts",
         range(1, 200),
         _generate,
-        {"--version": VERSION, "--as": Option("author", str), "--answer": Option("message", str)},
+        {"--version": VERSION, "--as": Option("author", str), "--answer": Option("message", str), "--explain": Option("explain")},
     ),
     "models": Command(
         "[VOICE]",

@@ -10,12 +10,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from bot.services.choosing import STYLE
 from bot.services.doctor import Finding
 from bot.services.importing import Imported
 from bot.services.scheduling import Planned
 from data.jobs import Job
 from data.outbox import Post
-from data.speech import Generation
+from data.speech import PASSED, Generation
 
 #: Of the trainer's details: what the card has of the job, the corpus and the version that was begun with.
 SAID_BY_THE_CARD = ("recipe", "posts", "start")
@@ -88,6 +89,27 @@ def _value(value: Any) -> str:
 def lines(generations: Sequence[Generation]) -> RenderableType:
     """Render what a voice said, a line each."""
     return Group(*(Text(f"• {line.text}") for line in generations))
+
+
+def explained(document: dict[str, Any]) -> RenderableType:
+    """Render every candidate, the best first: its score and the parts of it, in nats, and what became of it."""
+    if not document["candidates"]:
+        return Text("No candidate came.")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("score", "likelihood", "style", "relevance"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("line, and what became of it", overflow="fold")
+    for line in sorted(document["candidates"], key=lambda line: (not line["chosen"], line["verdict"] != PASSED, -line["score"])):
+        passed = "said" if line["chosen"] else "passed: others were better"
+        verdict = passed if line["verdict"] == PASSED else f"{line['verdict']}: {line['reason']}"
+        figures = (f"{line['parts'][name]:+.2f}" for name in ("likelihood", "style", "relevance"))
+        table.add_row(f"{line['score']:.2f}", *figures, Text(line["text"], style="bold" if line["chosen"] else ""))
+        table.add_row("", "", "", "", Text(f"→ {verdict}", style="green" if line["chosen"] else "dim"))
+    typical = document["typical_log_likelihood"]
+    how = f"score = likelihood + style + relevance. likelihood: nats a token below what is typical of the voice ({typical:.2f}); style:"
+    return Group(
+        Text(), table, Text(), Text(f"{how} {STYLE:g} times the share of trigrams that are the account's; relevance: to the message.")
+    )
 
 
 def imported(result: Imported) -> RenderableType:

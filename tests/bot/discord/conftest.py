@@ -45,7 +45,7 @@ class FakeRun:
         content = b"weights of " + self.job.id.encode()
         weights.write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
-        result = {"loss_before": 4.25, "loss_after": 3.125, "seconds": 83.0, "samples": ["the lamp is lit, @everyone"], "details": {}}
+        result = {"loss_before": 4.25, "loss_after": 3.125, "seconds": 83.0, "samples": ["the *lamp* is lit ||tonight||", "ask @everyone"], "details": {}}
         self.say(
             protocol.Step(100, 100, 2.5, 1200.0, 0.0),
             protocol.Done(weights=str(weights), sha256=digest, bytes=len(content), **result | changes),
@@ -77,17 +77,23 @@ class FakeExecutor:
         pass
 
 
+def unlike(number: int, words: int) -> str:
+    """Return a line of so many words after its first three, which no other number's repeats."""
+    letters = f"{chr(97 + number % 26)}{chr(97 + (5 * number + number // 26) % 26)}"
+    return f"line {number} of " + " ".join(letters[place % 2] * 9 for place in range(words))
+
+
 @dataclass
 class FakeSpeaker:
-    """Says what it was given, in a circle."""
+    """Says what it was given, in a circle; each line is less likely than the one before, so that this is the order of the answer."""
 
-    lines: list[str] = field(default_factory=lambda: [f"line {number} of the tower" for number in range(40)])
+    lines: list[str] = field(default_factory=lambda: [unlike(number, 2) for number in range(40)])
     closed: bool = False
 
     async def speak(self, request: protocol.SpeechRequest) -> AsyncIterator[protocol.Line]:
         for index in range(request.count):
             text = self.lines[index % len(self.lines)]
-            yield protocol.Line(request.id, index, f"{request.prompt} {text}".strip(), complete=True, log_likelihood=-1.0)
+            yield protocol.Line(request.id, index, f"{request.prompt} {text}".strip(), complete=True, log_likelihood=-10.0 - index)
 
     async def close(self) -> None:
         self.closed = True

@@ -86,7 +86,7 @@ async def test_from_login_to_the_end_of_a_training(app, loopback_discord: Loopba
     assert sent.json["message_reference"]["message_id"] == int(progress["id"])
 
     answer = await server.answer(await server.slash("generate", voice="keeper", count=1))
-    assert answer["content"] == "**keeper**: line 0 of the tower"
+    assert answer["content"] == "**keeper**: line 0 of aaaaaaaaa aaaaaaaaa"
     await stop(task)
     await server.until(lambda: server.close_codes)
     assert server.close_codes == [1000]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.bot.discord.conftest import Stage
+from bot.services.safety import Safety, Verdict
+from tests.bot.discord.conftest import Stage, unlike
 
 NASTY = "@everyone <@1> <@&22> <#3> [free](https://evil.example) ||spoiler|| # big discord.gg/abc"
 
@@ -27,7 +28,7 @@ async def test_generate_slash(stage: Stage):
     result = await stage.alice.slash(stage.channel, "generate", voice="keeper", prompt="Tonight", count=2)
     assert result.acknowledged
     assert not result.ephemeral
-    assert result.response.content == "**keeper**\n• Tonight line 0 of the tower\n• Tonight line 1 of the tower"
+    assert result.response.content == "**keeper**\n• Tonight line 0 of aaaaaaaaa aaaaaaaaa\n• Tonight line 1 of bbbbbbbbb fffffffff"
 
 
 async def test_generate_prefix_takes_everything_as_the_prompt(stage: Stage):
@@ -41,10 +42,20 @@ async def test_generate_prefix_takes_everything_as_the_prompt(stage: Stage):
     assert [request.json["content"] for request in posted] == ["**keeper** is thinking …"]
 
 
-async def test_generated_text_pings_nobody_and_forges_nothing(stage: Stage):
-    """The worst line a model can write is shown as its characters."""
+async def test_the_worst_line_is_not_said(stage: Stage):
+    """The filter refuses it, by the first rule that it breaks."""
     await stage.train()
     stage.speaker.lines = [NASTY]
+    result = await stage.alice.slash(stage.channel, "generate", voice="keeper", count=1)
+    assert "mention 24" in result.followups[0].content
+    assert len(stage.env.errors) == 1
+
+
+async def test_generated_text_pings_nobody_and_forges_nothing(stage: Stage, monkeypatch):
+    """Should the filter let the worst line through that a model can write, it is shown as its characters."""
+    await stage.train()
+    stage.speaker.lines = [NASTY]
+    monkeypatch.setattr(Safety, "judge", lambda *_, **__: Verdict("passed"))
     result = await stage.alice.slash(stage.channel, "generate", voice="keeper", count=1)
     await stage.alice.send(stage.channel, "!generate keeper")
     for message in (result.response.message, stage.history[-1]):
@@ -61,12 +72,13 @@ async def test_generated_text_pings_nobody_and_forges_nothing(stage: Stage):
 async def test_a_long_answer_is_attached(stage: Stage):
     """What a message cannot hold comes whole in a file, and its beginning in the message."""
     await stage.train()
-    stage.speaker.lines = [f"{number} " + "lamp_light " * 30 for number in range(20)]
+    stage.speaker.lines = [unlike(number, 24) for number in range(23)]
     result = await stage.alice.slash(stage.channel, "generate", voice="keeper", count=20)
     assert len(result.response.content) <= 2000
     (file,) = result.response.attachments
     assert file.filename == "keeper.txt"
-    assert (await file.read()).decode().count("lamp_light") == 600
+    assert (await file.read()).decode().split("\n\n") == stage.speaker.lines[:20]
+    stage.speaker.lines = [unlike(number, 24) for number in range(26, 40)]
     await stage.alice.send(stage.channel, "!generate keeper x")
     assert len(stage.history[-1].content) <= 2000
 
@@ -122,13 +134,12 @@ async def test_models(stage: Stage):
 
 
 async def test_show(stage: Stage):
-    """A voice's card, with its curve, its samples made safe, both ways."""
+    """A voice's card, with its curve, and those samples that may be said made safe, both ways."""
     await stage.train()
     result = await stage.alice.slash(stage.channel, "show", voice="@Keeper")
     (embed,) = result.response.embeds
     assert embed.title == "keeper · AI BOT"
-    assert "@\u200beveryone" in embed.description
-    assert "@everyone" not in embed.description
+    assert embed.description == r"• the \*lamp\* is lit \|\|tonight\|\|"
     assert embed.image.url == "attachment://curve.png" or "curve.png" in embed.image.url
     assert [file.filename for file in result.response.attachments] == ["curve.png"]
     await stage.alice.send(stage.channel, "!show keeper")
@@ -139,7 +150,7 @@ async def test_commands_in_private(stage: Stage):
     """In a direct message the commands work as in a server; forgetting says why it does not."""
     await stage.train()
     result = await stage.alice.user.slash("generate", voice="keeper", count=1)
-    assert result.response.content == "**keeper**: line 0 of the tower"
+    assert result.response.content == "**keeper**: line 0 of aaaaaaaaa aaaaaaaaa"
     await stage.alice.send_dm("!models")
     asked = await stage.alice.user.slash("train", handles="gull")
     assert "is queued" in asked.response.content

@@ -26,13 +26,13 @@ async def test_prefix_training_is_acknowledged_followed_and_told(stage: Stage):
     message = stage.channel.history()[1]
     assert "**keeper** · job 1 · starting" in message.content
 
-    run.say(Part("train"), step(50), Sample(50, "the *lamp* says @everyone"), Note("Little text."))
+    run.say(Part("train"), step(50), Sample(50, "the *lamp* says so"), Sample(60, "ask @everyone"), Note("Little text."))
     await stage.recorded(1, 4)
     await stage.env.advance_time(5)
     shown = stage.channel.history()[1].content
     for expected in ("learning", "50%", "step 50/100", "loss 3.00", "1,234 tokens/s", "1:35 left", r"the \*lamp\* says", "⚠ Little text."):
         assert expected in shown, shown
-    assert "@everyone" not in shown
+    assert "everyone" not in shown  # it may not be said
 
     run.done()
     await stage.app.training.ended(1)

@@ -160,4 +160,4 @@ async def test_help_names_each_command_and_each_option(app):
     document, text = await typed(app, "!help")
     assert {"pin", "unpin"} <= set(document["commands"])
     assert "!pin VOICE VERSION" in text
-    assert "generate --version --as --answer; models --versions; show --version --all." in text
+    assert "generate --version --as --answer --explain; models --versions; show --version --all." in text

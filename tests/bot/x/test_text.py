@@ -10,7 +10,7 @@ def test_length_is_weighted(text, length):
     assert weighted_length(text) == length
 
 
-@pytest.mark.parametrize("text", ["a" * 280, "日" * 140, "3.5 of them, etc... and so on", "a # b"])
+@pytest.mark.parametrize("text", ["a" * 280, "日" * 140, "3.5 of them, etc... and so on", "a # b", "pooped on this one.\u2122 for all"])
 def test_plain_text_may_go(text):
     assert broken_rule(text) is None
 

@@ -1,0 +1,121 @@
+"""The rivals of bench/speak.py as processes: what each is told, how it is started, and how it is asked for its lines again and again.
+
+A rival reads one file of work, gets ready, says so in one line of JSON, and then, for each line on its stdin, says one line of the
+work's length for each voice, one after another, and answers with one line of JSON. Nothing is imported here but Python's own: one of
+them runs in an environment that has llama.cpp and nothing else.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a rival has to say: a line of exactly `tokens` tokens for each voice, whatever would end it."""
+
+    source: str
+    """Of the base: a folder, or a name on the hub that is in the cache by now."""
+    cache: str
+    device: str
+    """cpu or cuda."""
+    gguf: str
+    """The embedded base as it was fetched; empty for another base."""
+    adapters: list[str]
+    """A folder in peft's format for each voice."""
+    ids: list[int]
+    """What is read before a line, as Mynah reads it."""
+    tokens: int
+    temperature: float
+    top_k: int
+    top_p: float
+    seed: int
+    probe: list[int]
+    """Tokens after which each voice's logits are compared with Mynah's."""
+    logits: str
+    """File with Mynah's: (S, V), fp32 on the CPU."""
+
+    @classmethod
+    def read(cls, path: str) -> Self:
+        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+
+class Rival:
+    """A rival's process, alive inside the block."""
+
+    def __init__(self, work: Path, log: Path, module: str, *words: str, python: str = sys.executable) -> None:
+        """`words` follow the work's path on the command line."""
+        self._command = [python, "-m", module, str(work), *words]
+        self._log = log
+        self.ready: dict[str, Any] = {}
+        """What it said when it was ready."""
+
+    def __enter__(self) -> Self:
+        # Offline, or peft and transformers would ask the hub about the base.
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        with self._log.open("wb") as log:
+            self._child = subprocess.Popen(
+                self._command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.kill()
+        self._child.communicate()
+
+    def wait(self) -> None:
+        """Wait until it is ready."""
+        self.ready = self._answer()
+
+    def turn(self) -> tuple[float, int]:
+        """Have it say all lines once; return seconds and tokens."""
+        assert self._child.stdin is not None
+        began = time.perf_counter()
+        self._child.stdin.write("\n")
+        self._child.stdin.flush()
+        tokens = self._answer()["tokens"]
+        return time.perf_counter() - began, tokens
+
+    def end(self) -> dict[str, Any]:
+        """End it, and return its last word: the most bytes that it had in memory."""
+        assert self._child.stdin is not None
+        self._child.stdin.close()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline()
+        if not line:
+            raise SystemExit(f"{' '.join(self._command)} ended without a word; of what it said:\n{self._log.read_text()[-3000:]}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def serve(begin: Callable[[Work], tuple[dict[str, Any], Callable[[], int]]]) -> None:
+    """Be a rival: `begin` gets ready, and returns what there is to tell and what says all lines and returns their number of tokens."""
+    # What libraries print must not get between the answers.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def tell(what: dict[str, Any]) -> None:
+        answers.write(json.dumps(what) + "\n")
+        answers.flush()
+
+    told, say = begin(Work.read(sys.argv[1]))
+    say()  # once before the clock, as the speaker does
+    tell(told)
+    for _ in sys.stdin:
+        tell({"tokens": say()})
+    status = Path("/proc/self/status").read_text().splitlines() if Path("/proc/self/status").is_file() else []
+    tell({"memory": next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:")), 0)})

@@ -1,0 +1,75 @@
+"""One answer in the making: each line that comes is judged and scored at once, and of those that pass the best are chosen."""
+
+import asyncio
+from collections import Counter
+
+from bot.services import choosing
+from bot.services.learned import Indexed, Learned
+from bot.services.safety import Safety, Said
+from data import speech
+from data.models import Model
+from data.store import Store
+from trainer.protocol import Line
+
+REMEMBERED = 500  # lines of a voice that it does not repeat
+
+
+class Answer:
+    """The candidates of a request so far."""
+
+    def __init__(self, request: speech.Request, model: Model, safety: Safety, learned: Indexed, said: Said) -> None:
+        self._request = request
+        self._typical = choosing.typical(model)
+        self._safety = safety
+        self._learned = learned
+        self._said = said
+        self._judged: list[speech.Generation] = []
+        self.candidates: list[speech.Generation] = []
+        """In the order of their numbers, as `choose` left them."""
+
+    @classmethod
+    async def begin(cls, request: speech.Request, model: Model, safety: Safety, learned: Learned, store: Store) -> "Answer":
+        """Return an answer without candidates.
+
+        It may be neither the message nor what the voice said before, unless a person named the seed to hear that again.
+        """
+        before = [] if request.repeatable else await store.read(speech.said_before, request.voice, REMEMBERED)
+        said = await asyncio.to_thread(Said, before)
+        if request.message:
+            said.add(request.message)
+        return cls(request, model, safety, await learned.of(model.corpus, request.author), said)
+
+    @property
+    def missing(self) -> int:
+        """How many lines the answer lacks."""
+        return self._request.count - sum(line.chosen for line in self.candidates)
+
+    async def take(self, number: int, line: Line) -> None:
+        """Judge one candidate more, off the event loop; numbers make the order."""
+        self._judged.append(await asyncio.to_thread(self._generation, number, line))
+
+    async def choose(self) -> None:
+        """Choose anew among all candidates so far."""
+        self._judged.sort(key=lambda line: line.number)
+        self.candidates = await asyncio.to_thread(choosing.choose, self._judged, self._request.count, self._request.prompt)
+
+    @property
+    def verdicts(self) -> str:
+        """How often each verdict was given, the commonest first: `copy 5, mention 3`."""
+        return ", ".join(f"{verdict} {times}" for verdict, times in Counter(line.verdict for line in self.candidates).most_common())
+
+    def _generation(self, number: int, line: Line) -> speech.Generation:
+        verdict = self._safety.judge(line.text, self._learned.copies, self._said, prompt=self._request.prompt, complete=line.complete)
+        style = self._learned.manner.share(line.text)
+        return speech.Generation(
+            number=number,
+            text=line.text,
+            complete=line.complete,
+            log_likelihood=line.log_likelihood,
+            style=style,
+            relevance=line.relevance,
+            score=choosing.score(line.log_likelihood, self._typical, style, line.relevance).total,
+            verdict=verdict.name,
+            reason=verdict.reason,
+            chosen=False,
+        )

@@ -1,0 +1,29 @@
+"""Swearing, at the level that the operator allows; the words lie in data/words, in the form of a blocklist.
+
+They are our own, because no library's will do: better-profanity (2020) and glin-profanity 4.1 hold cerveja, martillo, negro, sex and
+"how to kill", safetext tells the language first and brings the net with it, and none of them knows a slur from an oath.
+"""
+
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+from bot.services.blocklist import Rules
+from bot.services.folding import Views
+
+#: any: all passes. mild: slurs and the strongest are refused. none: ordinary swearing is refused, too.
+Level = Literal["any", "mild", "none"]
+
+
+def broken_by(views: Views, level: Level) -> str | None:
+    """Return what a text holds that the level does not allow, as the end of a sentence, or None."""
+    if level != "any" and _rules("slurs").broken_by(views):
+        return "holds a slur or the like"
+    if level == "none" and _rules("swearing").broken_by(views):
+        return "holds a swear word"
+    return None
+
+
+@cache
+def _rules(name: str) -> Rules:
+    return Rules((files("data") / "words" / f"{name}.txt").read_text(encoding="utf-8"))

@@ -1,0 +1,82 @@
+"""The keys and values of rows that are decoded together, each row of its own length: what a row has read is never read again."""
+
+from typing import Any
+
+import torch
+from transformers import Cache, DynamicCache
+
+STEP = 64
+"""Rows have room for a multiple of so many positions: attention over the same positions then sums in the same order, whatever the
+longest row is (measured: docs/benchmarks.md), and room is made seldom."""
+ROWS_STEP = 16
+
+Read = torch.Tensor
+"""Keys and values of one row's positions so far, (2, layers, heads, T, E)."""
+
+
+def read_of(cache: DynamicCache) -> Read:
+    """Return what transformers' cache of a batch of one row holds."""
+    layers: Any = cache.layers  # each has keys and values, (1, heads, T, E)
+    return torch.stack([torch.stack([layer.keys[0] for layer in layers]), torch.stack([layer.values[0] for layer in layers])])
+
+
+class KeyValues(Cache):
+    """A cache for batches of one token a row: row n's token goes to position `positions[n]`, and sees what is before it."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__(layers=[])
+        self._depth = layers
+        self._store: torch.Tensor | None = None  # (2, layers, R, heads, L, E)
+        self._positions = torch.zeros(0, dtype=torch.long)  # (N,)
+        self._rows = self._positions
+        self._width = STEP
+
+    def put(self, row: int, read: Read) -> None:
+        """Let a row begin with what was read; whatever was in its place before is gone."""
+        store = self._room(row + 1, read.shape[3] + 1, read[0, 0])
+        store[:, :, row] = 0  # masked or not, a NaN left there would spread
+        store[:, :, row, :, : read.shape[3]] = read
+
+    def clear(self, row: int) -> None:
+        """Let a row begin with nothing."""
+        if self._store is not None and row < self._store.shape[2]:
+            self._store[:, :, row] = 0
+
+    def move(self, source: int, target: int) -> None:
+        """Let row `target` be what row `source` is."""
+        if self._store is not None:
+            self._store[:, :, target] = self._store[:, :, source]
+
+    def begin(self, positions: torch.Tensor) -> torch.Tensor:
+        """Say where the tokens (N,) of the coming batch go, and return the mask (N, 1, 1, L) of what they may see."""
+        self._positions = positions
+        self._rows = torch.arange(len(positions), device=positions.device)
+        self._width = -(-int(positions.max() + 1) // STEP) * STEP
+        return (torch.arange(self._width, device=positions.device) <= positions[:, None])[:, None, None]
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Take a layer's keys and values of the batch, (N, heads, 1, E), and return all that its rows hold, (N, heads, L, E)."""
+        count = key_states.shape[0]
+        store = self._room(count, self._width, key_states[0])
+        for which, states in enumerate((key_states, value_states)):
+            store[which, layer_idx][self._rows, :, self._positions] = states[:, :, 0]
+        return store[0, layer_idx, :count, :, : self._width], store[1, layer_idx, :count, :, : self._width]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Return 0: positions are always said, and are each row's own."""
+        del layer_idx
+        return 0
+
+    def _room(self, rows: int, width: int, like: torch.Tensor) -> torch.Tensor:
+        """Return the store with room for so many rows and positions of heads like (heads, …, E)."""
+        old = self._store
+        had_rows, had_width = (old.shape[2], old.shape[4]) if old is not None else (0, 0)
+        if old is None or rows > had_rows or width > had_width:
+            rows, width = (-(-max(want, had) // step) * step for want, had, step in ((rows, had_rows, ROWS_STEP), (width, had_width, STEP)))
+            self._store = like.new_zeros(2, self._depth, rows, like.shape[0], width, like.shape[-1])
+            if old is not None:
+                self._store[:, :, :had_rows, :, :had_width] = old
+        assert self._store is not None  # noqa: S101 - for the type checker
+        return self._store
