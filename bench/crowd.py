@@ -2,7 +2,8 @@
 
     python -m bench.crowd DATABASE CACHE BASE VOICES REAL SEED
 
-The first REAL voices have weights of the shape of BASE's, and corpora of a thousand posts, so that they can speak as any voice does.
+The first REAL voices can speak as any voice does: their weights are a trained voice's, each moved a little (bench/invented.py), their
+corpora have a thousand posts. That voice is trained first, if var/bench does not have it yet; on the tiny base there is none.
 The others have weights of the tiny base's shape and 150 posts: they are there to be listed. Each account has twenty posts, and each
 training its row, its last event and its result as a trainer tells it. It prints one line of JSON: bench/voices.py runs it as a process
 of its own, so that neither torch nor what this takes is in the memory that is measured.
@@ -25,13 +26,15 @@ import torch
 from safetensors.torch import save
 from sqlite_utils import Database
 
-from bench.invented import DETAILS, tensors_of
+from bench import posts, workshop
+from bench.invented import DETAILS, lora_in, tensors_of
 from data import accounts, jobs, models
 from data.corpus import Corpus, Counts, build_corpus
 from data.store import Store
 from data.tweets import Tweet
 from trainer import bases
-from trainer.protocol import Done, Step
+from trainer.lora import Lora
+from trainer.protocol import Done, Recipe, Step
 
 TOGETHER = 250
 """Voices of one transaction."""
@@ -114,8 +117,18 @@ def _result(base: str, content: bytes, seed: int) -> dict[str, Any]:
     return {name: value for name, value in said.items() if name not in ("weights", "bytes", "job")}
 
 
+def pattern(base: str, cache: Path) -> Lora | None:
+    """Return the trained voice after which those are made that speak."""
+    if base == "tiny-random":
+        return None
+    corpus = posts.corpus(posts.default(), 1000, 0)
+    (voice,) = workshop.trained([workshop.job_for("pattern", corpus, Recipe(base=base), posts.ROOT / "var" / "bench", cache)], 1)
+    return lora_in(Path(voice.done.weights))
+
+
 async def fill(database: Path, cache: Path, base: str, voices: int, real: int, seed: int) -> dict[str, float]:
     """Make the database and return what it took."""
+    trained = pattern(base, cache)
     began = time.perf_counter()
     torch.set_num_threads(1)
     templates = {
@@ -126,8 +139,8 @@ async def fill(database: Path, cache: Path, base: str, voices: int, real: int, s
 
     def some(db: Database, part: list[tuple[int, str]], folder: Path) -> None:
         for number, handle in part:
-            name = base if number < real else "tiny-random"
-            content = save(tensors_of(loaded[name], number))
+            name, like = (base, trained) if number < real else ("tiny-random", None)
+            content = save(tensors_of(loaded[name], number, like))
             waits.append(add_voice(db, handle, corpus_for(handle, templates[number < real]), name, content, folder, number))
 
     async with Store(database) as store:

@@ -72,7 +72,7 @@ class Bench:
         self._encode = base.encode
         self._device = bases.device_of(arguments.device).type
         numbers = range(arguments.voices + arguments.fresh)
-        made = invented.voices(base, numbers, work)
+        made = invented.voices(base, numbers, work, invented.lora_in(arguments.pattern) if arguments.pattern else None)
         self._voices, self._fresh = made[: arguments.voices], made[arguments.voices :]
         self._eight = self._voices[:EIGHT]
         cache = str(arguments.cache.resolve())
@@ -158,6 +158,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--contenders", type=lambda text: text.split(","), default=["m", "s", "p", "h", "l"], help="which of m,s,p,h,l")
     parser.add_argument("--llama-python", dest="llama", help="an interpreter that has llama_cpp")
     parser.add_argument("--voices", type=int, help="how many are mixed")
+    parser.add_argument("--pattern", type=Path, help="adapter.safetensors of a trained voice: lines are as long as a voice's then")
     parser.add_argument("--tokens", type=int, help="most tokens of a line")
     parser.add_argument("--prompt", default="The fog", help="with which the lines of the contenders begin")
     parser.add_argument("--rounds", type=int, help="of the contenders, by turns")

@@ -59,6 +59,7 @@ def test_the_small_form_measures_everything(tmp_path):
     assert document["voices"] == 30
     names = [f"{name}_ms_{share}" for name in voices.LOOKS for share in ("p50", "p95")]
     names += ["build_s", "database_mb", "enqueue_ms", "first_question_s", "question_s_p50", "question_s_p95", "memory_mb_bot"]
+    names.append("questions_per_minute")
     for name in (*names, "memory_mb_speaker", "adapters_mb"):
         assert figures[name] > 0, name
     assert {"cold_ms", "grown_mb_bot", "grown_mb_speaker"} <= figures.keys()

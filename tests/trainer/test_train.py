@@ -271,8 +271,8 @@ def test_held_out_splits_are_looked_at_in_part_and_by_seed(trained, job, monkeyp
 
 
 def test_the_recipe_follows_the_amount_of_text():
-    epochs = {targets: recipe.resolve(Recipe(), targets, 2048).epochs for targets in (500, 10_000, 22_000, 300_000)}
-    assert epochs == {500: 4, 10_000: 2, 22_000: 1, 300_000: 1}
+    epochs = {targets: recipe.resolve(Recipe(), targets, 2048).epochs for targets in (500, 15_000, 22_000, 300_000)}
+    assert epochs == {500: 4, 15_000: 3, 22_000: 2, 300_000: 1}
     assert recipe.resolve(Recipe(epochs=7, learning_rate=0.5), 22_000, 2048).epochs == 7
     assert recipe.resolve(Recipe(tokens_per_step=1024), 22_000, 2048).rows_per_step == 4
     assert recipe.resolve(Recipe(tokens_per_step=1), 22_000, 2048).rows_per_step == 1

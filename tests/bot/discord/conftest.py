@@ -45,7 +45,13 @@ class FakeRun:
         content = b"weights of " + self.job.id.encode()
         weights.write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
-        result = {"loss_before": 4.25, "loss_after": 3.125, "seconds": 83.0, "samples": ["the *lamp* is lit ||tonight||", "ask @everyone"], "details": {}}
+        result = {
+            "loss_before": 4.25,
+            "loss_after": 3.125,
+            "seconds": 83.0,
+            "samples": ["the *lamp* is lit ||tonight||", "ask @everyone"],
+            "details": {},
+        }
         self.say(
             protocol.Step(100, 100, 2.5, 1200.0, 0.0),
             protocol.Done(weights=str(weights), sha256=digest, bytes=len(content), **result | changes),
