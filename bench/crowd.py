@@ -1,9 +1,10 @@
 """A database of many voices that nobody trained, made through data/'s own functions.
 
-    python -m bench.crowd DATABASE CACHE BASE VOICES REAL SEED
+    python -m bench.crowd DATABASE CACHE BASE VOICES REAL SEED [PATTERN]
 
 The first REAL voices can speak as any voice does: their weights are a trained voice's, each moved a little (bench/invented.py), their
-corpora have a thousand posts. That voice is trained first, if var/bench does not have it yet; on the tiny base there is none.
+corpora have a thousand posts. That voice is PATTERN, its adapter.safetensors; else one is trained first, if var/bench does not have it
+yet; on the tiny base there is none.
 The others have weights of the tiny base's shape and 150 posts: they are there to be listed. Each account has twenty posts, and each
 training its row, its last event and its result as a trainer tells it. It prints one line of JSON: bench/voices.py runs it as a process
 of its own, so that neither torch nor what this takes is in the memory that is measured.
@@ -126,9 +127,9 @@ def pattern(base: str, cache: Path) -> Lora | None:
     return lora_in(Path(voice.done.weights))
 
 
-async def fill(database: Path, cache: Path, base: str, voices: int, real: int, seed: int) -> dict[str, float]:
+async def fill(database: Path, cache: Path, base: str, voices: int, real: int, seed: int, file: str = "") -> dict[str, float]:
     """Make the database and return what it took."""
-    trained = pattern(base, cache)
+    trained = lora_in(Path(file)) if file else pattern(base, cache)
     began = time.perf_counter()
     torch.set_num_threads(1)
     templates = {
@@ -158,4 +159,4 @@ def _parts(everything: list[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(fill(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:])))))
+    print(json.dumps(asyncio.run(fill(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:7]), *sys.argv[7:]))))

@@ -96,4 +96,4 @@ def logits(base: Base, made: Sequence[Voice], ids: Sequence[int]) -> torch.Tenso
     with lora.mixing(base.layers, mixed):
         tokens = torch.tensor([list(ids)] * len(made), device=base.device)  # (S, T)
         found: torch.Tensor = base.model(input_ids=tokens, use_cache=False).logits
-        return found[:, -1].float()
+        return found[:, -1].float().contiguous()

@@ -109,7 +109,7 @@ class Bench:
             warm_first_ms=1e3 * median(warm for _, warm in pairs),
         )
         rate, texts = timing.lines_a_minute(speaker, asking, voices, arguments.seconds, 0)
-        self._tell(lines_per_minute=rate, line_tokens=mean(len(ids) + 1 for ids in self._encode(texts)))
+        self._tell(lines_per_minute=rate, line_tokens=mean(min(len(ids) + 1, arguments.tokens) for ids in self._encode(texts)))
         for clients in arguments.clients:
             for count in COUNTS:
                 samples = max(arguments.samples, 2 * clients)

@@ -221,6 +221,7 @@ def main(words: list[str] | None = None) -> None:
 def _crowd(arguments: argparse.Namespace, database: Path) -> dict[str, float]:
     real = 1 + arguments.pairs + arguments.speaking
     words = [str(database), str(arguments.cache.resolve()), arguments.base, str(arguments.voices), str(real), "0"]
+    words += [str(arguments.pattern)] if arguments.pattern else []
     child = subprocess.run([sys.executable, "-m", "bench.crowd", *words], cwd=ROOT, stdout=subprocess.PIPE, check=True)
     found: dict[str, float] = json.loads(child.stdout)
     return found
@@ -236,6 +237,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--voices", type=int, help="in the database")
     parser.add_argument("--speaking", type=int, help="that say one line each while memory is watched")
     parser.add_argument("--pairs", type=int, help="that are asked twice, cold and warm")
+    parser.add_argument("--pattern", type=Path, help="adapter.safetensors of the voice after which those are made (else one is trained)")
     parser.add_argument("--work", type=Path, help="folder for the database (the system's own for temporary files)")
     parser.add_argument("--keep", type=Path, help="folder in which the database is made, and found again the next time")
     parser.add_argument("--json", type=Path)

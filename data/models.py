@@ -126,9 +126,34 @@ def current(db: Database, voice: str) -> Model:
     raise _untrained(voice)
 
 
-def current_of_all(db: Database) -> list[Model]:
-    """Return the version that each voice speaks with, by name."""
-    return [_model(row) for row in db.query(_SELECT + " WHERE is_current ORDER BY models.voice")]
+@dataclass(frozen=True)
+class Page:
+    """Some of the voices, each with the version that it speaks with."""
+
+    models: list[Model]
+    total: int
+    """How many voices there are in all."""
+
+
+def page(db: Database, holding: str = "", *, first: int = 0, most: int = 50) -> Page:
+    """Return the voices that have a model and whose name holds a text, in the order of `names`: `most` of them from `first` (0) on."""
+    found = names(db, holding, most, first=first)
+    marks = ", ".join("?" * len(found))
+    models = {row["voice"]: _model(row) for row in db.query(f"{_SELECT} WHERE models.voice IN ({marks}) AND is_current", found)}
+    every = "SELECT count(*) AS total FROM voices WHERE instr(name, ?) AND EXISTS (SELECT 1 FROM models WHERE voice = name)"
+    return Page([models[name] for name in found], next(db.query(every, [holding]))["total"])
+
+
+def names(db: Database, holding: str, most: int, *, first: int = 0, longest: int = 1000) -> list[str]:
+    """Return the names, of at most `longest` letters, of voices that have a model and hold a text; first those that begin with it."""
+    rows = db.query(
+        """
+        SELECT name FROM voices
+        WHERE instr(name, :holding) AND length(name) <= :longest AND EXISTS (SELECT 1 FROM models WHERE voice = name)
+        ORDER BY instr(name, :holding) > 1, name LIMIT :most OFFSET :first""",
+        {"holding": holding, "longest": longest, "most": most, "first": first},
+    )
+    return [row["name"] for row in rows]
 
 
 def versions(db: Database, voice: str) -> list[Model]:

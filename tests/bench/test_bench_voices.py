@@ -22,7 +22,7 @@ async def test_a_made_up_voice_is_one_that_could_have_been_trained(store, tmp_pa
     for seed, handle in enumerate(("ann", "bob")):
         corpus = crowd.corpus_for(handle, template)
         assert await store.write(crowd.add_voice, handle, corpus, "tiny-random", b"weights", tmp_path, seed) > 0
-    ann, bob = await store.read(models.current_of_all)
+    ann, bob = (await store.read(models.page)).models
     assert (ann.voice, ann.handles, ann.version, ann.current) == ("ann", ("ann",), 1, True)
     assert ann.corpus != bob.corpus
     assert await store.read(models.load_weights, ann.id) == b"weights"

@@ -186,7 +186,7 @@ async def test_weights_that_changed_on_the_way_are_not_stored(training, executor
     async with queue(training):
         with pytest.raises(TrainingFailedError, match="changed on the way"):
             await training.result(requested.job.id)
-    assert await filled.read(models.current_of_all) == []
+    assert (await filled.read(models.page)).models == []
     assert await filled.read(lambda db: db["model_weights"].count) == 0
 
 

@@ -7,6 +7,7 @@ from sqlite_utils import Database
 
 from data import accounts, migrations, models
 from data.errors import NotStoredError
+from tests.conftest import made_up_tweets
 from tests.voices import add_version
 
 
@@ -39,7 +40,7 @@ async def test_what_is_trained_later_does_not_unpin(three):
     await three.write(models.pin, "ann", 3)
     newest = await three.write(add_version, ("ann",))
     assert (newest.version, newest.current) == (4, False)
-    assert [(m.voice, m.version) for m in await three.read(models.current_of_all)] == [("ann", 3), ("bob", 1)]
+    assert [(m.voice, m.version) for m in (await three.read(models.page)).models] == [("ann", 3), ("bob", 1)]
 
 
 async def test_a_pin_goes_with_its_version_and_another_voices_stays(three):
@@ -84,3 +85,23 @@ def test_a_database_of_before_keeps_its_requests(tmp_path):
     assert (row["voice"], row["author"], row["message"]) == ("ann", "", "")
     assert db.conn.execute("PRAGMA foreign_key_check").fetchall() == []
     db.close()
+
+
+async def test_voices_come_in_pages_and_are_found_by_a_part_of_their_name(store):
+    for number in range(7):
+        await store.write(add_version, (f"keeper{number}",))
+    await store.write(add_version, ("lampkeeper",))
+    await store.write(add_version, ("ann",))
+    await store.write(accounts.add_tweets, "keeper_untrained", made_up_tweets(20, 1))
+
+    async def page(*text, **which):
+        found = await store.read(models.page, *text, **which)
+        return [model.voice for model in found.models], found.total
+
+    assert await page("keeper", most=3) == (["keeper0", "keeper1", "keeper2"], 8)
+    assert await page("keeper", first=6, most=3) == (["keeper6", "lampkeeper"], 8)
+    assert await page("keeper", first=9, most=3) == ([], 8)
+    assert (await page())[1] == 9
+    assert await page("%") == ([], 0)
+    assert await store.read(models.names, "ee", 3) == ["keeper0", "keeper1", "keeper2"]
+    assert await store.read(models.names, "", 100, longest=3) == ["ann"]

@@ -85,7 +85,7 @@ async def test_a_full_database_is_a_sentence_and_nothing_is_stored(store, settin
     await store.write(lambda db: db.conn.execute("PRAGMA max_page_count = 400").fetchall())
     with pytest.raises(StoreError, match="disk is full"):
         await a_model(store, settings)
-    assert await store.read(models.current_of_all) == []
+    assert (await store.read(models.page)).models == []
     assert await store.read(lambda db: db.conn.execute("PRAGMA integrity_check").fetchone()[0]) == "ok"
     (job,) = await store.read(jobs.recent)
     assert job.status is jobs.Status.RUNNING  # its owner says what became of it, when there is room again
@@ -108,7 +108,7 @@ async def test_a_finished_job_is_not_stored_a_second_time(store, settings):
         await store.write(
             models.add_from_job, job, settings.data_dir / "adapter.safetensors", {"sha256": model.sha256, "loss_before": 1, "loss_after": 1}
         )
-    assert len(await store.read(models.current_of_all)) == 1
+    assert len((await store.read(models.page)).models) == 1
 
 
 async def test_importing_again_adds_only_what_is_new(store):
@@ -125,7 +125,7 @@ async def test_forgetting_takes_every_row_of_an_account_and_leaves_the_others(st
     gone = await store.write(accounts.forget, "ann")
     assert (gone["tweets"], gone["models"], gone["jobs"], gone["voices"]) == (150, 2, 2, 2)
     assert await store.read(accounts.known_handles) == ["bob"]
-    assert [model.id for model in await store.read(models.current_of_all)] == [kept.id]
+    assert [model.id for model in (await store.read(models.page)).models] == [kept.id]
     for table in ("voices", "jobs", "corpora", "models", "model_weights"):
         assert await store.read(lambda db, table=table: db[table].count) == 1, table
     assert await store.read(lambda db: db.conn.execute("PRAGMA foreign_key_check").fetchall()) == []

@@ -48,13 +48,13 @@ def _counts(handle: str, counts: dict[str, int]) -> str:
     )
 
 
-def models(documents: Sequence[dict[str, Any]]) -> str:
-    """Render the list of voices."""
+def models(documents: Sequence[dict[str, Any]], total: int) -> str:
+    """Render the first of `total` voices."""
     if not documents:
         return "No voice is trained yet: `/train` makes one of an account whose posts were imported."
-    rows = [_row(document) for document in documents[:LISTED]]
-    if len(documents) > LISTED:
-        rows.append(f"… and {plural(len(documents) - LISTED, 'voice')} more")
+    rows = [_row(document) for document in documents]
+    if total > len(documents):
+        rows.append(f"… and {plural(total - len(documents), 'voice')} more")
     return cut("\n".join(rows), MESSAGE)
 
 

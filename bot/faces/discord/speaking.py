@@ -47,8 +47,8 @@ class Speaking(commands.Cog):
     async def list_models(self, ctx: Context) -> None:
         """List the voices that are trained."""
         await ctx.begin("Looking at the voices …")
-        found = await self.app.store.read(models.current_of_all)
-        await ctx.answer(render.models([cards.card(model) for model in found]))
+        page = await self.app.store.read(models.page, most=render.LISTED)
+        await ctx.answer(render.models([cards.card(model) for model in page.models], page.total))
 
     @hybrid()
     @app_commands.describe(voice="Whose card")
@@ -65,9 +65,8 @@ class Speaking(commands.Cog):
         del interaction
         typed = current.strip().removeprefix("@").lower()
         # A joint voice's name may be longer than a choice; it can still be typed.
-        names = [m.voice for m in await self.app.store.read(models.current_of_all) if typed in m.voice and len(m.voice) <= CHOICE]
-        names.sort(key=lambda name: (not name.startswith(typed), name))
-        return [app_commands.Choice(name=name, value=name) for name in names[:CHOICES]]
+        names = await self.app.store.read(models.names, typed, CHOICES, longest=CHOICE)
+        return [app_commands.Choice(name=name, value=name) for name in names]
 
 
 async def _say(ctx: Context, voice: str, texts: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from bot.app import Mynah
-from bot.errors import SpeechFailedError
+from bot.errors import BadRequestError, SpeechFailedError
 from bot.faces.terminal import progress, render
 from bot.services import cards, choosing
 from bot.services.forgetting import forget as forget_account
@@ -24,6 +24,7 @@ from data.outbox import State
 
 #: What a person says of where a training begins, and what Training.request is told.
 START = {"last": True, "base": False, None: None}
+PAGE = 50  # voices
 
 
 @dataclass(frozen=True)
@@ -144,12 +145,28 @@ def _explanation(model: models_table.Model, candidates: Sequence[speech.Generati
     return {"typical_log_likelihood": typical, "candidates": lines}
 
 
-async def models(app: Mynah, handles: Sequence[str] = (), *, versions: bool = False) -> Answer:
-    """List the voices, or one of them; `versions`: every version, not only the one that each speaks with."""
-    names = [voice_name(_handles(handles))] if handles else [m.voice for m in await app.store.read(models_table.current_of_all)]
-    found = [model for name in names for model in await app.store.read(models_table.versions, name)]
-    documents = [cards.card(model) for model in found if versions or model.current]
-    return Answer({"models": documents}, render.versions(documents) if versions and documents else render.models(documents))
+async def models(app: Mynah, handles: Sequence[str] = (), *, versions: bool = False, search: str = "", page: int = 1) -> Answer:
+    """List the voices, a page of those whose name holds a text, or one; `versions`: every version, not only the one that speaks."""
+    if page < 1:
+        raise BadRequestError("Pages are counted from 1.")
+    if handles:
+        found = [model for model in await app.store.read(models_table.versions, voice_name(_handles(handles))) if versions or model.current]
+        total = 1
+    else:
+        listed = await app.store.read(models_table.page, search.removeprefix("@").lower(), first=(page - 1) * PAGE, most=PAGE)
+        found, total = listed.models, listed.total
+        if versions:
+            found = [model for one in found for model in await app.store.read(models_table.versions, one.voice)]
+    documents = [cards.card(model) for model in found]
+    shown = render.versions(documents) if versions and documents else render.models(documents)
+    pages = -(-total // PAGE)
+    if pages > 1 and documents:
+        shown = Group(shown, Text(f"Page {page} of {pages}, {total:,} voices in all: --page N, or --search TEXT."))
+    elif total and not documents:
+        shown = Text(f"There is no page {page}: the last is {pages}.")
+    elif search and not documents:
+        shown = Text(f"No voice has a name that holds {search!r}.")
+    return Answer({"models": documents, "page": page, "pages": pages, "total": total}, shown)
 
 
 async def pin(app: Mynah, voice: str, version: int) -> Answer:

@@ -132,11 +132,13 @@ def generate(
 def models(
     handles: Annotated[list[str] | None, typer.Argument(help="Whose voice; all of them otherwise.", metavar="HANDLE...")] = None,
     versions: Annotated[bool, typer.Option("--versions", help="Every version, with a mark at the one that speaks.")] = False,
+    search: Annotated[str, typer.Option("--search", help="Only those whose name holds this.", metavar="TEXT")] = "",
+    page: Annotated[int, typer.Option("--page", help="Which fifty of them, from 1.")] = 1,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """List the voices that are trained."""
-    _run(config, json, lambda app: actions.models(app, handles or (), versions=versions))
+    _run(config, json, lambda app: actions.models(app, handles or (), versions=versions, search=search, page=page))
 
 
 @cli.command()

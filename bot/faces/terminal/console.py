@@ -59,6 +59,10 @@ def _number(word: str, what: str) -> int:
     return int(word)
 
 
+def _page(word: str) -> int:
+    return _number(word, "a page's number, from 1")
+
+
 def _start(word: str) -> bool | None:
     if word not in actions.START:
         raise BadRequestError(f"{word!r} is nothing to train from: type --from last, or --from base.")
@@ -81,7 +85,7 @@ COMMANDS = {
         "list the voices",
         range(11),
         lambda app, words, *_, **options: actions.models(app, words, **options),
-        {"--versions": Option("versions")},
+        {"--versions": Option("versions"), "--search": Option("search", str), "--page": Option("page", _page)},
     ),
     "show": Command(
         "VOICE",

@@ -19,7 +19,7 @@ async def test_forget_after_confirmation(stage: Stage):
     assert "**keeper** is forgotten: 150 tweets, 1 voices, 1 models" in asked.response.content
     assert asked.response.components == []
     assert await stored(stage) == ["gull"]
-    assert await stage.app.store.read(models.current_of_all) == []
+    assert (await stage.app.store.read(models.page)).models == []
 
 
 async def test_forget_by_prefix_and_after_a_restart(stage: Stage):

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from bot.app import Mynah
 from bot.errors import BadRequestError, NotStoredError
+from bot.faces.terminal import actions
 from bot.faces.terminal.console import obey
 from bot.settings import Secrets
 from tests.voices import add_version
@@ -160,4 +161,25 @@ async def test_help_names_each_command_and_each_option(app):
     document, text = await typed(app, "!help")
     assert {"pin", "unpin"} <= set(document["commands"])
     assert "!pin VOICE VERSION" in text
-    assert "generate --version --as --answer --explain; models --versions; show --version --all." in text
+    assert "generate --version --as --answer --explain; models --versions --search --page; show --version --all." in text
+
+
+async def test_many_voices_come_in_pages_and_can_be_searched(app, monkeypatch):
+    monkeypatch.setattr(actions, "PAGE", 2)
+    await app.store.write(add_version, ("bob",))
+    document, text = await typed(app, "models")
+    assert [model["name"] for model in document["models"]] == ["ann", "ann-bob"]
+    assert (document["page"], document["pages"], document["total"]) == (1, 2, 3)
+    assert "Page 1 of 2, 3 voices in all: --page N, or --search TEXT." in text
+    document, text = await typed(app, "models --page 2")
+    assert [model["name"] for model in document["models"]] == ["bob"]
+    document, text = await typed(app, "models --search @OB")
+    assert [model["name"] for model in document["models"]] == ["ann-bob", "bob"]
+    assert "Page" not in text
+    assert "There is no page 3: the last is 2." in (await typed(app, "models --page 3"))[1]
+    assert "No voice has a name that holds 'zoe'." in (await typed(app, "models --search zoe"))[1]
+    for wrong in ("0", "two"):
+        with pytest.raises(BadRequestError, match=r"[Pp]age"):
+            await typed(app, f"models --page {wrong}")
+    document, _ = await typed(app, "models --versions --search ann")
+    assert [(model["name"], model["version"]) for model in document["models"]] == [("ann", 2), ("ann", 1), ("ann-bob", 1)]
