@@ -10,6 +10,7 @@ from bot.executors.port import Executor
 from bot.executors.speaker import Speaker
 from bot.lock import Lead
 from bot.services.posting import Posting
+from bot.services.precedence import Precedence
 from bot.services.scheduling import Scheduling
 from bot.services.speaking import Speaking
 from bot.services.training import Training
@@ -41,10 +42,11 @@ class Mynah:
         self.secrets = secrets
         self.store = Store(settings.database)
         self.lead = Lead(settings.data_dir / "mynah.lock")
-        self.training = Training(self.store, settings, executor or LocalExecutor(settings.data_dir / "trainer.log"))
+        executor = executor or LocalExecutor(settings.data_dir / "trainer.log")
+        self.training = Training(self.store, settings, executor)
         wanted = settings.speaker
         speaker = speaker or Speaker(settings.data_dir / "speaker.log", timeout=wanted.timeout_seconds, memory_mib=wanted.memory_mib)
-        self.speaking = Speaking(self.store, settings, speaker)
+        self.speaking = Speaking(self.store, settings, speaker, Precedence(executor).wanted)
         self.posting = Posting(self.store, x)
         self.scheduling = Scheduling(self.store, self._draft)
         self._stack = AsyncExitStack()

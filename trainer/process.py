@@ -1,5 +1,6 @@
 """How a trainer process is asked to stop, dies with its parent, and keeps its stdout for protocol lines alone."""
 
+import ctypes
 import logging
 import os
 import queue
@@ -14,6 +15,7 @@ from trainer.errors import CANCELLED, Cancelled
 from trainer.protocol import Cancel, Message, Order, ProtocolError, parse
 
 logger = logging.getLogger(__name__)
+_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 Emit = Callable[[Message], None]
 Check = Callable[[], None]
@@ -115,6 +117,9 @@ class Parent:
     def __init__(self) -> None:
         self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
+        # Where the parent has stopped this process and dies, nobody would wake it to hear of that: Linux does.
+        with suppress(AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
         threading.Thread(target=self._listen, name="parent", daemon=True).start()
 
     def cancelled(self, job: str) -> bool:

@@ -5,6 +5,7 @@ import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Sequence
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 
 from bot.executors.processes import child_environment
 from bot.executors.trainers import LINE_BYTES, LocalRun, Trainer
@@ -33,6 +34,16 @@ class LocalExecutor:
         if self._trainer is not None:
             await self._trainer.close()
             self._trainer = None
+
+    def pause(self) -> None:
+        """Stop the trainer's process group."""
+        if self._trainer is not None:
+            self._trainer.signal(SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        if self._trainer is not None:
+            self._trainer.signal(SIGCONT)
 
     async def _new(self) -> Trainer:
         self._log.parent.mkdir(parents=True, exist_ok=True)

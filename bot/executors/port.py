@@ -44,3 +44,11 @@ class Executor(Protocol):
     async def close(self) -> None:
         """Leave no trainer behind, at once, whether it works or only stays; `start` may be called again."""
         ...
+
+    def pause(self) -> None:
+        """Have the trainer stand still, if one is here: what it works with is needed for something that does not take long."""
+        ...
+
+    def resume(self) -> None:
+        """Let it go on."""
+        ...

@@ -28,8 +28,13 @@ def started_at(pid: int) -> int:
 
 def kill_group(process_group: int) -> None:
     """Kill a process group, if anything of it is left."""
+    signal_group(process_group, signal.SIGKILL)
+
+
+def signal_group(process_group: int, number: signal.Signals) -> None:
+    """Send a signal to a process group, if anything of it is left."""
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process_group, signal.SIGKILL)
+        os.killpg(process_group, number)
 
 
 def sweep(process_group: int, process_started: int) -> None:

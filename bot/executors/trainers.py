@@ -5,11 +5,11 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGCONT, SIGKILL, Signals
 from typing import cast
 
 from bot.executors.port import CutOffError
-from bot.executors.processes import kill_group, started_at
+from bot.executors.processes import kill_group, signal_group, started_at
 from trainer.protocol import (
     BAD_JOB,
     CANCELLED,
@@ -85,6 +85,7 @@ class Trainer:
         self._closing = True
         with suppress(ProcessLookupError):
             self._process.terminate()
+        self.signal(SIGCONT)  # one that stands still does not hear
         await asyncio.wait([self._hearing], timeout=TERMINATE_SECONDS)
         await self.close()
 
@@ -94,6 +95,11 @@ class Trainer:
         if not self._hearing.done():  # else its number may be somebody else's by now
             kill_group(self._process.pid)
         await asyncio.wait([self._hearing])  # not awaited itself: whoever is cancelled here must not cancel it
+
+    def signal(self, number: Signals) -> None:
+        """Send a signal to its whole group, if it lives."""
+        if not self._hearing.done():
+            signal_group(self._process.pid, number)
 
     @property
     def _goes_on(self) -> bool:

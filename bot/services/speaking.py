@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ SPARE = 3  # candidates above the number asked for, at least: about one in ten i
 CANDIDATES_A_ROUND = 100
 AT_ONCE = 32  # requests; the speaker decodes their lines together
 ROUNDS = 3  # of candidates, before the answer is what there is
+First = Callable[[], AbstractAsyncContextManager[None]]
 log = structlog.get_logger()
 
 
@@ -45,7 +46,9 @@ class Spoken:
 class Speaking:
     """Takes requests for lines from any process, and answers them in the one that leads."""
 
-    def __init__(self, store: Store, settings: Settings, speaker: Speaker) -> None:
+    def __init__(self, store: Store, settings: Settings, speaker: Speaker, first: First = nullcontext) -> None:
+        """`first` is entered while somebody waits for a line."""
+        self._first = first
         self._store = store
         self._settings = settings
         self._speaker = speaker
@@ -164,7 +167,8 @@ class Speaking:
     async def _answer(self, request: speech.Request) -> None:
         """Answer one request; whatever goes wrong is told to whoever asked."""
         try:
-            candidates = await self._candidates(request)
+            async with nullcontext() if request.purpose is speech.Purpose.POST else self._first():
+                candidates = await self._candidates(request)
             await self._store.write(speech.finish, request.id, candidates)
         except asyncio.CancelledError:
             await self._store.write(speech.fail, request.id, "Mynah was stopped before it answered: ask again.")

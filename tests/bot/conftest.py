@@ -61,6 +61,7 @@ class ScriptedExecutor:
         self.script: list[Event] | None = None
         self.wrong_hash: set[str] = set()
         self.works = False
+        self.still = False
 
     @property
     def jobs(self) -> list[Job]:
@@ -76,6 +77,12 @@ class ScriptedExecutor:
 
     async def close(self) -> None:
         self.works = False
+
+    def pause(self) -> None:
+        self.still = True
+
+    def resume(self) -> None:
+        self.still = False
 
     def _run(self, job: Job) -> ScriptedRun:
         weights = Path(job.output) / "adapter.safetensors"

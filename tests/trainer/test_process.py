@@ -2,10 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
+from contextlib import suppress
 
+import psutil
 import pytest
 
-from tests.trainer.conftest import pip_of, tell
+from tests.trainer.conftest import ROOT, pip_of, tell
 from trainer.process import Stop
 from trainer.protocol import Cancel, Order, parse
 
@@ -99,3 +103,29 @@ def test_a_file_that_holds_no_job_is_a_bad_job(start, tmp_path, content, last):
     assert str(path) in failed["sentence"]
     assert "Traceback" not in stdout
     assert "torch" not in stderr
+
+
+PARENT = """
+import os, signal, subprocess, sys
+child = subprocess.Popen([sys.executable, "-m", "trainer", "--stay"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+child.stdin.write(b'{"type": "order", "files": []}\\n')
+child.stdin.flush()
+while b"ready" not in child.stdout.readline():
+    pass
+os.killpg(child.pid, signal.SIGSTOP)
+print(child.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_trainer_that_stands_still_ends_with_its_parent():
+    parent = subprocess.run([sys.executable, "-c", PARENT], cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+    assert parent.returncode == -signal.SIGKILL, parent.stderr
+    trainer = int(parent.stdout)
+    try:
+        assert psutil.wait_procs([psutil.Process(trainer)], timeout=20)[0]
+    except psutil.NoSuchProcess:
+        pass
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(trainer, signal.SIGKILL)

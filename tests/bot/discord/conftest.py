@@ -82,6 +82,12 @@ class FakeExecutor:
     async def close(self) -> None:
         pass
 
+    def pause(self) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
+
 
 def unlike(number: int, words: int) -> str:
     """Return a line of so many words after its first three, which no other number's repeats."""
