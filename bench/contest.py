@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
+import torch
 from safetensors.torch import save_file
 
 from bench import invented, quantised, verdict
@@ -91,6 +92,7 @@ def _rivals(arguments: Namespace, base: Base, asking: Asking, eight: Sequence[Vo
         source=str(base.model.name_or_path),
         cache=str(Path(asking.cache) / "hub"),
         device=asking.device,
+        threads=torch.get_num_threads(),
         gguf=str(quantised.file(Path(asking.cache))) if "l" in arguments.contenders else "",
         adapters=[str(folder) for folder in folders],
         ids=[base.opening, *base.encode([asking.prompt])[0]],

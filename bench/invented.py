@@ -91,7 +91,8 @@ def save_for_peft(voice: Voice, folder: Path) -> None:
 @torch.no_grad()
 def logits(base: Base, made: Sequence[Voice], ids: Sequence[int]) -> torch.Tensor:
     """Return Mynah's own logits after these tokens, of all voices mixed in one batch, as a speaker mixes them: (S, V), fp32."""
-    mixed = lora.Mixed(base.layers, [(weights.fit(lora_in(Path(voice.weights)), base), float(ALPHA_PER_RANK)) for voice in made])
+    voices = [(weights.fit(lora_in(Path(voice.weights)), base), float(ALPHA_PER_RANK)) for voice in made]
+    mixed = lora.Mixed(base.layers, voices, base.device, base.model.dtype)
     mixed.put_on([place for place in range(len(made)) for _ in ids])
     with lora.mixing(base.layers, mixed):
         tokens = torch.tensor([list(ids)] * len(made), device=base.device)  # (S, T)

@@ -5,7 +5,6 @@
 Without a LoRA, which costs it nothing then: what it loses by voices is not held against it.
 """
 
-import os
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
@@ -16,10 +15,9 @@ from bench.rivals import Work, serve
 
 
 def begin(work: Work) -> tuple[dict[str, Any], Callable[[], int]]:
-    threads = os.cpu_count()
     layers = -1 if work.device == "cuda" else 0
     model = llama_cpp.Llama(
-        work.gguf, n_ctx=512, n_threads=threads, n_threads_batch=threads, n_gpu_layers=layers, seed=work.seed, verbose=False
+        work.gguf, n_ctx=512, n_threads=work.threads, n_threads_batch=work.threads, n_gpu_layers=layers, seed=work.seed, verbose=False
     )
 
     def say() -> int:

@@ -28,6 +28,8 @@ class Work:
     cache: str
     device: str
     """cpu or cuda."""
+    threads: int
+    """As many as torch takes here."""
     gguf: str
     """The embedded base as it was fetched; empty for another base."""
     adapters: list[str]

@@ -29,6 +29,8 @@ MESSAGES = (
     "they moved the bus stop again, and now I walk past the bakery every single morning. it is a disaster",
 )
 MOST_SEEDS = 1024
+SEEDS_AT_ONCE = 4
+"""Of a voice, that are tried together."""
 
 
 @dataclass
@@ -87,12 +89,14 @@ def long_seeds(speaker: Speaker, asking: Asking, voices: Sequence[Voice]) -> lis
         SystemExit: a voice has none.
     """
     found: dict[int, int] = {}
-    for seed in range(MOST_SEEDS):
-        missing = [place for place in range(len(voices)) if place not in found]
-        if not missing:
+    for first in range(0, MOST_SEEDS, SEEDS_AT_ONCE):
+        tries = [(place, seed) for place in range(len(voices)) if place not in found for seed in range(first, first + SEEDS_AT_ONCE)]
+        if not tries:
             return [found[place] for place in range(len(voices))]
-        asked = speaker.say([asking.lines(voices[place], 1, seed, prompt=asking.prompt) for place in missing])
-        found |= {place: seed for place, heard in zip(missing, asked, strict=True) if not heard.lines[0].complete}
+        asked = speaker.say([asking.lines(voices[place], 1, seed, prompt=asking.prompt) for place, seed in tries])
+        for (place, seed), heard in zip(tries, asked, strict=True):
+            if not heard.lines[0].complete:
+                found.setdefault(place, seed)
     raise SystemExit(f"No line of {asking.tokens} tokens came with {MOST_SEEDS} seeds: choose fewer --tokens or another --prompt.")
 
 

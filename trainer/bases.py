@@ -89,6 +89,12 @@ class Base:
     """(V,) bool, on the device: ids that may never be drawn: special tokens but the separator, and padding of the vocabulary."""
 
     @property
+    def bytes(self) -> int:
+        """Memory that its weights take, packed ones included."""
+        packed = sum(layer.in_features * layer.out_features for layer in self.layers.values() if layer.weight is None)
+        return sum(p.numel() * p.element_size() for p in self.model.parameters()) + packed * self.model.dtype.itemsize
+
+    @property
     def body(self) -> nn.Module:
         """The model without its output layer."""
         return self.model.base_model
@@ -110,6 +116,17 @@ class Base:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of tokens, exactly: nothing is skipped, no space is tidied."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+
+def pack(base: Base) -> None:
+    """Make a base quicker that is to speak and not to be trained: its layers are kept in the form that decoding multiplies the quickest."""
+    for layer in base.layers.values():
+        layer.pack()
+    output = base.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    if isinstance(output, nn.Linear) and output.bias is None:
+        name = next(name for name, module in base.model.named_modules() if module is output)
+        parent, _, own = name.rpartition(".")
+        setattr(base.model.get_submodule(parent), own, fast.PackedLinear(output.weight))
 
 
 def holding(base: Base, characters: str) -> torch.Tensor:

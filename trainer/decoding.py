@@ -3,13 +3,13 @@
 Own loop instead of `generate`, which keeps a batch until its longest row is done, with one voice and one setting for all.
 
 No row has a say in another's line. On a CPU in fp32 not even in its last bits: what sums differently for another number of rows
-or positions is kept from doing so (ROWS_STEP, kv.STEP, lora.SLICE). Elsewhere the last bits of the logits may change with the
+or positions is kept from doing so (LEAST_ROWS, kv.STEP, fast.Product). Elsewhere the last bits of the logits may change with the
 company, which flips a draw where two tokens are as good as equally near.
 """
 
 import bisect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -26,8 +26,8 @@ from trainer.sampling import check_request, penalise, pick
 
 MOST_ROWS = 64
 """Rows that are decoded together; others wait for a place. Beyond, a CPU gains nothing more from a larger batch."""
-ROWS_STEP = 16
-"""A CPU's batch is filled to a multiple of so many rows: the library's product of a few rows is another one than that of many."""
+LEAST_ROWS = 2
+"""Of a batch: a product with one row is another than that with several, to a CPU's libraries."""
 
 
 class Batch:
@@ -48,7 +48,7 @@ class Batch:
         """Begin with nothing, and give back what memory the last rows took."""
         self._kv = KeyValues(self._base.model.config.get_text_config().num_hidden_layers)
         self._voices: list[Voice] = []
-        self._mixed = Mixed(self._base.layers, [])
+        self._mixed = self._stack()
 
     @property
     def busy(self) -> bool:
@@ -132,7 +132,7 @@ class Batch:
 
     def _read(self, speech: Speech, ids: list[int]) -> Read:
         """Return what one row's keys and values are after these tokens."""
-        with self._alone(speech):
+        with self._wearing([speech.voice] * len(ids)):
             output = self._base.body(input_ids=torch.tensor([ids], device=self._base.device), use_cache=True)
         return read_of(output.past_key_values)
 
@@ -152,35 +152,34 @@ class Batch:
         """Return the logits (B, V), fp32, after each row's next token."""
         rows, device = self._rows, self._base.device
         # Rows that only fill the batch up stand at position 0 of places that are free.
-        empty = -len(rows) % ROWS_STEP if device.type == "cpu" and not self._worn else 0
+        empty = max(0, LEAST_ROWS - len(rows))
         tokens = torch.tensor([row.next for row in rows] + [self._base.separator] * empty, device=device)  # (N,)
         positions = torch.tensor([row.position for row in rows] + [0] * empty, device=device)  # (N,)
         mask = self._kv.begin(positions)
-        with self._wearing(empty):
+        with self._wearing([row.speech.voice for row in rows] + [None] * empty):
             output = self._base.model(
                 input_ids=tokens[:, None], position_ids=positions[:, None], attention_mask=mask, past_key_values=self._kv, use_cache=True
             )
         logits: torch.Tensor = output.logits[: len(rows), -1].float()
         return logits
 
-    def _wearing(self, empty: int) -> AbstractContextManager[None]:
-        """Let the coming batch's rows wear their voices, those that fill it up none."""
+    def _wearing(self, rows: Sequence[Voice | None]) -> AbstractContextManager[None]:
+        """Let the rows of the coming forward pass wear these voices; for one row of the batch, its positions are the rows."""
         if self._worn:
             return nullcontext()
-        voices = {row.speech.voice.key: row.speech.voice for row in self._rows if row.speech.voice}
+        next_ones = [speech.voice for speech in self._waiting[: self._most_rows - len(self._rows)]]
+        voices = {voice.key: voice for voice in [*rows, *next_ones, *(row.speech.voice for row in self._rows)] if voice}
         # Stacking takes some 5 ms a voice. Those that are needed no longer may stay for a while: they cost less than to stack anew.
         if voices.keys() - {voice.key for voice in self._voices} or len(self._voices) > 2 * len(voices):
             self._voices = list(voices.values())
-            self._mixed = Mixed(self._base.layers, [(voice.lora, voice.scale) for voice in self._voices])
+            self._mixed = self._stack()
         places = {voice.key: place for place, voice in enumerate(self._voices)}
-        self._mixed.put_on([places[row.speech.voice.key] if row.speech.voice else None for row in self._rows] + [None] * empty)
+        self._mixed.put_on([places[voice.key] if voice else None for voice in rows])
         return lora.mixing(self._base.layers, self._mixed)
 
-    def _alone(self, speech: Speech) -> AbstractContextManager[None]:
-        """Let the base wear what a speech's rows wear."""
-        if speech.voice is None:
-            return nullcontext()
-        return lora.wearing(self._base.layers, [speech.voice.lora], speech.voice.scale)
+    def _stack(self) -> Mixed:
+        voices = [(voice.lora, voice.scale) for voice in self._voices]
+        return Mixed(self._base.layers, voices, self._base.device, self._base.model.dtype)
 
     def _finished(self, row: Row) -> Drawn:
         mean = row.likelihood / len(row.drawn)
@@ -194,7 +193,7 @@ class Batch:
         """
         count = len(row.drawn)
         ids = torch.tensor([*row.speech.reading(self._base, "", row.before), *row.drawn], device=self._base.device)
-        with self._alone(row.speech):
+        with self._wearing([row.speech.voice] * (len(ids) - 1)):
             logits = self._base.model(input_ids=ids[None, :-1], use_cache=False, logits_to_keep=count).logits[0].float()  # (T, V)
         return float(logits.log_softmax(-1).gather(1, ids[-count:, None]).mean())
 

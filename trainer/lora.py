@@ -6,7 +6,7 @@ next. Training wears `wearing`: a batch for S voices holds the same number of ro
 Speaking wears `mixing`: any row wears any voice.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,61 +15,80 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from trainer.fast import Product
+
 Pair = tuple[torch.Tensor, torch.Tensor]
 """A (…, r, in) and B (…, out, r) of one layer; in front, S where several voices are stacked."""
 Lora = Mapping[str, Pair]
 """The pairs of a voice, by the name of their layer."""
 
-SLICE = 768
-"""Most columns that one product of `mixing` sums over. Beyond, the CPU's library parts the sum among its threads, differently for
-each number of rows, so that a row's last bits would tell how many others there are (measured: docs/benchmarks.md)."""
+
+ROWS, SLICE = 16, 768
+"""Least rows and most columns of a product with A. The CPU's library sums in another order for fewer rows, and parts longer sums among
+its threads as suits the number of rows; a row's last bits would tell how many others there are (measured: docs/benchmarks.md)."""
+
+
+class Wardrobe:
+    """What the layers of one model wear, said to all of them at once."""
+
+    mixed: "Mixed | None" = None
 
 
 class LoraLinear(nn.Module):
     """A frozen linear layer, and what the voices that are worn now add to it."""
 
-    def __init__(self, layer: nn.Linear | Conv1D) -> None:
+    def __init__(self, layer: nn.Linear | Conv1D, name: str = "", wardrobe: Wardrobe | None = None) -> None:
         super().__init__()
-        self.weight = layer.weight
+        self.weight: torch.Tensor | None = layer.weight
         self.bias = layer.bias
         # GPT-2 keeps its weights as (in, out).
         self._transposed = isinstance(layer, Conv1D)
         self.out_features, self.in_features = reversed(layer.weight.shape) if self._transposed else layer.weight.shape
         self.worn: Pair | None = None
         self.scale = 0.0
-        self.mixed: Mixed | None = None
-        self.pair: Pair | None = None
+        self.name = name
+        self.wardrobe = wardrobe or Wardrobe()
+        self._product: Product | None = None
 
     @property
     def matrix(self) -> torch.Tensor:
-        """The weights as (out, in)."""
+        """The weights as (out, in); gone once they are packed."""
+        assert self.weight is not None  # noqa: S101 - for the type checker
         return self.weight.T if self._transposed else self.weight
+
+    def pack(self) -> None:
+        """Keep the weights in the form in which they are multiplied the quickest, and in no other: for `mixing` alone from now on."""
+        self._product = Product(self.matrix)
+        self.weight = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (…, out) for x (…, in)."""
-        if self.mixed is not None:
-            return self._mix(x.reshape(-1, self.in_features), self.mixed).view(*x.shape[:-1], -1)
+        if self.wardrobe.mixed is not None:
+            return self._mix(x.reshape(-1, self.in_features), self.wardrobe.mixed).view(*x.shape[:-1], -1)
         if self.worn is None:
             return nn.functional.linear(x, self.matrix, self.bias)
         return _LoraProduct.apply(x, self.matrix, self.bias, *self.worn, self.scale)  # type: ignore[no-any-return, no-untyped-call]
 
     def _mix(self, x: torch.Tensor, mixed: "Mixed") -> torch.Tensor:
         """Return (N, out) for the rows x (N, in), each with its own voice."""
-        y = _sliced(x, self.matrix.T)  # (N, out)
+        y = self._product(x) if self._product else x @ self.matrix.T  # (N, out)
         if self.bias is not None:
             y += self.bias
-        if self.pair is not None:
-            a, b = self.pair
-            y.addmm_(_sliced(x, a.T).masked_fill_(mixed.others, 0), b)
+        if self.name in mixed.pairs:
+            a, b = mixed.pairs[self.name]
+            y.addmm_(_narrow(x, a).masked_fill_(mixed.others, 0), b)
         return y
 
 
-def _sliced(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    """Return x (N, K) times matrix (K, M), summed slice after slice."""
-    y = x[:, :SLICE] @ matrix[:SLICE]
+def _narrow(x: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
+    """Return (N, R) for x (N, in) and A (R, in), a row the same whatever the others are: see ROWS and SLICE."""
+    count = x.shape[0]
+    if count < ROWS and x.device.type == "cpu":
+        x = nn.functional.pad(x, (0, 0, 0, ROWS - count))
+    y = x[:, :SLICE] @ a[:, :SLICE].T
     for start in range(SLICE, x.shape[1], SLICE):
-        y.addmm_(x[:, start : start + SLICE], matrix[start : start + SLICE])
-    return y
+        y.addmm_(x[:, start : start + SLICE], a[:, start : start + SLICE].T)
+    return y[:count]
 
 
 class _LoraProduct(torch.autograd.Function):
@@ -125,10 +144,10 @@ def wrap(model: PreTrainedModel) -> dict[str, LoraLinear]:
     """Put a LoraLinear in the place of every linear layer but the output layer, and return them by name."""
     output = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     found = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear | Conv1D) and layer is not output}
-    layers = {}
+    layers, wardrobe = {}, Wardrobe()
     for name, layer in found.items():
         parent, _, own = name.rpartition(".")
-        layers[name] = LoraLinear(layer)
+        layers[name] = LoraLinear(layer, name, wardrobe)
         setattr(model.get_submodule(parent), own, layers[name])
     return layers
 
@@ -157,35 +176,35 @@ class Mixed:
     row would get of the others' is struck out between them. At rank 8 that is cheaper than a product for each row.
     """
 
-    def __init__(self, layers: Mapping[str, LoraLinear], voices: Sequence[tuple[Lora, float]]) -> None:
-        """Take the voices with their scales; all numbers are finite, and their ranks may differ."""
-        some = next(iter(layers.values())).weight
+    def __init__(self, layers: Iterable[str], voices: Sequence[tuple[Lora, float]], device: torch.device, dtype: torch.dtype) -> None:
+        """Take the voices with their scales, for a model of this kind; all numbers are finite, and their ranks may differ."""
         ranks = [next(iter(voice.values()))[0].shape[0] for voice, _ in voices]
         self._whose = torch.tensor([place for place, rank in enumerate(ranks) for _ in range(rank)], dtype=torch.long)  # (R,)
-        self.others = torch.zeros(0, sum(ranks), dtype=torch.bool, device=some.device)
+        self._device = device
+        self.others = torch.zeros(0, sum(ranks), dtype=torch.bool, device=self._device)
         """(N, R): the ranks that row n does not wear. Struck out and not multiplied by 0: infinity times that is NaN."""
         self.pairs: dict[str, Pair] = {}
+        """A (R, in) and scaled B (R, out) of each layer."""
         for name in layers if voices else ():
-            a = torch.cat([voice[name][0] for voice, _ in voices]).to(some.dtype)  # (R, in)
-            b = torch.cat([voice[name][1] * scale for voice, scale in voices], 1).to(some.dtype).T.contiguous()  # (R, out)
+            a = torch.cat([voice[name][0] for voice, _ in voices]).to(device, dtype)  # (R, in)
+            b = torch.cat([voice[name][1] * scale for voice, scale in voices], 1).to(device, dtype).T.contiguous()  # (R, out)
             self.pairs[name] = a, b
 
     def put_on(self, rows: Sequence[int | None]) -> None:
         """Say which voice each row of the coming batches wears; None: none."""
         wears = torch.tensor([-1 if row is None else row for row in rows], dtype=torch.long)  # (N,)
-        self.others = (wears[:, None] != self._whose).to(self.others.device)
+        self.others = (wears[:, None] != self._whose).to(self._device)
 
 
 @contextmanager
 def mixing(layers: Mapping[str, LoraLinear], mixed: Mixed) -> Iterator[None]:
     """Let each row of a base's batches wear the voice that `mixed` says, until the block ends. There are no gradients."""
+    wardrobe = next(iter(layers.values())).wardrobe
     try:
-        for name, layer in layers.items():
-            layer.mixed, layer.pair = mixed, mixed.pairs.get(name)
+        wardrobe.mixed = mixed
         yield
     finally:
-        for layer in layers.values():
-            layer.mixed = layer.pair = None
+        wardrobe.mixed = None
 
 
 def shapes(layers: Mapping[str, LoraLinear], rank: int) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:

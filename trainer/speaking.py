@@ -192,7 +192,7 @@ class Speaker:
             for request in list(loading.waiting):
                 self._fail(loading.error or BadRequest("The base did not come."), request.id)
             return
-        size = sum(parameter.numel() * parameter.element_size() for parameter in loading.base.model.parameters())
+        size = loading.base.bytes
         loaded = self._loaded[key] = _Loaded(loading.base, Batch(loading.base), size)
         for request in loading.waiting:
             try:
@@ -246,7 +246,7 @@ def _key(request: SpeechRequest) -> Key:
 
 
 def _base(request: SpeechRequest, check: Check) -> Base:
-    """Load the base of a request, with every weight of its voice if that was trained in full."""
+    """Load the base of a request, for speaking alone, with every weight of its voice if that was trained in full."""
     stored = None if request.details.get("adapter") else weights.read(Path(request.weights), request.sha256)
     base = bases.load(request.base, Path(request.cache), bases.device_of(request.device), lambda _: None, check)
     if stored is not None:
@@ -254,6 +254,7 @@ def _base(request: SpeechRequest, check: Check) -> Base:
             trainable.load_full(base.model, stored.full or {})
         except ValueError as error:
             raise BadWeights(f"These weights do not fit the base {base.name} ({first_line(error)}): train the voice again.") from error
+    bases.pack(base)
     return base
 
 

@@ -85,7 +85,7 @@ async def test_people_stop_trainings_and_schedules_do_not(filled, settings, exec
 
 async def until(process, *, stopped):
     """Wait for what the kernel does in its own time."""
-    while (process.status() == psutil.STATUS_STOPPED) != stopped:
+    while (process.status() == psutil.STATUS_STOPPED) != stopped:  # noqa: ASYNC110 - the kernel has no Event
         await asyncio.sleep(0.01)
 
 
