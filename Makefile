@@ -13,7 +13,7 @@ demo: .venv/runtime  ## import the sample persona, train it, and hear it speak
 	@$(BIN)/python -m bot.demo --seed $(SEED)
 
 test: .venv/dev  ## run the tests, but for the long ones
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test-long: .venv/dev  ## run the long tests alone
 	$(BIN)/python -m pytest -m long

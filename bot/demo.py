@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import sys
-from importlib.resources import as_file, files
 from time import monotonic
 
 from rich.console import Console
@@ -14,6 +13,7 @@ from bot.errors import MynahError
 from bot.faces.terminal import actions
 from bot.log import configure_logging
 from bot.settings import Settings, load_secrets, load_settings
+from data.bundled import bundled
 
 HANDLE = "keeper_ottoline"
 
@@ -23,8 +23,7 @@ async def demonstrate(settings: Settings, seed: int, out: Console) -> None:
     began = monotonic()
     async with Mynah(settings, load_secrets()) as app:
         _head(out, f"1. The posts of @{HANDLE}, a fictional lighthouse keeper, come in as an X archive")
-        with as_file(files("data") / "sample") as archive:
-            out.print((await actions.import_posts(app, archive, HANDLE)).text, soft_wrap=True)
+        out.print((await actions.import_posts(app, bundled("sample"), HANDLE)).text, soft_wrap=True)
         _head(out, "2. A model learns to write like her, in a process of its own")
         out.print((await actions.train(app, [HANDLE], "make demo", out)).text, soft_wrap=True)
         _head(out, f"3. Five posts that she never wrote (seed {seed})")

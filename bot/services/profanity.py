@@ -5,11 +5,11 @@ They are our own, because no library's will do: better-profanity (2020) and glin
 """
 
 from functools import cache
-from importlib.resources import files
 from typing import Literal
 
 from bot.services.blocklist import Rules
 from bot.services.folding import Views
+from data.bundled import bundled
 
 #: any: all passes. mild: slurs and the strongest are refused. none: ordinary swearing is refused, too.
 Level = Literal["any", "mild", "none"]
@@ -26,4 +26,4 @@ def broken_by(views: Views, level: Level) -> str | None:
 
 @cache
 def _rules(name: str) -> Rules:
-    return Rules((files("data") / "words" / f"{name}.txt").read_text(encoding="utf-8"))
+    return Rules(bundled("words", f"{name}.txt").read_text(encoding="utf-8"))

@@ -62,7 +62,7 @@ def test_a_bad_blocklist_is_one_sentence(mynah, tmp_path):
     assert "line 2 is no regular expression" in mynah.refused("models")
     assert any("line 2" in check["advice"] for check in json.loads(mynah("doctor", "--json").stdout)["checks"])
     (tmp_path / "words.txt").write_text("fine\n")
-    assert mynah.json("models") == {"models": []}
+    assert mynah.json("models")["models"] == []
 
 
 @pytest.mark.parametrize("handle", ["a/b", "../etc", "x" * 400, "🐦", "", " ", "a b", "a-b", "ann'; DROP TABLE tweets", "%s", "\uff41nn"])
