@@ -244,3 +244,10 @@ def m010_why_a_line_was_said(db: Database) -> None:
     )
     for table, column in columns:
         db.conn.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+
+
+@migrations()
+def m011_what_grows_is_not_read_whole(db: Database) -> None:
+    """Indexes for what is looked for with each training, in a table that grows for years."""
+    db.conn.execute("CREATE INDEX jobs_fingerprint ON jobs(fingerprint)")
+    db.conn.execute("CREATE INDEX jobs_status ON jobs(status)")

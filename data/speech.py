@@ -12,6 +12,7 @@ from data.errors import NotStoredError
 from data.store import insert, now
 
 PASSED = "passed"
+PATIENCE = 30.0  # seconds
 
 
 class Purpose(StrEnum):
@@ -115,8 +116,14 @@ def get(db: Database, request_id: int) -> Request:
 
 
 def start_next(db: Database) -> Request | None:
-    """Mark the oldest queued request as running and return it; people who wait go before scheduled posts."""
-    for row in db.query("SELECT id FROM requests WHERE status = 'queued' ORDER BY purpose = 'post', id LIMIT 1"):
+    """Mark the oldest queued request as running and return it; a scheduled post counts as asked for PATIENCE seconds later than it was."""
+    rows = db.query(
+        """
+        SELECT id FROM requests WHERE status IN ('queued', 'running') AND status = 'queued' -- the first as in the index, that it be used
+        ORDER BY julianday(created_at) + (purpose = 'post') * ? / 86400.0, id LIMIT 1""",
+        [PATIENCE],
+    )
+    for row in rows:
         db.conn.execute("UPDATE requests SET status = 'running' WHERE id = ?", [row["id"]])
         return get(db, row["id"])
     return None
@@ -142,7 +149,7 @@ def fail(db: Database, request_id: int, sentence: str) -> None:
 
 def fail_interrupted(db: Database) -> None:
     """End what a dead owner left running: whoever asked waits no longer."""
-    for row in list(db.query("SELECT id FROM requests WHERE status = 'running'")):
+    for row in list(db.query("SELECT id FROM requests WHERE status IN ('queued', 'running') AND status = 'running'")):
         fail(db, row["id"], "Mynah was restarted before it answered: ask again.")
 
 

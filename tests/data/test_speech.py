@@ -82,3 +82,29 @@ async def test_a_database_from_before(settings):
         assert await store.read(speech.generations, 1) == [Generation(0, "an old line", True, -2.0, 0.0, 0.0, 0.0, "passed", "", True)]
         assert await store.read(speech.said_before, "ann", 9) == [("an old line", "")]
         assert (await store.read(speech.get, 1)).repeatable is False
+
+
+async def test_who_waits_goes_first_and_a_post_waits_half_a_minute_at_most(voice, store):
+    def asked(db, purpose, seconds_ago):
+        request = ask(db, voice, purpose=purpose)
+        db.conn.execute(
+            "UPDATE requests SET created_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?) WHERE id = ?",
+            [f"-{seconds_ago} seconds", request.id],
+        )
+        return request.id
+
+    asks = [(Purpose.POST, 50), (Purpose.POST, 20), (Purpose.TALK, 30), (Purpose.TALK, 10)]
+    old_post, post, first, second = [await store.write(asked, *one) for one in asks]
+    order = [(await store.write(speech.start_next)).id for _ in range(4)]
+    assert order == [first, old_post, second, post]
+    assert await store.write(speech.start_next) is None
+
+
+async def test_looking_for_work_reads_the_open_requests_alone(store):
+    def plan(db):
+        return " ".join(
+            row["detail"]
+            for row in db.query("EXPLAIN QUERY PLAN SELECT id FROM requests WHERE status IN ('queued', 'running') AND status = 'queued'")
+        )
+
+    assert "requests_open" in await store.read(plan)
