@@ -94,6 +94,8 @@ class LoopbackDiscord:
         self._over.set()
         await self.drop(WSCloseCode.GOING_AWAY)
         await self._runner.cleanup()
+        for _ in range(20):  # turns of the loop, in which the last transports close
+            await asyncio.sleep(0)
 
     def _ring(self) -> None:
         self._change.set()

@@ -125,7 +125,8 @@ def test_control_c_cancels_the_training_and_leaves_nothing_running(mynah, tmp_pa
 
 def test_a_running_job_is_cancelled_by_a_command_typed_beside_it(mynah, tmp_path):
     mynah.json("import", str(write_posts(tmp_path / "ann.jsonl", 900)), "--as", "ann")
-    process = mynah.start("train", "ann")
+    long = mynah.environment | {"MYNAH_TRAINER__EPOCHS": "100"}  # it is to be under way for as long as a command takes to start
+    process = mynah.start("train", "ann", env=long)
     for line in process.stderr:
         if "learning" in line:
             break

@@ -125,7 +125,7 @@ def test_a_dead_bots_trainer_that_would_not_die_is_swept_at_the_next_start(mynah
     assert left.wait(timeout=15) == -9
 
 
-def test_the_speaker_dies_in_an_answer_and_the_next_question_is_answered(mynah, trained, tmp_path):
+def test_the_speaker_dies_in_an_answer_which_is_given_all_the_same(mynah, trained, tmp_path):
     bot = mynah.start("console", stdin=subprocess.PIPE)
     try:
         bot.stdin.write("!generate ann\n")
@@ -134,8 +134,8 @@ def test_the_speaker_dies_in_an_answer_and_the_next_question_is_answered(mynah, 
             time.sleep(0.02)  # a poll of the process table, which tells no one when it changes
         speakers[0].kill()
         out, err = bot.communicate("!generate ann the lamp\n!quit\n", timeout=90)
-        assert "The speaker died before it had answered" in out, err
+        assert out.count("•") >= 2, err
         assert "• the lamp" in out
     finally:
         bot.kill()
-    assert look(mynah, "SELECT status FROM requests") == [("failed",), ("done",)]
+    assert look(mynah, "SELECT status FROM requests") == [("done",), ("done",)]
