@@ -9,7 +9,6 @@ the end of text, cut into blocks of 1,024 tokens in which attention crosses post
 
 import random
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from transformers import TrainingArguments, default_data_collator
 
 from bench.common import Course, Result, Task, encode, held_out, load, resident, resident_gpu, stored
 from bench.looks import Looks, TimedTrainer
+from bench.turns import clock
 
 RATE = 1.372e-4
 
@@ -68,7 +68,7 @@ def main() -> None:
     trainer.train()
     seconds = course.seconds
     trainer.save_model(task.output)
-    ready, aside, memory = time.monotonic(), course.aside, resident()
+    ready, aside, memory = clock(), course.aside, resident()
     steps = trainer.state.global_step
     Result(
         ready=ready,

@@ -1,15 +1,18 @@
 """What the contenders of bench/train.py share: the task as a file, looks at the held-out loss off the clock, and the result as a file.
 
-Each contender is a process of its own, started with the path of a task. Its clock is the wall's, less the time of the looks.
+Each contender is a process of its own, started with the path of a task. Its clock (turns.py) is the wall's, less the time of the looks.
 Nothing heavy is imported at the top: what only a look needs is imported by the first look, and so is off the clock, too.
 """
 
 import json
-import time
+import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
+
+from bench.turns import clock
 
 #: Losses nearer than this are called equal, nats a token.
 TIE = 0.02
@@ -61,7 +64,7 @@ class Result:
     """What a contender found. Seconds leave the looks out."""
 
     ready: float
-    """time.monotonic() when the model was usable on disk."""
+    """turns.clock() when the model was usable on disk."""
     aside: float
     """Seconds of the looks until then."""
     seconds: float
@@ -108,14 +111,14 @@ class Course:
 
     def start(self) -> None:
         """Look once, then let the clock of the loop run."""
-        self._began = time.monotonic()
+        self._began = clock()
         self._look(0)
 
     @property
     def seconds(self) -> float:
         """Since the start, looks taken off."""
         synchronise()
-        return time.monotonic() - self._began - self.aside
+        return clock() - self._began - self.aside
 
     def step(self, number: int, *, last: bool = False) -> None:
         """Call it after each optimizer step, numbered from 1; of the last there is always a look."""
@@ -124,9 +127,9 @@ class Course:
 
     def _look(self, number: int) -> None:
         seconds = self.seconds
-        began = time.monotonic()
+        began = clock()
         self.curve.append((number, seconds, self._measure()))
-        self.aside += time.monotonic() - began
+        self.aside += clock() - began
 
 
 def held_out(model: Any, task: Task) -> float:
@@ -180,6 +183,19 @@ def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """Return the tokens of each text, none of them special."""
     ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return ids
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the smallest of the values that at least this share of them do not exceed (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def forget_pages(path: Path) -> None:
+    """Have the kernel read a file from the disk the next time."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def resident(pid: int | str = "self") -> int:

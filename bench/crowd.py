@@ -73,18 +73,15 @@ def corpus_for(handle: str, template: Corpus) -> Corpus:
     )
 
 
-def add_voice(db: Database, handle: str, corpus: Corpus, base: str, content: bytes, folder: Path, seed: int) -> float:
-    """Store an account and one version of its voice; return the seconds that the request for its training took."""
+def add_voice(db: Database, handle: str, corpus: Corpus, base: str, content: bytes, folder: Path, seed: int) -> None:
+    """Store an account and one version of its voice."""
     accounts.add_tweets(db, handle, tweets(OWN_POSTS, random.Random(seed)))
-    began = time.perf_counter()
     jobs.enqueue(db, handle, corpus, RECIPE | {"base": base}, "bench")
-    seconds = time.perf_counter() - began
     (job,) = jobs.start_next(db)
     jobs.record_event(db, job, Step(STEPS, STEPS, 4.5, 300.0, 0.0, job=str(job.id)).to_json())
     file = folder / "adapter.safetensors"
     file.write_bytes(content)
     models.add_from_job(db, job, file, _result(base, content, seed))
-    return seconds
 
 
 def _result(base: str, content: bytes, seed: int) -> dict[str, Any]:
@@ -136,21 +133,19 @@ async def fill(database: Path, cache: Path, base: str, voices: int, real: int, s
         kind: build_corpus({"someone": tweets(count, random.Random(seed))}, max_posts=count, seed=seed) for kind, count in POSTS.items()
     }
     loaded = {name: bases.load(name, cache, torch.device("cpu"), lambda _: None, lambda: None) for name in {base, "tiny-random"}}
-    waits: list[float] = []
 
     def some(db: Database, part: list[tuple[int, str]], folder: Path) -> None:
         for number, handle in part:
             name, like = (base, trained) if number < real else ("tiny-random", None)
             content = save(tensors_of(loaded[name], number, like))
-            waits.append(add_voice(db, handle, corpus_for(handle, templates[number < real]), name, content, folder, number))
+            add_voice(db, handle, corpus_for(handle, templates[number < real]), name, content, folder, number)
 
     async with Store(database) as store:
         with TemporaryDirectory(dir=database.parent) as folder:
             for part in _parts(list(enumerate(handles(voices, seed)))):
                 await store.write(some, part, Path(folder))
                 print(f"{part[-1][0] + 1} of {voices} voices", file=sys.stderr, flush=True)
-    last = sorted(waits[-TOGETHER:])
-    return {"build_s": time.perf_counter() - began, "database_mb": database.stat().st_size / 1e6, "enqueue_ms": 1e3 * last[len(last) // 2]}
+    return {"build_s": time.perf_counter() - began, "database_mb": database.stat().st_size / 1e6}
 
 
 def _parts(everything: list[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench import accounts, posts
+from bench.common import quantile
 from bot.services.blocklist import Blocklist
 from bot.services.learned import Manner
 from bot.services.safety import Safety, Said
@@ -74,12 +75,6 @@ def refusals(texts: Sequence[str]) -> dict[str, float]:
     return {rule: counted[rule] / len(texts) for rule in RULES}
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least this share of them do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
-
-
 def table(shares: Mapping[str, Mapping[str, float]], counts: Mapping[str, int]) -> str:
     """Return the shares of refused posts as Markdown."""
     rows = ["| account | posts | " + " | ".join(RULES) + " |", "|" + " --- |" * (2 + len(RULES))]
@@ -111,7 +106,7 @@ def main(words: list[str] | None = None) -> None:
         path = blocklist(Path(folder), seed)
         rules = len(Blocklist(path).rules)
         indexing, found = times(texts[arguments.lines :], texts[: arguments.lines], Settings(blocklist=path, profanity="none"))
-    figures = {"p50_ms": percentile(found, 0.5), "p99_ms": percentile(found, 0.99), "max_ms": max(found), "indexing_seconds": indexing}
+    figures = {"p50_ms": quantile(found, 0.5), "p99_ms": quantile(found, 0.99), "max_ms": max(found), "indexing_seconds": indexing}
     met = "met" if figures["p99_ms"] < GOAL_MS else "missed"
     print(
         f"{arguments.voice}, {len(found):,} lines against {arguments.posts:,} posts and {rules:,} blocked words: p50"

@@ -16,6 +16,7 @@ from trainer import lora, weights
 from trainer.bases import Base
 from trainer.files import sha256_of
 from trainer.lora import Lora
+from trainer.mixing import Mixed, mixing
 from trainer.recipe import ALPHA_PER_RANK, STORED_RANK
 
 SIZE = 0.01
@@ -92,9 +93,9 @@ def save_for_peft(voice: Voice, folder: Path) -> None:
 def logits(base: Base, made: Sequence[Voice], ids: Sequence[int]) -> torch.Tensor:
     """Return Mynah's own logits after these tokens, of all voices mixed in one batch, as a speaker mixes them: (S, V), fp32."""
     voices = [(weights.fit(lora_in(Path(voice.weights)), base), float(ALPHA_PER_RANK)) for voice in made]
-    mixed = lora.Mixed(base.layers, voices, base.device, base.model.dtype)
+    mixed = Mixed(base.readers, voices, base.device, base.model.dtype)
     mixed.put_on([place for place in range(len(made)) for _ in ids])
-    with lora.mixing(base.layers, mixed):
+    with mixing(base.layers, mixed):
         tokens = torch.tensor([list(ids)] * len(made), device=base.device)  # (S, T)
         found: torch.Tensor = base.model(input_ids=tokens, use_cache=False).logits
         return found[:, -1].float().contiguous()

@@ -1,11 +1,11 @@
 """Hugging Face's Trainer with a Course at its side: it looks between steps, and the time of the Trainer's own evaluations is kept."""
 
-import time
 from typing import Any
 
 from transformers import Trainer, TrainerCallback
 
 from bench.common import Course, synchronise
+from bench.turns import clock
 
 
 class Looks(TrainerCallback):
@@ -31,7 +31,7 @@ class TimedTrainer(Trainer):
 
     def evaluate(self, *arguments: Any, **options: Any) -> Any:
         synchronise()
-        began = time.monotonic()
+        began = clock()
         result = super().evaluate(*arguments, **options)
-        self.evaluating += time.monotonic() - began
+        self.evaluating += clock() - began
         return result

@@ -1,36 +1,32 @@
 """Contender (c): Mynah, twice over the same job.
 
-As its users run it: `python -m trainer --job FILE`, a process of its own, from exec to Done. And once more with looks at the
-report split between its steps, their time off the clock, which the protocol has no place for:
-
-    python -m bench.mynah TASK.json JOB.json
+python -m bench.mynah TASK.json JOB.json wait     as its users run it: `python -m trainer --job FILE`, from exec to Done
+python -m bench.mynah TASK.json JOB.json looks    once more, with looks at the report split between its steps, their time off the
+                                                  clock, which the protocol has no place for
 """
 
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from bench.common import Course, Result, Task, held_out, resident
+from bench.turns import clock
 from trainer.protocol import Done, Evaluation, Failed, Job, Message, Sample, Stage, Step, parse
 
 STEP_TOKENS = 512
 """Targets of one step, about (Recipe.tokens_per_step)."""
 
 
-def run(job: Path, log: Path, root: Path) -> Result:
+def run(job: Path) -> Result:
     """Train a job file as a user would, and return what its events and its process told; `aside` is 0, and there is no curve.
 
     Raises:
         SystemExit: it failed.
     """
     events = _Events()
-    with (
-        log.open("wb") as err,
-        subprocess.Popen([sys.executable, "-m", "trainer", "--job", str(job)], stdout=subprocess.PIPE, stderr=err, cwd=root) as child,
-    ):
+    with subprocess.Popen([sys.executable, "-m", "trainer", "--job", str(job)], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         try:
             for line in child.stdout:
@@ -39,7 +35,7 @@ def run(job: Path, log: Path, root: Path) -> Result:
             child.kill()
     done = events.done
     if done is None:
-        sys.exit(f"Mynah did not finish ({events.failure or 'it died without a word'}): see {log}.")
+        sys.exit(f"Mynah did not finish ({events.failure or 'it died without a word'}).")
     details = done.details
     planned = details["steps_planned"]
     return Result(
@@ -73,7 +69,7 @@ class _Events:
         self._training = False
 
     def hear(self, message: Message, memory: int) -> None:
-        now = time.monotonic()
+        now = clock()
         passed, self._last = now - self._last, now
         self.memory = max(self.memory, memory)
         if self._training:
@@ -123,7 +119,10 @@ def mynah_curve(job: Job, task: Task) -> Course:
 def main() -> None:
     task, job = Task.read(sys.argv[1]), parse(Path(sys.argv[2]).read_text(encoding="utf-8"))
     assert isinstance(job, Job)
-    task.result.write_text(json.dumps(mynah_curve(job, task).curve), encoding="utf-8")
+    if sys.argv[3] == "wait":
+        run(Path(sys.argv[2])).write(task.result)
+    else:
+        task.result.write_text(json.dumps(mynah_curve(job, task).curve), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ def _peft(work: Work, tokenizer: Any, base: Any, probe: torch.Tensor) -> tuple[t
 
 
 def _pipeline(work: Work, tokenizer: Any, base: Any, probe: torch.Tensor) -> tuple[torch.Tensor, Say]:
-    merged = [PeftModel.from_pretrained(copy.deepcopy(base), folder).merge_and_unload() for folder in work.adapters]
+    bases = [copy.deepcopy(base) for _ in work.adapters[1:]] + [base]  # no more than one a voice: their memory is told
+    merged = [PeftModel.from_pretrained(own, folder).merge_and_unload() for own, folder in zip(bases, work.adapters, strict=True)]
     found = torch.cat([_last(model, probe) for model in merged])
     for model in merged:
         _place(model, work)

@@ -26,9 +26,10 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from bench import about, invented, timing, verdict
+from bench.common import quantile
 from bench.contest import Contest
 from bench.speaker import ROOT, Speaker
-from bench.timing import Asking, quantile
+from bench.timing import Asking
 from trainer import bases
 
 EIGHT = 8

@@ -10,16 +10,16 @@ was best on the stop split. fp32 on a CPU; on a GPU a bf16 base, autocast, and f
 """
 
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig, get_peft_model
-from transformers import DataCollatorWithFlattening, EarlyStoppingCallback, TrainingArguments
+from transformers import DataCollatorWithFlattening, EarlyStoppingCallback, TrainingArguments, set_seed
 
 from bench.common import Course, Result, Task, encode, held_out, load, resident, resident_gpu, stored
 from bench.looks import Looks, TimedTrainer
+from bench.turns import clock
 
 RANK, ALPHA, EPOCHS, TOKENS, WARM_UP = 16, 32, 3, 512, 0.05
 
@@ -39,6 +39,7 @@ def main() -> None:
     gpu = task.device != "cpu"
     base, tokenizer = load(task, half=gpu)
     settings_lora = LoraConfig(task_type="CAUSAL_LM", r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules="all-linear")
+    set_seed(task.seed)  # the Trainer does so, too, when the first LoRA weights are drawn already
     model = get_peft_model(base, settings_lora)
     train, stop = (features(encode(tokenizer, posts), task.separator, task.row + 1) for posts in (task.train, task.stop))
     targets = targets_of(train)
@@ -81,7 +82,7 @@ def main() -> None:
     trainer.train()
     seconds = course.seconds
     trainer.save_model(task.output)
-    ready, aside, memory = time.monotonic(), course.aside, resident()
+    ready, aside, memory = clock(), course.aside, resident()
     epochs = trainer.state.epoch or 0.0
     Result(
         ready=ready,

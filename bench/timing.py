@@ -9,7 +9,6 @@ question        from a message sent to the last of its candidates: after that a 
 """
 
 import itertools
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -17,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from bench.common import forget_pages
 from bench.invented import DETAILS, Voice
 from bench.speaker import Heard, Speaker
 from trainer.protocol import Line, Sampling, SpeechRequest
@@ -29,8 +29,8 @@ MESSAGES = (
     "they moved the bus stop again, and now I walk past the bakery every single morning. it is a disaster",
 )
 MOST_SEEDS = 1024
-SEEDS_AT_ONCE = 4
-"""Of a voice, that are tried together."""
+SEEDS_AT_ONCE = 1
+"""Of a voice, that are tried together: no more rows than are timed, for the speaker's peak memory is compared, too."""
 
 
 @dataclass
@@ -71,12 +71,6 @@ class Asking:
             device=self.device,
             message=message,
         )
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """Return the least of the values that is not exceeded by this share of them (nearest rank)."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def long_seeds(speaker: Speaker, asking: Asking, voices: Sequence[Voice]) -> list[int]:
@@ -142,18 +136,11 @@ def coldness(speaker: Speaker, asking: Asking, fresh: Sequence[Voice]) -> list[t
     """Return for each voice, none of which the speaker has read yet, the seconds to its first line, cold and warm."""
     found = []
     for voice in fresh:
-        _forget_pages(Path(voice.weights))
+        forget_pages(Path(voice.weights))
         # Eight tokens: the shorter the line, the less of its own noise is in the difference.
         cold, warm = (speaker.say([asking.lines(voice, 1, 0, tokens=8)])[0].first for _ in range(2))
         found.append((cold, warm))
     return found
-
-
-def _forget_pages(path: Path) -> None:
-    """Have the kernel read the file from the disk the next time."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def evenness(speaker: Speaker, asking: Asking, voices: Sequence[Voice], many: int, turns: int, seed: int) -> tuple[float, float]:

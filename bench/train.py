@@ -1,33 +1,28 @@
-"""Is Mynah's the quickest way to a voice? Three recipes side by side: the same posts, base, split and machine, one after another.
+"""Is Mynah's the quickest way to a voice? Three recipes side by side: the same posts, base, split and machine, by turns.
 
     python -m bench.train [--json FILE] [--small]        or: make bench-train
 
-(a) bench/ancestor.py, (b) bench/strong.py, (c) bench/mynah.py. Each runs cold, as a process of its own; what each measure means is
-said in bench/figures.py. A seed chooses the split, the order and the first LoRA weights. The report split chooses nothing: (b)'s
-rate and every early stop are the stop split's. --json is written after every run, so that a run cut short keeps what it has.
+(a) bench/ancestor.py, (b) bench/strong.py, (c) bench/mynah.py. Each starts cold, as a process of its own, and they run by turns of some
+seconds (bench/turns.py), all of them in memory: about 10 GB and 3 for each further rate. What each measure means is said in
+bench/figures.py. A seed chooses the split, the order and the first LoRA weights. The report split chooses nothing: (b)'s
+rate and every early stop are the stop split's. --json is written after every seed, so that a run cut short keeps what it has.
 """
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
-from importlib.metadata import version
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from bench import figures, mynah, peak, posts
+from bench import about, figures, peak, posts, turns
 from bench.common import Result, Task
 from bench.figures import Run
+from bench.turns import Child
 from data.corpus import Corpus
 from trainer import bases
 from trainer.protocol import Job, Post, Recipe
@@ -41,9 +36,9 @@ SMALL = {"base": "tiny-random", "max_posts": 120, "seeds": 1, "rates": (2e-3,), 
 class Report:
     """What is known so far, on the terminal and in a file."""
 
-    def __init__(self, path: Path | None, about: dict[str, Any], parameters: int) -> None:
+    def __init__(self, path: Path | None, told: dict[str, Any], parameters: int) -> None:
         self._path = path
-        self._about = about
+        self._told = told
         self._parameters = parameters
         self.runs: list[Run] = []
 
@@ -64,7 +59,7 @@ class Report:
         found = figures.figures(self.runs, self._parameters)
         table = figures.table(found, self._parameters)
         if self._path:
-            document = {**self._about, "figures": found, "table": table, "runs": [asdict(run) for run in self.runs]}
+            document = {**self._told, "figures": found, "table": table, "runs": [asdict(run) for run in self.runs]}
             part = self._path.with_name(f".{self._path.name}.part")
             part.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
             part.replace(self._path)
@@ -84,15 +79,56 @@ class Bench:
     def run(self, seed: int) -> None:
         corpus = posts.corpus(self._arguments.posts, self._arguments.max_posts, seed)
         task = self._task(corpus, seed)
+        with tempfile.TemporaryDirectory(prefix="mynah-bench-") as name:  # half a gigabyte of (a)'s is removed with it
+            runs = self._runs(task, corpus, Path(name))
+            # Who begins differs from seed to seed.
+            order = [runs[(place + seed) % len(runs)] for place in range(len(runs))]
+            peaks = [self._peak()]
+            # What is on a GPU stays there, and nobody else does anything with it.
+            seconds = turns.SECONDS if self._device == "cpu" else 1e9
+            turns.by_turns([one.child for one in order], seconds, lambda: peaks.append(self._peak()))
+            curve = [json.loads(one.result.read_text()) for one in runs if one.looks]
+            for one in runs:
+                if not one.looks:
+                    result = Result.read(one.result)
+                    result.curve = result.curve or curve[0]
+                    wait = result.ready - one.child.began - result.aside
+                    self._report.add(Run(one.contender, seed, one.rate, wait, max(peaks), result))
+
+    def _runs(self, task: Task, corpus: Corpus, folder: Path) -> "list[_Run]":
+        """Lay down what each contender is told, in folders inside this one."""
+        runs: list[_Run] = []
+
+        def add(contender: str, module: str, task: Task, *more: str, job: Job | None = None) -> None:
+            own = folder / str(len(runs))
+            (own / "model").mkdir(parents=True)
+            placed = replace(task, output=str(own / "model"))
+            placed.write(own / "task.json")
+            if job:
+                (own / "job.json").write_text(replace(job, output=placed.output).to_json(), encoding="utf-8")
+            words = [module, str(own / "task.json"), *([str(own / "job.json")] if job else []), *more]
+            runs.append(_Run(contender, task.rate, placed.result, Child(words, own, posts.ROOT), looks="looks" in more))
+
         for contender in self._arguments.contenders:
             match contender:
                 case "a":
-                    self._cold("a", "bench.ancestor", replace(task, epochs=self._arguments.epochs_a))
+                    add("a", "bench.ancestor", replace(task, epochs=self._arguments.epochs_a))
                 case "b":
                     for rate in self._arguments.rates:
-                        self._cold("b", "bench.strong", replace(task, epochs=self._arguments.epochs_b, rate=rate))
+                        add("b", "bench.strong", replace(task, epochs=self._arguments.epochs_b, rate=rate))
                 case _:
-                    self._mynah(task, corpus)
+                    job = self._job(task, corpus)
+                    add("c", "bench.mynah", task, "wait", job=job)
+                    add("c", "bench.mynah", task, "looks", job=job)
+        return runs
+
+    def _job(self, task: Task, corpus: Corpus) -> Job:
+        recipe = Recipe(base=self._arguments.base, device=self._device, seed=task.seed)
+        train, stop, report = ([Post(post.author, post.text) for post in split] for split in (corpus.train, corpus.stop, corpus.report))
+        return Job(id="bench", recipe=recipe, train=train, stop=stop, report=report, output="", cache=self._cache)
+
+    def _peak(self) -> float:
+        return peak.best_product(self._device, small=self._arguments.small)
 
     def _task(self, corpus: Corpus, seed: int) -> Task:
         row = min(ROW, self._base.context)
@@ -113,58 +149,17 @@ class Bench:
             output="",
         )
 
-    def _cold(self, contender: str, module: str, task: Task) -> None:
-        with self._peak() as peaks, _folder(task) as (folder, placed):
-            began = time.monotonic()
-            _child(module, folder)
-            result = Result.read(placed.result)
-        self._report.add(Run(contender, task.seed, task.rate, result.ready - began - result.aside, max(peaks), result))
 
-    def _mynah(self, task: Task, corpus: Corpus) -> None:
-        recipe = Recipe(base=self._arguments.base, device=self._device, seed=task.seed)
-        train, stop, report = ([Post(post.author, post.text) for post in split] for split in (corpus.train, corpus.stop, corpus.report))
-        job = Job(id="bench", recipe=recipe, train=train, stop=stop, report=report, output="", cache=self._cache)
-        with self._peak() as peaks, _folder(task) as (folder, placed):
-            _write(replace(job, output=placed.output), folder)
-            began = time.monotonic()
-            result = mynah.run(folder / "job.json", folder / "log", posts.ROOT)
-        with _folder(task) as (folder, placed):
-            _write(replace(job, output=placed.output), folder)
-            _child("bench.mynah", folder, "job.json")
-            result.curve = json.loads(placed.result.read_text())
-        self._report.add(Run("c", task.seed, 0.0, result.ready - began, max(peaks), result))
+@dataclass
+class _Run:
+    """One contender under way."""
 
-    @contextmanager
-    def _peak(self) -> Iterator[list[float]]:
-        """Measure the machine before and after the block; both are in the list then."""
-        peaks = [peak.best_product(self._device, small=self._arguments.small)]
-        yield peaks
-        peaks.append(peak.best_product(self._device, small=self._arguments.small))
-
-
-@contextmanager
-def _folder(task: Task) -> Iterator[tuple[Path, Task]]:
-    """Make a folder for one run, with the task in it, and remove it afterwards: half a gigabyte each of (a)'s."""
-    with tempfile.TemporaryDirectory(prefix="mynah-bench-") as name:
-        task = replace(task, output=str(Path(name, "model")))
-        Path(task.output).mkdir()
-        task.write(Path(name, "task.json"))
-        yield Path(name), task
-
-
-def _write(job: Job, folder: Path) -> None:
-    (folder / "job.json").write_text(job.to_json(), encoding="utf-8")
-
-
-def _child(module: str, folder: Path, *more: str) -> None:
-    """Run a module over the task in a folder; what it prints is kept for the case that it fails."""
-    # Offline, or peft would ask the hub about the base when it saves: nobody's clock shall count that.
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", module, str(folder / "task.json"), *(str(folder / name) for name in more)]
-    with (folder / "log").open("wb") as log:
-        status = subprocess.run(command, stdout=log, stderr=log, cwd=posts.ROOT, env=environment, check=False).returncode
-    if status:
-        sys.exit(f"{module} ended with {status}; the end of what it said:\n{(folder / 'log').read_text(errors='replace')[-3000:]}")
+    contender: str
+    rate: float
+    result: Path
+    child: Child
+    looks: bool
+    """It looks at the report split in (c)'s place, and gives a curve alone."""
 
 
 def main() -> None:
@@ -174,31 +169,22 @@ def main() -> None:
     device = bases.device_of(arguments.device)
     base = bases.load(arguments.base, arguments.cache, torch.device("cpu"), lambda _: None, lambda: None)
     parameters = peak.matrix_parameters(base.model)
-    about = {
+    told = {
         "command": " ".join(["python -m bench.train", *sys.argv[1:]]),
         "posts": str(arguments.posts),
         "max_posts": arguments.max_posts,
         "base": arguments.base,
         "parameters": parameters,
-        "hardware": _hardware(device),
+        "hardware": about.hardware(device),
         "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in ("torch", "transformers", "peft")},
+        "versions": about.versions("torch", "transformers", "peft"),
     }
-    report = Report(arguments.json, about, parameters)
+    report = Report(arguments.json, told, parameters)
     bench = Bench(arguments, base, report)
     for seed in range(arguments.seeds):
         bench.run(seed)
     print(report.write())
-    print("\n" + "; ".join(f"{name} {value}" for name, value in about.items()))
-
-
-def _hardware(device: torch.device) -> str:
-    """Return the name of the GPU, or of the processor with the number of its cores."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").is_file() else []
-    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{os.cpu_count()} x {name}"
+    print("\n" + "; ".join(f"{name} {value}" for name, value in told.items()))
 
 
 def _arguments() -> argparse.Namespace:
