@@ -23,7 +23,7 @@ async def demonstrate(settings: Settings, seed: int, out: Console) -> None:
     began = monotonic()
     async with Mynah(settings, load_secrets()) as app:
         _head(out, f"1. The posts of @{HANDLE}, a fictional lighthouse keeper, come in as an X archive")
-        out.print((await actions.import_posts(app, bundled("sample"), HANDLE)).text, soft_wrap=True)
+        out.print((await actions.import_posts(app, bundled("sample"), HANDLE, "make demo")).text, soft_wrap=True)
         _head(out, "2. A model learns to write like her, in a process of its own")
         out.print((await actions.train(app, [HANDLE], "make demo", out)).text, soft_wrap=True)
         _head(out, f"3. Five posts that she never wrote (seed {seed})")

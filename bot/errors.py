@@ -7,9 +7,11 @@
     ├── NotStoredError            asked for, and not there
     ├── DamagedError              stored bytes that do not match their hash
     ├── StoreError                the database cannot be opened or written
+    ├── ConsentError              (data/consents.py) there is no leave to store or train an account
     ├── WrongStateError           (data/outbox.py) a post cannot go there from where it stands
     ├── SettingsError             config.toml or the environment
     ├── BadRequestError           a command's arguments are off
+    ├── QuotaError                somebody asked for too much
     ├── TrainingFailedError       a trainer said why it stopped
     ├── SpeechFailedError         no line came, or none that may be said
     │   └── BadWeightsError       the speaker cannot read the file that it was given, or it is another voice's
@@ -18,6 +20,7 @@
 One place per face turns these into words for a person (bot/faces/…); whatever is not in this tree is a defect, and is logged.
 """
 
+from data.consents import ConsentError
 from data.errors import BadHandleError, DamagedError, MynahError, NotStoredError, SourceError, StoreError, TooLittleTextError
 from data.outbox import WrongStateError
 
@@ -25,9 +28,11 @@ __all__ = [
     "BadHandleError",
     "BadRequestError",
     "BadWeightsError",
+    "ConsentError",
     "DamagedError",
     "MynahError",
     "NotStoredError",
+    "QuotaError",
     "SettingsError",
     "SourceError",
     "SpeechFailedError",
@@ -44,6 +49,10 @@ class SettingsError(MynahError):
 
 class BadRequestError(MynahError):
     """A command's arguments are off."""
+
+
+class QuotaError(MynahError):
+    """A member, or the members of a server together, asked for too much."""
 
 
 class TrainingFailedError(MynahError):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot.errors import SettingsError
+from data.consents import Ground
 from trainer.protocol import PRESETS, Sampling
 
 PREFIX = "MYNAH_"
@@ -23,11 +24,30 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Quotas(Section):
+    """How much members and servers of Discord may ask for; the terminal may ask for anything."""
+
+    trainings_a_day: int = Field(3, ge=0)
+    trainings_a_day_server: int = Field(20, ge=0)
+    lines_a_minute: int = Field(40, ge=1)
+
+
 class Discord(Section):
     """How the bot behaves in Discord."""
 
     prefix: str = Field("!", min_length=1, max_length=5)
     api_url: str = "https://discord.com/api/v10"
+
+
+class Consent(Section):
+    """Whose posts may be learned from."""
+
+    policy: Literal["own", "claimed"] = "claimed"
+
+    @property
+    def grounds(self) -> frozenset[Ground]:
+        """What a claim may rest on."""
+        return frozenset({Ground.ARCHIVE}) if self.policy == "own" else frozenset(Ground)
 
 
 class Trainer(Section):
@@ -93,6 +113,8 @@ class Settings(BaseSettings):
     data_dir: Path = Path("var")
     cache_dir: Path | None = None
     discord: Discord = Discord()
+    consent: Consent = Consent()
+    quotas: Quotas = Quotas()
     trainer: Trainer = Trainer()
     speaker: Speaker = Speaker()
     safety: Safety = Safety()

@@ -15,6 +15,7 @@ from sqlite_utils import Database
 from data.accounts import ensure_voice
 from data.corpus import Corpus
 from data.errors import NotStoredError
+from data.origin import Origin
 from data.store import insert, now
 
 
@@ -68,7 +69,9 @@ def fingerprint(recipe: dict[str, Any], corpus_sha256: str) -> str:
     return hashlib.sha256(json.dumps([recipe, corpus_sha256], sort_keys=True).encode()).hexdigest()
 
 
-def enqueue(db: Database, voice: str, corpus: Corpus, recipe: dict[str, Any], requested_by: str) -> tuple[Job, bool]:
+def enqueue(
+    db: Database, voice: str, corpus: Corpus, recipe: dict[str, Any], requested_by: str, origin: Origin | None = None
+) -> tuple[Job, bool]:
     """Queue a training, or find the one that is the same: queued, running, or done with its model still stored.
 
     A trainer is a function of its inputs, so doing the same again could only give the same again.
@@ -95,6 +98,8 @@ def enqueue(db: Database, voice: str, corpus: Corpus, recipe: dict[str, Any], re
         "status": Status.QUEUED,
         "requested_by": requested_by,
         "created_at": stamp,
+        "member": origin and origin.member,
+        "server": origin and origin.server,
     }
     return get(db, insert(db, "jobs", row)), True
 
@@ -122,8 +127,34 @@ def unfinished(db: Database, voice: str | None = None) -> list[Job]:
 
 
 def position(db: Database, job_id: int) -> int:
-    """Return how many unfinished jobs come before this one: 0 means it runs, or is next."""
-    return db["jobs"].count_where("status IN ('queued', 'running') AND id < ?", [job_id])
+    """Return how many unfinished jobs come before this one: 0 means it runs, is next, or has ended."""
+    queue = [row["id"] for row in _queue(db)]
+    return db["jobs"].count_where("status = 'running'") + queue.index(job_id) if job_id in queue else 0
+
+
+def _queue(db: Database) -> list[dict[str, Any]]:
+    """Return id and recipe of the queued jobs in the order in which they begin.
+
+    Servers take turns: a server's first comes before another's second, that of whoever waited longest for a turn first, so that a
+    hundred wishes of one hold nobody else up by more than one. What was cut off goes on before all others. What was not asked for in a
+    server counts as one more.
+    """
+    return list(
+        db.query("""
+            SELECT id, recipe FROM jobs WHERE status = 'queued' ORDER BY
+                attempt = 0,
+                ROW_NUMBER() OVER (PARTITION BY server ORDER BY attempt = 0, id)
+                    + (SELECT count(*) FROM jobs AS other WHERE other.status = 'running' AND other.server IS jobs.server),
+                (SELECT coalesce(max(started_at), '') FROM jobs AS other WHERE other.server IS jobs.server),
+                id""")
+    )
+
+
+def asked_since(db: Database, since: str, *, member: int | None = None, server: int | None = None) -> list[str]:
+    """Return when jobs were asked for since then by a member, or in a server, oldest first."""
+    column, value = ("member", member) if server is None else ("server", server)
+    where = f"SELECT created_at FROM jobs WHERE created_at > ? AND {column} = ? ORDER BY created_at"  # noqa: S608 - one of two names
+    return [row["created_at"] for row in db.query(where, [since, value])]
 
 
 def corpus_of(db: Database, sha256: str) -> Corpus:
@@ -136,11 +167,11 @@ def corpus_of(db: Database, sha256: str) -> Corpus:
 
 
 def start_next(db: Database, at_once: int = 1) -> list[Job]:
-    """Mark the oldest queued job as running, with the next ones that may be trained in one batch with it; return them, oldest first.
+    """Mark the first job of the queue as running, with the next ones that may be trained in one batch with it; return them in order.
 
     What makes a batch is one recipe: seeds and starts may differ. Empty if the queue is.
     """
-    queued = list(db.query("SELECT id, recipe FROM jobs WHERE status = 'queued' ORDER BY id"))
+    queued = _queue(db)
     batch = [row["id"] for row in queued if _shared(row["recipe"]) == _shared(queued[0]["recipe"])][:at_once]
     for number in batch:
         db.conn.execute("UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ? WHERE id = ?", [now(), number])

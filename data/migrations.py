@@ -251,3 +251,50 @@ def m011_what_grows_is_not_read_whole(db: Database) -> None:
     """Indexes for what is looked for with each training, in a table that grows for years."""
     db.conn.execute("CREATE INDEX jobs_fingerprint ON jobs(fingerprint)")
     db.conn.execute("CREATE INDEX jobs_status ON jobs(status)")
+
+
+@migrations()
+def m012_consents_and_who_asks(db: Database) -> None:
+    """Whose leave a voice is trained with, who took it back for good, and which member of which server asks: quotas count rows."""
+    db.conn.execute("""
+        CREATE TABLE consents (                  -- forgetting an account is withdrawing it
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            handle TEXT NOT NULL REFERENCES accounts(handle) ON DELETE CASCADE,
+            ground TEXT NOT NULL CHECK (ground IN ('archive', 'permission', 'parody')), -- archive: its account.js names the account
+            claimed_by TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            UNIQUE (handle, ground, claimed_by)
+        ) STRICT""")
+    # No reference: it outlives all that was stored of the account, and may come before it.
+    db.conn.execute("""
+        CREATE TABLE opt_outs (
+            handle TEXT PRIMARY KEY,
+            said_by TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        ) STRICT""")
+    for table in ("jobs", "requests"):
+        for column in ("member", "server"):  # Discord's ids; NULL: the terminal, a schedule, or a talk without a server
+            db.conn.execute(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER")
+        db.conn.execute(f"CREATE INDEX {table}_created_at ON {table}(created_at)")
+    db.conn.execute("CREATE INDEX jobs_server ON jobs(server, started_at)")  # whose turn was longest ago
+
+
+@migrations()
+def m013_talk(db: Database) -> None:
+    """Which messages in Discord are lines of a voice, so that a reply or a button finds it, and which channels have a voice."""
+    db.conn.execute("""
+        CREATE TABLE said (
+            message INTEGER PRIMARY KEY,
+            channel INTEGER NOT NULL,
+            request INTEGER NOT NULL REFERENCES requests(id) ON DELETE CASCADE
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX said_request ON said(request)")
+    db.conn.execute("""
+        CREATE TABLE bindings (
+            channel INTEGER PRIMARY KEY,
+            voice TEXT NOT NULL REFERENCES voices(name) ON DELETE CASCADE,
+            webhook INTEGER,                     -- through which it speaks under its own name; NULL: as the bot
+            bound_by TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX bindings_voice ON bindings(voice)")

@@ -96,18 +96,25 @@ def _chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
+def exists(db: Database, model_id: int) -> bool:
+    """Say whether a model is stored."""
+    return bool(db["models"].count_where("id = ?", [model_id]))
+
+
 def load_weights(db: Database, model_id: int) -> bytes:
     """Return a model's weights, a safetensors file's bytes.
 
     Raises:
         DamagedError: they do not match the hash they were stored with.
+        NotStoredError: the model is not there any more.
     """
     rows = db.query("SELECT chunk FROM model_weights WHERE model = ? ORDER BY number", [model_id])
     weights = b"".join(row["chunk"] for row in rows)
-    expected = next(db.query("SELECT voice, sha256 FROM models WHERE id = ?", [model_id]))
-    if hashlib.sha256(weights).hexdigest() != expected["sha256"]:
-        raise DamagedError(f"The stored weights of {expected['voice']} are damaged: restore a backup, or train it again.")
-    return weights
+    for row in db.query("SELECT voice, sha256 FROM models WHERE id = ?", [model_id]):
+        if hashlib.sha256(weights).hexdigest() != row["sha256"]:
+            raise DamagedError(f"The stored weights of {row['voice']} are damaged: restore a backup, or train it again.")
+        return weights
+    raise NotStoredError("That voice was forgotten.")
 
 
 def get(db: Database, model_id: int) -> Model:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from data.errors import NotStoredError
+from data.origin import Origin
 from data.store import insert, now
 
 PASSED = "passed"
@@ -82,6 +83,7 @@ def add(
     sampling: dict[str, Any],
     purpose: Purpose,
     requested_by: str,
+    origin: Origin | None = None,
 ) -> Request:
     """Write down a wish before anything is done for it."""
     row = {
@@ -98,8 +100,16 @@ def add(
         "status": "queued",
         "requested_by": requested_by,
         "created_at": now(),
+        "member": origin and origin.member,
+        "server": origin and origin.server,
     }
     return get(db, insert(db, "requests", row))
+
+
+def lines_since(db: Database, since: str, member: int) -> list[tuple[str, int]]:
+    """Return when a member asked for how many lines since then, oldest first."""
+    rows = db.query("SELECT created_at, count FROM requests WHERE created_at > ? AND member = ? ORDER BY created_at", [since, member])
+    return [(row["created_at"], row["count"]) for row in rows]
 
 
 def get(db: Database, request_id: int) -> Request:
@@ -113,6 +123,11 @@ def get(db: Database, request_id: int) -> Request:
         read = {"sampling": json.loads(row["sampling"]), "purpose": Purpose(row["purpose"]), "repeatable": bool(row["repeatable"])}
         return Request(**{n: row[n] for n in names} | read)
     raise NotStoredError("That voice was forgotten before it could answer.")
+
+
+def waiting(db: Database) -> bool:
+    """Say whether a request is queued."""
+    return bool(list(db.query("SELECT 1 FROM requests WHERE status IN ('queued', 'running') AND status = 'queued' LIMIT 1")))
 
 
 def start_next(db: Database) -> Request | None:

@@ -1,13 +1,15 @@
 """Fixtures of all tests: settings in an empty folder, an open store, posts to learn from, and the folder of shared material."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
 from bot.settings import Settings
+from data import accounts, consents
 from data.store import Store
 from data.tweets import Tweet
 
@@ -51,6 +53,12 @@ def made_up_tweets(count: int, seed: int = 0) -> list[Tweet]:
         for n in range(count)
     )
     return [Tweet(str(1_000 + n), start + timedelta(minutes=n), text) for n, text in enumerate(texts)]
+
+
+def store_account(db: Database, handle: str, tweets: Iterable[Tweet]) -> None:
+    """Store posts of an account that may be trained on."""
+    accounts.add_tweets(db, handle, tweets)
+    consents.claim(db, handle, consents.Ground.PERMISSION, "the tests")
 
 
 @pytest.fixture

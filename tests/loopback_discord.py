@@ -93,8 +93,12 @@ class LoopbackDiscord:
     async def __aexit__(self, *error: object) -> None:
         self._over.set()
         await self.drop(WSCloseCode.GOING_AWAY)
+        connections = self._runner.server.connections if self._runner.server else []
+        transports = [connection.transport for connection in connections if connection.transport]
         await self._runner.cleanup()
-        for _ in range(20):  # turns of the loop, in which the last transports close
+        for transport in transports:
+            transport.abort()  # what is still to be said to a client that was killed would keep it open
+        for _ in range(3):  # turns of the loop, in which the last transports close
             await asyncio.sleep(0)
 
     def _ring(self) -> None:
@@ -267,7 +271,7 @@ class LoopbackDiscord:
             case "GET", ["applications", _, "commands"]:
                 return 200, self.commands
             case "PUT", ["applications", application, "commands"]:
-                own = {"application_id": application, "version": "1", "default_member_permissions": None, "type": 1}
+                own = {"application_id": application, "version": "1", "default_member_permissions": None, "type": 1, "description": ""}
                 self.commands = [own | command | {"id": self._id()} for command in body]
                 return 200, self.commands
             case "POST", ["channels", _, "messages"]:

@@ -5,8 +5,9 @@ tokens, so nobody can end, split or steer a sequence by what he writes. Only saf
 model's repository is ever run.
 """
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from trainer import embedded, fast, lora, tiny
+from trainer import embedded, fast, lora, mixing, tiny
 from trainer.errors import BadJob, BaseUnavailable, TrainerError, first_line
 from trainer.lora import LoraLinear
+from trainer.mixing import Readers
 from trainer.process import Check, Emit
+
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class Base:
     """Every linear layer but the output layer is a LoraLinear."""
     layers: dict[str, LoraLinear]
     """Those layers, by name."""
+    readers: dict[str, Readers]
+    """By each layer's name, what multiplies it: alone, or once packed, with all layers that read the same."""
     head: torch.Tensor | None
     """(V, D) weights of the output layer, where the model's logits are `body(…)[0] @ head.T`; None where they are more than that."""
     tokenizer: PreTrainedTokenizerBase
@@ -91,8 +97,11 @@ class Base:
     @property
     def bytes(self) -> int:
         """Memory that its weights take, packed ones included."""
-        packed = sum(layer.in_features * layer.out_features for layer in self.layers.values() if layer.weight is None)
-        return sum(p.numel() * p.element_size() for p in self.model.parameters()) + packed * self.model.dtype.itemsize
+        head = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        products = [readers.product for readers in self.readers.values()]
+        products += [head.product] if isinstance(head, fast.PackedLinear) else []
+        packed = {id(product): product.bytes for product in products}
+        return sum(p.numel() * p.element_size() for p in self.model.parameters()) + sum(packed.values())
 
     @property
     def body(self) -> nn.Module:
@@ -118,24 +127,30 @@ class Base:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
-def pack(base: Base) -> None:
-    """Make a base quicker that is to speak and not to be trained: its layers are kept in the form that decoding multiplies the quickest."""
-    for layer in base.layers.values():
-        layer.pack()
+def pack(base: Base) -> Base:
+    """Return a base for speaking and not for training, which takes its place: its layers are kept as decoding multiplies them quickest."""
+    base.readers.clear()  # or all weights would be there twice, until the last is packed
+    base.readers.update(mixing.together(base.model, base.layers, [base.opening, base.separator]))
     output = base.model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if isinstance(output, nn.Linear) and output.bias is None:
         name = next(name for name, module in base.model.named_modules() if module is output)
         parent, _, own = name.rpartition(".")
         setattr(base.model.get_submodule(parent), own, fast.PackedLinear(output.weight))
+    return replace(base, head=None)
 
 
 def holding(base: Base, characters: str) -> torch.Tensor:
     """Return which tokens hold one of these ASCII characters, (V,) bool, on the base's device."""
     found = torch.zeros_like(base.forbidden)
     tokens = base.tokenizer.convert_ids_to_tokens(list(range(min(len(found), len(base.tokenizer)))))
-    # Whatever stands for bytes in a vocabulary's words, ASCII stands for itself.
-    found[[id_ for id_, token in enumerate(tokens) if token and not set(characters).isdisjoint(token)]] = True
+    # Whatever stands for bytes in a vocabulary's words, ASCII stands for itself, or is spelt out as in <0x40>.
+    spelt = {f"<0x{ord(character):02X}>" for character in characters}
+    found[[id_ for id_, token in enumerate(tokens) if token and _holds(token, characters, spelt)]] = True
     return found
+
+
+def _holds(token: str, characters: str, spelt: set[str]) -> bool:
+    return token in spelt if _BYTE.fullmatch(token) else not set(characters).isdisjoint(token)
 
 
 def device_of(wish: str) -> torch.device:
@@ -226,6 +241,7 @@ def _load(entry: Entry, source: str, options: dict[str, Any], device: torch.devi
         revision=getattr(config, "_commit_hash", None),
         model=model,
         layers=layers,
+        readers=mixing.apart(layers),
         head=None if trainable else _plain_head(model),
         tokenizer=tokenizer,
         opening=opening,

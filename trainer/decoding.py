@@ -14,20 +14,25 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from trainer import bases, lora
+from trainer import bases
 from trainer.bases import Base
 from trainer.errors import BadWeights
-from trainer.kv import KeyValues, Read, read_of
+from trainer.kv import KeyValues, Read, read_of, up_to_step
 from trainer.lines import Drawn, Row, Speech, Voice
-from trainer.lora import Mixed
+from trainer.mixing import Mixed, mixing
 from trainer.process import Check
 from trainer.protocol import Sampling
 from trainer.sampling import check_request, penalise, pick
 
 MOST_ROWS = 64
 """Rows that are decoded together; others wait for a place. Beyond, a CPU gains nothing more from a larger batch."""
+MOST_POSITIONS = 64 * 192
+"""Of all rows together, each counted as long as the longest may become: keys and values of so many take 0.6 GB in the embedded base."""
 LEAST_ROWS = 2
 """Of a batch: a product with one row is another than that with several, to a CPU's libraries."""
+
+
+NO_NUMBER = "This voice's weights answer with what is no number: train the voice again."
 
 
 class Batch:
@@ -60,6 +65,19 @@ class Batch:
         """Those that are not finished; one may be there several times."""
         return [*self._waiting, *(row.speech for row in self._rows)]
 
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes beside the base and the voices."""
+        return self._kv.bytes + self._mixed.bytes
+
+    def tidy(self, kept: set[str]) -> None:
+        """Let go of voices that are neither speaking nor among these."""
+        kept = kept | {speech.voice.key for speech in self.speeches if speech.voice}
+        voices = [voice for voice in self._voices if voice.key in kept]
+        if len(voices) < len(self._voices):
+            self._voices = voices
+            self._mixed = self._stack()
+
     def add(self, speech: Speech) -> None:
         """Let a speech wait for its places."""
         bisect.insort(self._waiting, speech, key=lambda other: other.turn)
@@ -91,10 +109,14 @@ class Batch:
         left, broken = [], {}
         for place, (row, token, score) in enumerate(zip(self._rows, tokens.tolist(), scores.tolist(), strict=True)):
             if not math.isfinite(score):
-                broken[row.speech.id] = BadWeights("This voice's weights answer with what is no number: train the voice again.")
+                broken[row.speech.id] = BadWeights(NO_NUMBER)
             elif row.take(self._base, token, score):
-                ended.append((row.speech.id, self._finished(row)))
                 left.append(place)
+                drawn = self._finished(row)
+                if math.isfinite(drawn.relevance):
+                    ended.append((row.speech.id, drawn))
+                else:
+                    broken[row.speech.id] = BadWeights(NO_NUMBER)
         self._leave(left)
         for id_ in broken:
             self.drop(id_)
@@ -115,15 +137,19 @@ class Batch:
             speech = self._waiting[0]
             prompt = speech.prompt_ids(self._base)
             read = speech.reading(self._base, speech.message, prompt)
+            longest = max([len(read) + speech.budget(self._base), *(row.most_positions for row in self._rows)])
+            most_rows = max(1, min(self._most_rows, MOST_POSITIONS // up_to_step(longest)))
+            if len(self._rows) >= most_rows:
+                return
             reads = speech.begun == 0 and len(read) > 1
             if reads:
                 speech.read = self._read(speech, read[:-1])
-            while speech.begun < speech.count and len(self._rows) < self._most_rows:
+            while speech.begun < speech.count and len(self._rows) < most_rows:
                 if speech.read is None:
                     self._kv.clear(len(self._rows))
                 else:
                     self._kv.put(len(self._rows), speech.read)
-                self._rows.append(Row.begin(speech, prompt, read))
+                self._rows.append(Row.begin(speech, prompt, read, self._base))
             if speech.begun == speech.count:
                 self._waiting.pop(0)
                 speech.read = None
@@ -175,11 +201,11 @@ class Batch:
             self._mixed = self._stack()
         places = {voice.key: place for place, voice in enumerate(self._voices)}
         self._mixed.put_on([places[voice.key] if voice else None for voice in rows])
-        return lora.mixing(self._base.layers, self._mixed)
+        return mixing(self._base.layers, self._mixed)
 
     def _stack(self) -> Mixed:
         voices = [(voice.lora, voice.scale) for voice in self._voices]
-        return Mixed(self._base.layers, voices, self._base.device, self._base.model.dtype)
+        return Mixed(self._base.readers, voices, self._base.device, self._base.model.dtype)
 
     def _finished(self, row: Row) -> Drawn:
         mean = row.likelihood / len(row.drawn)

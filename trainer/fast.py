@@ -16,8 +16,8 @@ from transformers.masking_utils import sdpa_mask
 
 ATTENTION = "mynah"
 _ONE_DNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-ROWS = 64
-"""For which the order of a packed matrix is chosen; with others it is hardly slower."""
+PACKED_FOR = 64
+"""Rows for which the order of a packed matrix is chosen; with others it is hardly slower."""
 
 
 def _attention(
@@ -32,6 +32,11 @@ def _attention(
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Return (B, T, H, E) for queries (B, H, T, E), keys and values (B, G, S, E), in the manner of transformers' attention functions."""
+    if query.shape[2] == 1 and query.shape[1] != key.shape[1]:
+        # One position, as in decoding: heads that read the same keys stand side by side as if they were positions.
+        parted = query.reshape(query.shape[0], key.shape[1], -1, query.shape[3])  # (B, G, H/G, E)
+        mixed = functional.scaled_dot_product_attention(parted, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling)
+        return mixed.reshape(query.shape[0], 1, query.shape[1], query.shape[3]), None
     causal = attention_mask is None and query.shape[2] > 1 and (getattr(module, "is_causal", True) if is_causal is None else is_causal)
     mixed = functional.scaled_dot_product_attention(
         query,
@@ -60,6 +65,8 @@ class RmsNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the normalised x, of the same shape (…, D)."""
+        if not torch.is_grad_enabled():
+            return functional.rms_norm(x, self.weight.shape, self.weight, self._epsilon)
         return _RmsNorm.apply(x, self.weight, self._epsilon)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -88,7 +95,10 @@ def exchange_norms(model: PreTrainedModel) -> None:
             continue
         ours = RmsNorm(weight, epsilon)
         x = torch.linspace(-3, 3, 4 * weight.shape[-1], dtype=weight.dtype).view(4, -1).to(weight.device)
-        if torch.allclose(ours(x), module(x), rtol=1e-5, atol=1e-5):
+        with torch.no_grad():
+            quicker = ours(x)
+        wanted = module(x)
+        if all(torch.allclose(found, wanted, rtol=1e-5, atol=1e-5) for found in (ours(x), quicker)):
             parent, _, own = name.rpartition(".")
             setattr(model.get_submodule(parent), own, ours)
 
@@ -100,11 +110,16 @@ class Product:
     two on. Of the library that serves plain products that is not true. A call costs 25 µs: for a LoRA's narrow matrices too much.
     """
 
-    def __init__(self, matrix: torch.Tensor) -> None:
-        """Take W (out, in)."""
-        self._packs = matrix.device.type == "cpu" and matrix.dtype == torch.float32 and _ONE_DNN
+    def __init__(self, matrix: torch.Tensor, *, packed: bool = True) -> None:
+        """Take W (out, in); not `packed`, it is used as it lies there."""
+        self._packs = packed and matrix.device.type == "cpu" and matrix.dtype == torch.float32 and _ONE_DNN
         # What torch.compile uses for frozen weights; the public way (to_mkldnn) would copy x and the result, too.
-        self._matrix = torch.ops.mkldnn._reorder_linear_weight(matrix.contiguous(), ROWS) if self._packs else matrix  # noqa: SLF001
+        self._matrix = torch.ops.mkldnn._reorder_linear_weight(matrix.contiguous(), PACKED_FOR) if self._packs else matrix  # noqa: SLF001
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the packed matrix takes; 0 for one that is used where it lies."""
+        return self._matrix.numel() * self._matrix.element_size() if self._packs else 0
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return (N, out) for x (N, in)."""
@@ -119,8 +134,8 @@ class PackedLinear(nn.Module):
 
     def __init__(self, weight: torch.Tensor) -> None:
         super().__init__()
-        self._product = Product(weight)
+        self.product = Product(weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (…, out) for x (…, in)."""
-        return self._product(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], -1)
+        return self.product(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], -1)

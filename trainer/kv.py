@@ -10,6 +10,12 @@ STEP = 64
 longest row is (measured: docs/benchmarks.md), and room is made seldom."""
 ROWS_STEP = 16
 
+
+def up_to_step(positions: int) -> int:
+    """Return for how many positions there is room where there is room for so many."""
+    return -(-positions // STEP) * STEP
+
+
 Read = torch.Tensor
 """Keys and values of one row's positions so far, (2, layers, heads, T, E)."""
 
@@ -51,7 +57,7 @@ class KeyValues(Cache):
         """Say where the tokens (N,) of the coming batch go, and return the mask (N, 1, 1, L) of what they may see."""
         self._positions = positions
         self._rows = torch.arange(len(positions), device=positions.device)
-        self._width = -(-int(positions.max() + 1) // STEP) * STEP
+        self._width = up_to_step(int(positions.max() + 1))
         return (torch.arange(self._width, device=positions.device) <= positions[:, None])[:, None, None]
 
     def update(
@@ -63,6 +69,11 @@ class KeyValues(Cache):
         for which, states in enumerate((key_states, value_states)):
             store[which, layer_idx][self._rows, :, self._positions] = states[:, :, 0]
         return store[0, layer_idx, :count, :, : self._width], store[1, layer_idx, :count, :, : self._width]
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes."""
+        return 0 if self._store is None else self._store.numel() * self._store.element_size()
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Return 0: positions are always said, and are each row's own."""

@@ -89,6 +89,8 @@ class Row:
     """The token that the model reads next."""
     position: int
     """Where it stands."""
+    most_positions: int
+    """Where it stands at most, in the end."""
     spoke: bool
     """Until a row says something, neither separator nor newline ends it: no post is empty."""
     likelihood: float = 0.0
@@ -99,10 +101,11 @@ class Row:
     complete: bool = False
 
     @classmethod
-    def begin(cls, speech: Speech, prompt: list[int], read: list[int]) -> "Row":
+    def begin(cls, speech: Speech, prompt: list[int], read: list[int], base: Base) -> "Row":
         """Return the next row of a speech, whose prompt has these tokens, and which has read these but the last."""
         chance = random.Random(f"{speech.seed}/{speech.begun}")  # noqa: S311 - a draw, no secret
-        row = cls(speech, speech.begun, chance, prompt, read[-1], len(read) - 1, bool(speech.prompt.strip()))
+        most_positions = len(read) + speech.budget(base)
+        row = cls(speech, speech.begun, chance, prompt, read[-1], len(read) - 1, most_positions, bool(speech.prompt.strip()))
         speech.begun += 1
         return row
 

@@ -3,10 +3,10 @@
 `wrap` puts a LoraLinear in the place of every linear layer but the output layer, once, when a base is loaded. What is added is
 worn by the base for a while and taken off again: the frozen weights never change, so that nothing of one voice is left for the
 next. Training wears `wearing`: a batch for S voices holds the same number of rows of each, voice after voice, and has gradients.
-Speaking wears `mixing`: any row wears any voice.
+Speaking wears what mixing.py has: any row wears any voice.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,23 +15,17 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from trainer.fast import Product
-
 Pair = tuple[torch.Tensor, torch.Tensor]
 """A (…, r, in) and B (…, out, r) of one layer; in front, S where several voices are stacked."""
 Lora = Mapping[str, Pair]
 """The pairs of a voice, by the name of their layer."""
 
 
-ROWS, SLICE = 16, 768
-"""Least rows and most columns of a product with A. The CPU's library sums in another order for fewer rows, and parts longer sums among
-its threads as suits the number of rows; a row's last bits would tell how many others there are (measured: docs/benchmarks.md)."""
-
-
 class Wardrobe:
-    """What the layers of one model wear, said to all of them at once."""
+    """What all layers of one model wear instead of their own `worn`, said to all of them at once."""
 
-    mixed: "Mixed | None" = None
+    mixed: "Callable[[LoraLinear, torch.Tensor], torch.Tensor] | None" = None
+    """Returns (…, out) for a layer and its x (…, in)."""
 
 
 class LoraLinear(nn.Module):
@@ -48,7 +42,6 @@ class LoraLinear(nn.Module):
         self.scale = 0.0
         self.name = name
         self.wardrobe = wardrobe or Wardrobe()
-        self._product: Product | None = None
 
     @property
     def matrix(self) -> torch.Tensor:
@@ -56,39 +49,13 @@ class LoraLinear(nn.Module):
         assert self.weight is not None  # noqa: S101 - for the type checker
         return self.weight.T if self._transposed else self.weight
 
-    def pack(self) -> None:
-        """Keep the weights in the form in which they are multiplied the quickest, and in no other: for `mixing` alone from now on."""
-        self._product = Product(self.matrix)
-        self.weight = None
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (…, out) for x (…, in)."""
         if self.wardrobe.mixed is not None:
-            return self._mix(x.reshape(-1, self.in_features), self.wardrobe.mixed).view(*x.shape[:-1], -1)
+            return self.wardrobe.mixed(self, x)
         if self.worn is None:
             return nn.functional.linear(x, self.matrix, self.bias)
         return _LoraProduct.apply(x, self.matrix, self.bias, *self.worn, self.scale)  # type: ignore[no-any-return, no-untyped-call]
-
-    def _mix(self, x: torch.Tensor, mixed: "Mixed") -> torch.Tensor:
-        """Return (N, out) for the rows x (N, in), each with its own voice."""
-        y = self._product(x) if self._product else x @ self.matrix.T  # (N, out)
-        if self.bias is not None:
-            y += self.bias
-        if self.name in mixed.pairs:
-            a, b = mixed.pairs[self.name]
-            y.addmm_(_narrow(x, a).masked_fill_(mixed.others, 0), b)
-        return y
-
-
-def _narrow(x: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
-    """Return (N, R) for x (N, in) and A (R, in), a row the same whatever the others are: see ROWS and SLICE."""
-    count = x.shape[0]
-    if count < ROWS and x.device.type == "cpu":
-        x = nn.functional.pad(x, (0, 0, 0, ROWS - count))
-    y = x[:, :SLICE] @ a[:, :SLICE].T
-    for start in range(SLICE, x.shape[1], SLICE):
-        y.addmm_(x[:, start : start + SLICE], a[:, start : start + SLICE].T)
-    return y[:count]
 
 
 class _LoraProduct(torch.autograd.Function):
@@ -167,44 +134,6 @@ def wearing(layers: Mapping[str, LoraLinear], voices: Sequence[Lora], scale: flo
     finally:
         for layer in layers.values():
             layer.worn = None
-
-
-class Mixed:
-    """The LoRAs of several voices side by side, and who of a batch's rows wears which.
-
-    All A's stand one below the other and all B's, scaled, beside each other, so that two plain products serve every row: what a
-    row would get of the others' is struck out between them. At rank 8 that is cheaper than a product for each row.
-    """
-
-    def __init__(self, layers: Iterable[str], voices: Sequence[tuple[Lora, float]], device: torch.device, dtype: torch.dtype) -> None:
-        """Take the voices with their scales, for a model of this kind; all numbers are finite, and their ranks may differ."""
-        ranks = [next(iter(voice.values()))[0].shape[0] for voice, _ in voices]
-        self._whose = torch.tensor([place for place, rank in enumerate(ranks) for _ in range(rank)], dtype=torch.long)  # (R,)
-        self._device = device
-        self.others = torch.zeros(0, sum(ranks), dtype=torch.bool, device=self._device)
-        """(N, R): the ranks that row n does not wear. Struck out and not multiplied by 0: infinity times that is NaN."""
-        self.pairs: dict[str, Pair] = {}
-        """A (R, in) and scaled B (R, out) of each layer."""
-        for name in layers if voices else ():
-            a = torch.cat([voice[name][0] for voice, _ in voices]).to(device, dtype)  # (R, in)
-            b = torch.cat([voice[name][1] * scale for voice, scale in voices], 1).to(device, dtype).T.contiguous()  # (R, out)
-            self.pairs[name] = a, b
-
-    def put_on(self, rows: Sequence[int | None]) -> None:
-        """Say which voice each row of the coming batches wears; None: none."""
-        wears = torch.tensor([-1 if row is None else row for row in rows], dtype=torch.long)  # (N,)
-        self.others = (wears[:, None] != self._whose).to(self._device)
-
-
-@contextmanager
-def mixing(layers: Mapping[str, LoraLinear], mixed: Mixed) -> Iterator[None]:
-    """Let each row of a base's batches wear the voice that `mixed` says, until the block ends. There are no gradients."""
-    wardrobe = next(iter(layers.values())).wardrobe
-    try:
-        wardrobe.mixed = mixed
-        yield
-    finally:
-        wardrobe.mixed = None
 
 
 def shapes(layers: Mapping[str, LoraLinear], rank: int) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:

@@ -1,7 +1,8 @@
 """Which token comes next: each row has its own settings and its own chance, and nothing else of the batch has a say.
 
 Own code instead of transformers' processors: those take one setting for all rows. Sums run over sorted tokens from the likeliest
-on, in double precision, so that a row's choice is the same however many tokens the other rows wish to choose among.
+on, in double precision, so that a row's choice is the same however many tokens the other rows wish to choose among. (Should exactly
+equal logits straddle the last of those tokens, which of them it is may depend on that number.)
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,9 @@ from trainer.protocol import Sampling
 
 MOST_LINES = 64
 """Lines of one request."""
+
+LEAST_WIDE = 64
+"""Tokens that are looked at in any case: as long as nobody wishes for more, equally likely ones are chosen among alike in any company."""
 
 #: Combining marks, and what joins or varies emoji.
 _PARTS = {*range(0x300, 0x370), 0x200D, 0x20E3, 0x3099, 0x309A, 0xFE0F}
@@ -65,15 +69,18 @@ def pick(logits: torch.Tensor, uniform: torch.Tensor, samplings: Sequence[Sampli
     """
     size = logits.shape[-1]
     wide = [min(one.top_k or size, size) if one.temperature else 1 for one in samplings]
-    top, ids = logits.topk(max(wide))  # (B, K), falling
-    top = top.double()
+    top, ids = logits.topk(min(size, max(LEAST_WIDE, *wide)))  # (B, K), falling
+    # Equals stand in the order of their ids: in topk's own they depend on K, which others have a say in.
+    ids, order = ids.sort(-1)
+    top, place = top.gather(1, order).sort(dim=-1, descending=True, stable=True)
+    ids, top = ids.gather(1, place), top.double()
 
     def column(numbers: Sequence[float]) -> torch.Tensor:
         return torch.tensor(numbers, dtype=torch.double, device=logits.device)[:, None]  # (B, 1)
 
     # The largest is subtracted first: a temperature near 0 would otherwise make inf - inf.
     chances = ((top - top[:, :1]) / column([one.temperature or 1 for one in samplings])).exp()  # (B, K), the likeliest has 1
-    chances[torch.arange(max(wide), device=logits.device) >= column(wide)] = 0
+    chances[torch.arange(top.shape[1], device=logits.device) >= column(wide)] = 0
     total = chances.cumsum(-1)  # (B, K)
     # The first that reaches top_p stays, what follows goes.
     chances[total - chances >= column([one.top_p for one in samplings]) * total[:, -1:]] = 0

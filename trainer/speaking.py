@@ -21,15 +21,17 @@ from trainer.decoding import Batch
 from trainer.errors import CANCELLED, BadRequest, BadWeights, Cancelled, failure, first_line, tell_log
 from trainer.lines import Speech, Voice
 from trainer.process import Check, Emit, Stop, lines_of_stdin
-from trainer.protocol import Cancel, Line, ProtocolError, SpeechRequest, Spoken, parse
+from trainer.protocol import Cancel, Line, ProtocolError, SpeechRequest, Spoken, Stage, parse
 from trainer.sampling import check_request
 
 MEMORY = 4096 << 20
 """Bytes of bases and voices that are kept; what is needed at the moment is kept whatever it takes."""
 KEEP = 600.0
 """Seconds that a voice is kept at hand after its last request: one that was forgotten is gone from here, too, by then."""
-PATIENCE = 30.0
-"""Seconds that a request for which nobody waits lets others go first."""
+PATIENCE = 5.0
+"""Seconds that a request for which nobody waits lets others go first, after the bot let it wait already (data/speech.py)."""
+BEAT = 5.0
+"""Seconds between two signs of life while a base is loaded: a hub's download takes minutes."""
 
 Key = tuple[str, ...]
 """Of a base in memory."""
@@ -123,6 +125,8 @@ class Speaker:
         for key, kept in list(self._voices.items()):
             if key[0] not in needed and now - kept.used > KEEP:
                 del self._voices[key]
+        for loaded in self._loaded.values():
+            loaded.batch.tidy({sha256 for sha256, _ in self._voices})
 
     def step(self) -> None:
         """Draw a token for each row of each base, and begin with the bases that have come."""
@@ -192,13 +196,13 @@ class Speaker:
             for request in list(loading.waiting):
                 self._fail(loading.error or BadRequest("The base did not come."), request.id)
             return
-        size = loading.base.bytes
-        loaded = self._loaded[key] = _Loaded(loading.base, Batch(loading.base), size)
+        loaded = self._loaded[key] = _Loaded(loading.base, Batch(loading.base), loading.base.bytes)
         for request in loading.waiting:
             try:
                 self._begin(request, loaded)
             except Exception as error:
                 self._fail(error, request.id)
+        self._make_room()
 
     def _voice(self, request: SpeechRequest, base: Base) -> Voice | None:
         """Return the LoRA that a request speaks with; None for a voice that was trained in full."""
@@ -212,7 +216,10 @@ class Speaker:
                 raise BadWeights("These weights are a full model's, and their card says LoRA: train the voice again.")
             lora = weights.fit(stored.lora, base)
             size = sum(tensor.numel() * tensor.element_size() for pair in lora.values() for tensor in pair)
-            self._voices[key] = _Kept(Voice(request.sha256, lora, float(settings["scale"])), size, 0.0)
+            scale = float(settings["scale"])
+            if not all((b * scale).isfinite().all() for _, b in lora.values()):  # times the 0 of others it would be no number for them
+                raise BadWeights("This voice's weights are beyond all bounds: train the voice again.")
+            self._voices[key] = _Kept(Voice(request.sha256, lora, scale), size, 0.0)
         self._voices.move_to_end(key)
         self._voices[key].used = time.monotonic()
         return self._voices[key].voice
@@ -235,8 +242,10 @@ class Speaker:
 
     @property
     def bytes(self) -> int:
-        """Memory that bases and voices take."""
-        return sum(loaded.bytes for loaded in self._loaded.values()) + sum(kept.bytes for kept in self._voices.values())
+        """Memory that bases, voices, and what is speaking take."""
+        return sum(loaded.bytes + loaded.batch.bytes for loaded in self._loaded.values()) + sum(
+            kept.bytes for kept in self._voices.values()
+        )
 
 
 def _key(request: SpeechRequest) -> Key:
@@ -254,8 +263,7 @@ def _base(request: SpeechRequest, check: Check) -> Base:
             trainable.load_full(base.model, stored.full or {})
         except ValueError as error:
             raise BadWeights(f"These weights do not fit the base {base.name} ({first_line(error)}): train the voice again.") from error
-    bases.pack(base)
-    return base
+    return bases.pack(base)
 
 
 def speak(emit: Emit, stop: Stop, memory: int = MEMORY) -> None:
@@ -276,9 +284,11 @@ def speak(emit: Emit, stop: Stop, memory: int = MEMORY) -> None:
             while not speaker.busy or not inbox.empty():
                 try:
                     with stop.waiting():
-                        heard = inbox.get(timeout=None if speaker.busy else KEEP / 10)
+                        heard = inbox.get(timeout=KEEP / 10 if speaker.idle else BEAT)
                 except queue.Empty:
                     speaker.tidy()
+                    if not speaker.idle:
+                        emit(Stage("base"))
                     continue
                 if heard is None:
                     more = False

@@ -2,13 +2,12 @@
 
 import asyncio
 import sys
-from asyncio.subprocess import PIPE
 from collections.abc import Sequence
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
-from bot.executors.processes import child_environment
-from bot.executors.trainers import LINE_BYTES, LocalRun, Trainer
+from bot.executors import processes
+from bot.executors.trainers import LocalRun, Trainer
 from trainer.protocol import Job
 
 
@@ -46,19 +45,7 @@ class LocalExecutor:
             self._trainer.signal(SIGCONT)
 
     async def _new(self) -> Trainer:
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                "--stay",
-                stdin=PIPE,  # its closing tells the trainer that we are gone
-                stdout=PIPE,
-                stderr=log,
-                env=child_environment(),
-                start_new_session=True,
-                limit=LINE_BYTES,
-            )
-        return Trainer(process, self._log)
+        return Trainer(await processes.start([*self._command, "--stay"], self._log), self._log)
 
 
 def _write(job: Job) -> str:

@@ -1,11 +1,17 @@
 """Children that leave nothing behind: their environment, their process group, and the sweep after a crash."""
 
+import asyncio
 import os
 import signal
-from collections.abc import Mapping
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
+
+LINE_BYTES = 16 * 1024 * 1024
+LOG_BYTES = 4 * 1024 * 1024
 
 #: What a trainer or speaker may know of our environment: tokens are not in it, whatever they are called.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT", "REQUESTS_CA_BUNDLE", "PYTHON",
@@ -16,6 +22,23 @@ _INHERITED = ("PATH", "HOME", "LANG", "LC_", "TZ", "TMPDIR", "LD_LIBRARY_PATH", 
 def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the part of the environment that a child may see."""
     return {name: value for name, value in environ.items() if name.startswith(_INHERITED)} | {"PYTHONUNBUFFERED": "1"}
+
+
+async def start(command: Sequence[str], log: Path) -> Process:
+    """Start a child with pipes, in a group of its own, whose stderr goes on in a log; what was logged long before is in `.1` beside it."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_name(f"{log.name}.1"))
+    with log.open("ab") as stderr:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            stdin=PIPE,  # its closing tells the child that we are gone
+            stdout=PIPE,
+            stderr=stderr,
+            env=child_environment(),
+            start_new_session=True,
+            limit=LINE_BYTES,
+        )
 
 
 def started_at(pid: int) -> int:

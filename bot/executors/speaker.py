@@ -1,9 +1,8 @@
 """The speaker: one long-lived child that answers many requests at once, started when first needed and again when it dies."""
 
 import asyncio
-import signal
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,10 +12,10 @@ from typing import cast
 import structlog
 
 from bot.errors import BadWeightsError, SpeechFailedError
-from bot.executors.processes import child_environment, kill_group
+from bot.executors import processes
+from bot.executors.processes import kill_group
 from trainer.protocol import BAD_WEIGHTS, Cancel, Failed, Line, Message, ProtocolError, SpeechRequest, Spoken, parse
 
-LINE_BYTES = 16 * 1024 * 1024
 TRIES = 2
 """Of a request whose speaker died: the second is for the innocent, a third would only kill another speaker."""
 MOST_BACKOFF = 60.0  # seconds
@@ -45,6 +44,7 @@ class Speaker:
         self._starting = asyncio.Lock()
         self._pending: dict[str, _Pending] = {}
         self._heard_at = 0.0
+        self._closed = False
         self._deaths = 0
         """Since a request was last answered."""
         self._not_before = 0.0
@@ -95,7 +95,8 @@ class Speaker:
                 self._tell(Cancel(request.id))
 
     async def close(self) -> None:
-        """Stop the speaker and leave nothing of it behind."""
+        """Stop the speaker for good, and leave nothing of it behind."""
+        self._closed = True
         self._kill()
         if self._reader is not None:
             await asyncio.wait([self._reader])
@@ -117,9 +118,7 @@ class Speaker:
                 cast("asyncio.StreamWriter", self._process.stdin).write(message.to_json().encode() + b"\n")
 
     def _kill(self) -> None:
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGTERM)
+        if self._process is not None and self._process.returncode is None:  # else its number may be somebody else's by now
             kill_group(self._process.pid)
 
     async def _running(self) -> Process:
@@ -130,17 +129,9 @@ class Speaker:
                     await asyncio.wait([self._reader])
                 loop = asyncio.get_running_loop()
                 await asyncio.sleep(max(0.0, self._not_before - loop.time()))
-                self._log_file.parent.mkdir(parents=True, exist_ok=True)
-                with self._log_file.open("wb") as file:
-                    self._process = await asyncio.create_subprocess_exec(
-                        *self._command,
-                        stdin=PIPE,
-                        stdout=PIPE,
-                        stderr=file,
-                        env=child_environment(),
-                        start_new_session=True,
-                        limit=LINE_BYTES,
-                    )
+                if self._closed:
+                    raise SpeechFailedError("Mynah was stopped before it answered: ask again.")
+                self._process = await processes.start(self._command, self._log_file)
                 self._reader = asyncio.create_task(self._read(self._process))
             return self._process
 
@@ -157,10 +148,10 @@ class Speaker:
                 if isinstance(answer, Spoken):
                     self._deaths = 0
         except (OSError, ProtocolError, ValueError) as error:  # ValueError: a line beyond LINE_BYTES
-            log.warning("the speaker says what cannot be understood", error=str(error)[:200])
+            # Without the words: a line that nobody judged may be among them.
+            log.warning("the speaker says what cannot be understood", error=type(error).__name__)
         finally:
-            with suppress(ProcessLookupError):
-                kill_group(process.pid)
+            kill_group(process.pid)
             await process.wait()
             cast("asyncio.StreamWriter", process.stdin).close()
             self._deaths += 1

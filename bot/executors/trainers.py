@@ -33,7 +33,6 @@ TERMINATE_SECONDS = 5.0
 LAST_WORD_SECONDS = 1.0
 READY_SECONDS = 15.0  # from the end of an order's last job to Ready
 RECYCLE_AFTER = 50  # jobs, after which a trainer makes room for a new one: whatever it leaks ends with it
-LINE_BYTES = 16 * 1024 * 1024
 #: Failures that say something of the job or of its owner, and nothing against the process.
 BLAMELESS = (CANCELLED, TOO_LITTLE_TEXT, BAD_JOB, NOT_FINITE)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 from bot.services import choosing
 from bot.services.learned import Indexed, Learned
@@ -17,8 +18,9 @@ REMEMBERED = 500  # lines of a voice that it does not repeat
 class Answer:
     """The candidates of a request so far."""
 
-    def __init__(self, request: speech.Request, model: Model, safety: Safety, learned: Indexed, said: Said) -> None:
+    def __init__(self, request: speech.Request, model: Model, safety: Safety, learned: Indexed, said: Said, store: Store) -> None:
         self._request = request
+        self._store = store
         self._typical = choosing.typical(model)
         self._safety = safety
         self._learned = learned
@@ -37,7 +39,7 @@ class Answer:
         said = await asyncio.to_thread(Said, before)
         if request.message:
             said.add(request.message)
-        return cls(request, model, safety, await learned.of(model.corpus, request.author), said)
+        return cls(request, model, safety, await learned.of(model.corpus, request.author), said, store)
 
     @property
     def missing(self) -> int:
@@ -52,6 +54,20 @@ class Answer:
         """Choose anew among all candidates so far."""
         self._judged.sort(key=lambda line: line.number)
         self.candidates = await asyncio.to_thread(choosing.choose, self._judged, self._request.count, self._request.prompt)
+
+    async def settle(self) -> None:
+        """Choose anew if the voice said one of the chosen lines in another answer meanwhile; nobody else may be at this point."""
+        if self._request.repeatable:
+            return
+        before = await asyncio.to_thread(Said, await self._store.read(speech.said_before, self._request.voice, REMEMBERED))
+        prompt = self._request.prompt
+        repeated = {line.number for line in self.candidates if line.chosen and before.has(line.text, prompt)}
+        if repeated:
+            self._judged = [
+                replace(line, verdict="repeat", reason="repeats what the voice said meanwhile") if line.number in repeated else line
+                for line in self._judged
+            ]
+            await self.choose()
 
     @property
     def verdicts(self) -> str:

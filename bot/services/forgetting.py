@@ -5,7 +5,7 @@ import shutil
 from bot.services.training import Training
 from bot.services.weights import adapter_file
 from bot.settings import Settings
-from data import accounts, jobs, models
+from data import accounts, consents, jobs, models
 from data.handles import normalise_handle
 from data.store import Store
 
@@ -34,3 +34,16 @@ async def forget(store: Store, training: Training, settings: Settings, handle: s
         shutil.rmtree(settings.data_dir / "cards" / voice, ignore_errors=True)
     await store.wipe()
     return gone
+
+
+async def opt_out(store: Store, training: Training, settings: Settings, handle: str, *, by: str) -> dict[str, int]:
+    """Never store or train an account again, and forget it; return how many rows of each kind went, none where nothing was stored.
+
+    Raises:
+        BadHandleError: nothing changed.
+    """
+    name = normalise_handle(handle)
+    await store.write(consents.opt_out, name, by)  # first: nothing of it comes in between
+    if name not in await store.read(accounts.known_handles):
+        return {}
+    return await forget(store, training, settings, name, by=by)

@@ -1,15 +1,19 @@
-"""Importing: a file of an account's posts into the store, all of it or nothing."""
+"""Importing: a file of an account's posts into the store, with whoever says that it may be there, all of it or nothing."""
 
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from data import accounts
+from sqlite_utils import Database
+
+from data import accounts, consents
 from data.choosing import Counts, count_tweets
 from data.cleaning import ShortRule
+from data.consents import ConsentError, Ground
 from data.handles import normalise_handle
-from data.readers import read_posts
+from data.readers import read_owner, read_posts
 from data.store import Store
+from data.tweets import Tweet
 
 
 @dataclass(frozen=True)
@@ -19,17 +23,38 @@ class Imported:
     handle: str
     counts: Counts
     new: int
+    ground: Ground
 
 
-async def import_file(store: Store, path: Path, handle: str, *, short_rule: ShortRule) -> Imported:
-    """Read a file, or an archive's folder, and store what is new of it.
+async def import_file(store: Store, path: Path, handle: str, *, by: str, ground: Ground | None = None, short_rule: ShortRule) -> Imported:
+    """Read a file, or an archive's folder, and store what is new of it, with the claim that it may be learned from.
+
+    Args:
+        store: where to.
+        path: the file or folder.
+        handle: whose posts these are.
+        by: who claims the consent.
+        ground: on what ground; None: the archive, where its account.js names the account, else a permission.
+        short_rule: which posts count as too short.
 
     Raises:
-        BadHandleError, SourceError: nothing was stored.
+        BadHandleError, SourceError, ConsentError: nothing was stored.
     """
     name = normalise_handle(handle)
+    await store.read(consents.refuse_opted_out, [name])
+    owner = await asyncio.to_thread(read_owner, path)
+    if ground is Ground.ARCHIVE and owner != name:
+        whose = f"is @{owner}'s" if owner else "does not say whose it is"
+        raise ConsentError(f"{path.name} {whose}, so it is no ground to train on @{name}: name another, such as `permission`.")
+    ground = ground or (Ground.ARCHIVE if owner == name else Ground.PERMISSION)
     # Read to its end before the first row is written: a file that breaks off in the middle leaves nothing behind.
     tweets = await asyncio.to_thread(lambda: list(read_posts(path)))
-    new = await store.write(accounts.add_tweets, name, tweets)
+    new = await store.write(_add, name, tweets, ground, by)
     stored = await store.read(accounts.read_tweets, name)
-    return Imported(name, await asyncio.to_thread(count_tweets, stored, short_rule), new)
+    return Imported(name, await asyncio.to_thread(count_tweets, stored, short_rule), new, ground)
+
+
+def _add(db: Database, handle: str, tweets: list[Tweet], ground: Ground, by: str) -> int:
+    new = accounts.add_tweets(db, handle, tweets)
+    consents.claim(db, handle, ground, by)
+    return new

@@ -1,6 +1,7 @@
 """What a voice learned from, indexed: to know a copy when it comes, and to say how much of a line is in the voice's manner."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -42,11 +43,11 @@ class Indexed:
 
 
 class Learned:
-    """The posts of the last few corpora that were asked for, each indexed once."""
+    """The posts of the last few corpora that were asked for, each indexed once, as long as they are stored."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._indexed: dict[tuple[str, str], Indexed] = {}
+        self._indexed: OrderedDict[tuple[str, str], Indexed] = OrderedDict()
 
     async def of(self, corpus: str, author: str = "") -> Indexed:
         """Return the index of a corpus' posts, which must be stored.
@@ -59,14 +60,28 @@ class Learned:
         if key not in self._indexed:
             posts = await self._store.read(_posts, corpus)
             index = await asyncio.to_thread(_index, posts, author)
-            if len(self._indexed) >= KEPT_INDEXES:
-                self._indexed.pop(next(iter(self._indexed)))
             self._indexed[key] = index
+            while len(self._indexed) > KEPT_INDEXES:
+                self._indexed.popitem(last=False)
+            return index
+        self._indexed.move_to_end(key)
         return self._indexed[key]
+
+    async def tidy(self) -> None:
+        """Let go of what was forgotten; call this now and then."""
+        if self._indexed:
+            stored = await self._store.read(_stored, [corpus for corpus, _ in self._indexed])
+            for key in [key for key in self._indexed if key[0] not in stored]:
+                del self._indexed[key]
 
 
 def _index(posts: list[tuple[str, str]], author: str) -> Indexed:
     return Indexed(TrainingPosts(text for _, text in posts), Manner(text for name, text in posts if author in ("", name)))
+
+
+def _stored(db: Database, corpora: list[str]) -> set[str]:
+    marks = ", ".join("?" * len(corpora))
+    return {row["sha256"] for row in db.query(f"SELECT sha256 FROM corpora WHERE sha256 IN ({marks})", corpora)}  # noqa: S608 - marks
 
 
 def _posts(db: Database, sha256: str) -> list[tuple[str, str]]:

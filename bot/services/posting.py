@@ -53,6 +53,11 @@ class Posting:
         self._not_before: datetime | None = None
         self._failures = 0  # in a row
 
+    @property
+    def sends(self) -> bool:
+        """Whether there is an account to post with."""
+        return self._x is not None
+
     async def draft(self, voice: str, schedule: str | None, text: str, who: str) -> Post:
         """Put a line into the outbox; a schedule that was removed meanwhile is left out.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from time import monotonic
 
 from bot.executors.port import Executor
@@ -38,8 +38,7 @@ class Precedence:
             if not self._waiting:
                 keeper, self._keeper = self._keeper, None
                 keeper.cancel()
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([keeper])
+                await asyncio.wait([keeper])
 
     async def _keep_still(self) -> None:
         while True:

@@ -6,19 +6,24 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
+from sqlite_utils import Database
 
 from bot.errors import BadRequestError, BadWeightsError, MynahError, SpeechFailedError
 from bot.executors.speaker import Speaker
 from bot.services import weights
 from bot.services.answers import Answer
 from bot.services.learned import Learned
+from bot.services.quotas import check_lines
 from bot.services.safety import Safety
-from bot.settings import Settings
+from bot.settings import Quotas, Settings
 from data import models, speech
-from data.cleaning import training_text
+from data.cleaning import training_text, without_controls
 from data.handles import normalise_handle, voice_name
+from data.origin import Origin
 from data.store import Store
 from trainer import protocol
 
@@ -54,12 +59,15 @@ class Speaking:
         self._speaker = speaker
         self._safety = Safety(settings.safety)
         self._learned = Learned(store)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By voice: its answers are settled one after another, so that no two say the same line."""
 
     async def request(
         self,
         voice: str,
         *,
         by: str,
+        origin: Origin | None = None,
         version: int | None = None,
         author: str = "",
         message: str = "",
@@ -76,6 +84,7 @@ class Speaking:
         Args:
             voice: its name.
             by: who asks.
+            origin: where in Discord, which is what quotas count; None: it counts against none.
             version: which of its versions speaks; None: the current one.
             author: the account as which a joint voice speaks; empty: the blend.
             message: what the lines are to answer; it is cleaned as posts are, since that is what was learned from.
@@ -88,6 +97,7 @@ class Speaking:
         Raises:
             NotStoredError: the voice has no model, or not this version.
             BadHandleError: the author is no handle.
+            QuotaError: the member asked for too many lines lately.
             BadRequestError: the prompt or the message is too long, the prompt must not be said, the count or the seed is out of range, or
                 this version cannot speak as this author.
         """
@@ -109,14 +119,15 @@ class Speaking:
             raise BadRequestError("Creativity is a number from 0 to 2.")
         # No line with a mention may be said: one that is not drawn need not be thrown away.
         sampling = replace(sampling, temperature=temperature, without="@")
-        prompt = " ".join(prompt.split())
+        prompt = without_controls(" ".join(prompt.split()))
         if refused := await asyncio.to_thread(self._safety.refusal, prompt):
             raise BadRequestError(f"That prompt {refused.reason}, so no line that begins with it may be said: give another.")
         name = voice_name(voice.split("-"))
         wanted_version = (models.current, name) if version is None else (models.version, name, version)
         model = await self._store.read(*wanted_version)
         return await self._store.write(
-            speech.add,
+            _add,
+            self._settings.quotas,
             voice=model.voice,
             model=model.id,
             author=_author(model, author),
@@ -128,6 +139,7 @@ class Speaking:
             sampling=vars(sampling),
             purpose=purpose,
             requested_by=by,
+            origin=origin,
         )
 
     async def answer(self, request_id: int) -> Spoken:
@@ -158,8 +170,10 @@ class Speaking:
             async with asyncio.TaskGroup() as answers:
                 while True:
                     await room.acquire()
-                    while (request := await self._store.write(speech.start_next)) is None:
+                    # Looked at before it is written, so that an idle service writes nothing.
+                    while not await self._store.read(speech.waiting) or (request := await self._store.write(speech.start_next)) is None:
                         await self._store.changed()
+                        await self._learned.tidy()
                     answers.create_task(self._answer(request)).add_done_callback(lambda _: room.release())
         except BaseExceptionGroup as group:  # as of a disk that is full: one sentence is enough
             raise group.exceptions[0] from group
@@ -168,8 +182,15 @@ class Speaking:
         """Answer one request; whatever goes wrong is told to whoever asked."""
         try:
             async with nullcontext() if request.purpose is speech.Purpose.POST else self._first():
-                candidates = await self._candidates(request)
-            await self._store.write(speech.finish, request.id, candidates)
+                answer, failure = await self._drawn(request)
+            turn = self._turns.setdefault(request.voice, asyncio.Lock())
+            async with turn:
+                await answer.settle()
+                if answer.missing == request.count:
+                    await self._store.write(speech.record, request.id, answer.candidates)  # for whoever asks why
+                    why = f"None of {len(answer.candidates)} lines of {request.voice} may be said ({answer.verdicts or 'none came'})"
+                    raise failure or SpeechFailedError(f"{why}: try another prompt.")
+                await self._store.write(speech.finish, request.id, answer.candidates)
         except asyncio.CancelledError:
             await self._store.write(speech.fail, request.id, "Mynah was stopped before it answered: ask again.")
             raise
@@ -185,38 +206,48 @@ class Speaking:
         """Stop the speaker."""
         await self._speaker.close()
 
-    async def _candidates(self, request: speech.Request) -> list[speech.Generation]:
+    async def _drawn(self, request: speech.Request) -> tuple[Answer, SpeechFailedError | None]:
+        """Return what was drawn for a request, and what ended it early."""
         model = await self._store.read(models.get, request.model)
         answer = await Answer.begin(request, model, self._safety, self._learned, self._store)
+        failure: SpeechFailedError | None = None
         for number in range(ROUNDS):
             drawn = max(answer.missing + SPARE, self._settings.speaker.candidates)
-            async with aclosing(self._said(request, model, number, drawn)) as lines:
-                async for line in lines:
-                    await answer.take(number * CANDIDATES_A_ROUND + line.index, line)
+            try:
+                async with aclosing(self._said(request, model, number, drawn)) as lines:
+                    async for line in lines:
+                        await answer.take(number * CANDIDATES_A_ROUND + line.index, line)
+            except SpeechFailedError as error:  # what came before it is an answer, if it may be said
+                failure = error
             await answer.choose()
-            if not answer.missing:
+            if failure or not answer.missing:
                 break
-        candidates = answer.candidates
-        if answer.missing == request.count:
-            await self._store.write(speech.record, request.id, candidates)  # for whoever asks why
-            why = answer.verdicts or "none came"
-            raise SpeechFailedError(f"None of {len(candidates)} lines of {request.voice} may be said ({why}): try another prompt.")
-        return candidates
+        return answer, failure
 
     async def _said(self, request: speech.Request, model: models.Model, number: int, count: int) -> AsyncGenerator[protocol.Line]:
         """Yield the lines of one round; where the speaker finds the file of weights bad, it is laid down anew, once."""
+        came: set[int] = set()
         for anew in (False, True):
             file = await weights.lay_down(self._store, self._settings, model, anew=anew)
             wish = _speech_request(request, model, file, self._settings, number, count)
             try:
                 async with aclosing(self._speaker.speak(wish)) as lines:
                     async for line in lines:
-                        yield line
+                        if line.index not in came:
+                            came.add(line.index)
+                            yield line
                 return
             except BadWeightsError as error:
                 if anew:
                     raise
                 log.warning("a file of weights is laid down anew", voice=model.voice, version=model.version, error=str(error))
+
+
+def _add(db: Database, /, quotas: Quotas, *, origin: Origin | None, **wish: Any) -> speech.Request:
+    request = speech.add(db, origin=origin, **wish)
+    if origin:
+        check_lines(db, origin, quotas)
+    return request
 
 
 def _author(model: models.Model, handle: str) -> str:

@@ -14,12 +14,14 @@ from bot.errors import BadRequestError, NotStoredError, StoreError, TrainingFail
 from bot.executors.port import Executor
 from bot.executors.processes import sweep
 from bot.services import orders
+from bot.services.quotas import check_trainings
 from bot.services.safety import Safety
-from bot.settings import Settings
-from data import accounts, jobs, models
+from bot.settings import Quotas, Settings
+from data import accounts, consents, jobs, models
 from data.corpus import Corpus, build_corpus
 from data.handles import normalise_handles, voice_name
 from data.language import NAMES, UNDETERMINED
+from data.origin import Origin
 from data.store import Store
 from trainer import protocol
 
@@ -49,23 +51,26 @@ class Training:
         self._safety = Safety(settings.safety)
         self._warm = False  # a trainer may have stayed
 
-    async def request(self, handles: Sequence[str], *, by: str, start: bool | None = None) -> Requested:
+    async def request(self, handles: Sequence[str], *, by: str, origin: Origin | None = None, start: bool | None = None) -> Requested:
         """Build the corpus of these accounts and queue a training on it, or join the one that is the same.
 
         With `start` it begins with the weights of the version that the voice speaks with, if there is one, and not with those of the
-        base; None: as the settings say.
+        base; None: as the settings say. What has an `origin` counts against quotas.
 
         Raises:
-            BadHandleError, NotStoredError, TooLittleTextError: nothing was queued.
+            BadHandleError, NotStoredError, ConsentError, QuotaError, TooLittleTextError: nothing was queued.
             BadRequestError: too many accounts, or a `start` from a version that was made otherwise than the settings say now.
         """
         names = normalise_handles(handles)
         if not 1 <= len(names) <= MAX_ACCOUNTS:
             raise BadRequestError(f"Name 1 to {MAX_ACCOUNTS} accounts to train on.")
+        await self._store.read(consents.refuse_opted_out, names)
         corpus = await self._store.read(_build, names, self._settings)
+        await self._store.read(consents.require, names, self._settings.consent.grounds)
         last = self._settings.trainer.start_from == "last" if start is None else start
         recipe = self._recipe()
-        job, new = await self._store.write(_enqueue, voice_name(names), corpus, recipe, by, last=last, insist=start is not None)
+        named, quotas = voice_name(names), self._settings.quotas
+        job, new = await self._store.write(_enqueue, named, corpus, recipe, by, origin, quotas, last=last, insist=start is not None)
         log.info("training requested", job=job.id, voice=job.voice, new=new)
         return Requested(job, new, warnings_of(corpus, job.recipe["base"]))
 
@@ -194,11 +199,23 @@ def _build(db: Database, handles: Sequence[str], settings: Settings) -> Corpus:
 
 
 def _enqueue(
-    db: Database, voice: str, corpus: Corpus, recipe: dict[str, Any], by: str, *, last: bool, insist: bool
+    db: Database,
+    voice: str,
+    corpus: Corpus,
+    recipe: dict[str, Any],
+    by: str,
+    origin: Origin | None,
+    quotas: Quotas,
+    *,
+    last: bool,
+    insist: bool,
 ) -> tuple[jobs.Job, bool]:
     if last and (sha256 := _start_of(db, voice, corpus, recipe, insist=insist)):
         recipe |= {"start": sha256}
-    return jobs.enqueue(db, voice, corpus, recipe, by)
+    job, new = jobs.enqueue(db, voice, corpus, recipe, by, origin)
+    if new and origin:
+        check_trainings(db, origin, quotas)
+    return job, new
 
 
 def _start_of(db: Database, voice: str, corpus: Corpus, recipe: dict[str, Any], *, insist: bool) -> str | None:

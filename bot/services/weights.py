@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import get_ident
 
+from bot.errors import NotStoredError
 from bot.settings import Settings
 from data import models
 from data.store import Store
@@ -25,11 +26,15 @@ async def lay_down(store: Store, settings: Settings, model: models.Model, *, ane
 
     Raises:
         DamagedError: the stored weights do not match their hash.
+        NotStoredError: the voice was forgotten meanwhile; no file is left.
     """
     path = adapter_file(settings, model.sha256)
     if anew or not await asyncio.to_thread(_touch, path):
         weights = await store.read(models.load_weights, model.id)
         await asyncio.to_thread(_write_whole, path, weights)
+        if not await store.read(models.exists, model.id):  # forgotten while it was written
+            path.unlink(missing_ok=True)
+            raise NotStoredError(f"{model.voice} was forgotten.")
         await asyncio.to_thread(_make_room, path, settings.speaker.disk_mib << 20)
     return path
 

@@ -1,10 +1,11 @@
 """How X counts a text, and what a text must not hold before it is sent there."""
 
 import re
-import unicodedata
 from typing import NamedTuple
 
 import twitter_text
+
+from bot.services.folding import visible
 
 MAX_LENGTH = 280
 
@@ -53,5 +54,4 @@ def _as_read(text: str) -> str:
     """Return the text with full-width and small forms made plain, and without joiners, marks of direction and the like."""
     if text.isascii():
         return text
-    shown = "".join(character for character in text if unicodedata.category(character) != "Cf")
-    return _FULL_STOP.sub(".", unicodedata.normalize("NFKC", shown.translate(_TRADE_MARKS)))
+    return _FULL_STOP.sub(".", visible(text.translate(_TRADE_MARKS)))

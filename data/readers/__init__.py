@@ -9,10 +9,12 @@ read_posts(path)      chooses by what the file is
 """
 
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.errors import SourceError
+from data.errors import BadHandleError, SourceError
+from data.handles import normalise_handle
 from data.readers import archive, plain
 from data.readers.container import FileContainer, FolderContainer, ZipContainer
 from data.readers.fields import reason, shown
@@ -41,6 +43,22 @@ def read_posts(path: Path) -> Iterator[Tweet]:
         raise SourceError(f"{shown(path)} cannot be read ({reason(error)}): check the file and its permissions.") from error
     if not found:
         raise SourceError(f"{shown(path)} holds no posts: {_KINDS} with at least one post in it.")
+
+
+def read_owner(path: Path) -> str | None:
+    """Return whose archive this is by its account.js, lower case; None for files of other kinds, and where it does not say.
+
+    Raises:
+        SourceError: it is damaged.
+    """
+    try:
+        container = FolderContainer(path) if path.is_dir() else ZipContainer(path) if zipfile.is_zipfile(path) else None
+        name = archive.read_owner(container) if container else None
+        return normalise_handle(name) if name else None
+    except BadHandleError:
+        return None
+    except OSError as error:
+        raise SourceError(f"{shown(path)} cannot be read ({reason(error)}): check the file and its permissions.") from error
 
 
 def _choose(path: Path) -> Iterator[Tweet]:

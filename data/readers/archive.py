@@ -1,8 +1,8 @@
 """X's "download your archive": the posts of a zip, a folder, or one lone file of it.
 
-What is opened: tweets.js and its parts, the older tweet.js and js/tweets/2014_01.js, community-tweet.js, note-tweet.js, manifest.js.
-Nothing else, so that an e-mail address (account.js) or a direct message never enters the process. deleted-tweets.js is left out, for
-somebody took those back; community posts are taken, for they are public, the account's own words, and of the same shape.
+What is opened: tweets.js and its parts, the older tweet.js and js/tweets/2014_01.js, community-tweet.js, note-tweet.js, manifest.js, and
+account.js for the account's name alone. Nothing else, so that no direct message ever enters the process. deleted-tweets.js is left out,
+for somebody took those back; community posts are taken, for they are public, the account's own words, and of the same shape.
 """
 
 import re
@@ -28,6 +28,7 @@ _COMMUNITY = re.compile(_PLACE + r"community-tweets?(?:-part\d+)?\.js", re.ASCII
 _GRAILBIRD = re.compile(_PLACE + r"js/tweets/\d{4}_\d{2}\.js", re.ASCII)
 _NOTES = re.compile(_PLACE + r"note-tweets?(?:-part\d+)?\.js", re.ASCII)
 _MANIFEST = re.compile(_PLACE + r"manifest\.js", re.ASCII)
+_ACCOUNT = re.compile(_PLACE + r"account\.js", re.ASCII)
 
 _PARENT_FIELDS = ("in_reply_to_status_id_str", "in_reply_to_status_id")
 _REPLY_FIELDS = (
@@ -62,6 +63,23 @@ def read_archive(container: Container) -> Iterator[Tweet]:
         notes = [name for name in beside if _NOTES.fullmatch(name)]
         manifest.check_present({*posts, *notes})
         yield from _read(container, posts, notes, manifest)
+
+
+def read_owner(container: Container) -> str | None:
+    """Return the name in an archive's account.js, as it stands there; None where there is none, or more than one.
+
+    Raises:
+        SourceError: the archive or its account.js is damaged.
+    """
+    with container:
+        found = [name for name in container.names() if _ACCOUNT.fullmatch(name)]
+        if len(found) != 1:
+            return None
+        for element in stream_array(container.chunks(found[0]), container.label(found[0])):
+            account = element.get("account") if isinstance(element, dict) else None
+            name = account.get("username") if isinstance(account, dict) else None
+            return name if isinstance(name, str) else None
+    return None
 
 
 def read_file(container: Container) -> Iterator[Tweet]:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot.executors.port import CutOffError
-from data import accounts
 from data.store import Store
-from tests.conftest import made_up_tweets
+from tests.conftest import made_up_tweets, store_account
 from trainer.protocol import Done, Event, Failed, Job, Stage, Step
 
 WEIGHTS = b"weights " * 1000
@@ -105,5 +104,5 @@ def executor() -> ScriptedExecutor:
 async def filled(store: Store) -> Store:
     """A store with three accounts: ann and bob with enough posts, and few with too few."""
     for handle, count, seed in (("ann", 150, 1), ("bob", 150, 2), ("few", 10, 3)):
-        await store.write(accounts.add_tweets, handle, made_up_tweets(count, seed))
+        await store.write(store_account, handle, made_up_tweets(count, seed))
     return store

@@ -36,6 +36,9 @@ def answer(request: SpeechRequest) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
             signal.pause()
+        case "speak and hang":
+            lines(request, 1)
+            signal.pause()
         case "never":
             return
         case "babble":

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from bot.services.choosing import STYLE, Score, choose, score
 from bot.services.learned import Learned, Manner
+from data import accounts
 from data.speech import Generation
 from tests.voices import add_version
 
@@ -102,3 +103,8 @@ async def test_the_manner_is_the_authors_where_one_speaks_and_copies_are_of_all(
     assert ann.manner.share("gulling") < 0.5
     assert ann.copies.copied_in("gull gulls 3 gulling by the gull")
     assert await learned.of(model.corpus, "ann") is ann
+    await learned.tidy()
+    assert await learned.of(model.corpus, "ann") is ann
+    await filled.write(accounts.forget, "bob")
+    await learned.tidy()
+    assert learned._indexed == {}

@@ -145,12 +145,32 @@ async def test_close_leaves_nothing_behind_and_whoever_waits_hears_of_it(tmp_pat
     async with speaking(tmp_path) as speaker:
         await said(speaker, request("hello"))
         pid = int(notes(tmp_path)[0].split()[1])
-        waits = asyncio.create_task(said(speaker, request("hang")))
-        await asyncio.sleep(0)
-        waits.cancel()
-        await asyncio.wait([waits])
+        lines = speaker.speak(request("speak and hang"))
+        await anext(lines)
+    with pytest.raises(SpeechFailedError, match="Mynah was stopped before it answered"):
+        await anext(lines)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+    assert starts(tmp_path) == 1
+
+
+async def test_a_process_that_is_gone_is_not_signalled_again(tmp_path, monkeypatch):
+    """Its number may be somebody else's by then."""
+    async with speaking(tmp_path) as speaker:
+        await said(speaker, request("hello"))
+        os.kill(int(notes(tmp_path)[0].split()[1]), signal.SIGKILL)
+        await asyncio.wait([speaker._reader])
+        signalled = []
+        monkeypatch.setattr(speaker_module, "kill_group", signalled.append)
+    assert signalled == []
+
+
+async def test_what_it_logged_before_a_restart_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(speaker_module.processes, "LOG_BYTES", 10)
+    async with speaking(tmp_path) as speaker:
+        speaker._log_file.write_text("the last words\n")
+        await said(speaker, request("hello"))
+        assert speaker._log_file.with_name(f"{speaker._log_file.name}.1").read_text() == "the last words\n"
 
 
 @pytest.fixture

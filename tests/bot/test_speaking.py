@@ -235,6 +235,11 @@ async def test_the_best_of_all_rounds_are_said(voice, speaking, speaker):
     assert {line.text for line in spoken.lines} == {LINES[1], LINES[2]}
 
 
+@pytest.mark.parametrize(("typed", "told"), [("a\udcffb", "a b"), ("sp\x7foiler", "sp oiler"), ("\x00", "")])
+async def test_what_nobody_sees_of_a_prompt_is_taken_out(voice, speaking, typed, told):
+    assert (await speaking.request("ann", by="me", prompt=typed)).prompt in (told, told.replace(" ", ""))
+
+
 @pytest.mark.parametrize("prompt", ["ask @bob", "see \uff58.ai", "+44 20 7946 0018 is", "what a cunt", "lamp " * 60])
 async def test_a_prompt_that_must_not_be_said_is_refused_before_a_line_is_drawn(voice, speaking, speaker, filled, prompt):
     with pytest.raises(BadRequestError, match=r"^That prompt (mentions|holds|takes) .+ give another\.$"):
@@ -261,6 +266,7 @@ async def test_the_same_rules_hold_wherever_a_line_goes(voice, speaking, speaker
     speaker.texts = list(lines)
     spoken = await say(speaking, count=1, purpose=purpose)
     assert [line.verdict for line in spoken.candidates] == ["mention", "link", "too_long", "cut_off", "passed"]
+    assert [line.text for line in spoken.lines] == [LINES[0]]
     assert [line.complete for line in spoken.candidates] == [True, True, True, False, True]
 
 
@@ -277,6 +283,35 @@ async def test_a_speaker_that_fails_is_a_sentence_and_the_next_question_is_answe
     speaker.error = None
     speaker.texts = ["all is well"] * 9
     assert (await say(speaking, count=1)).lines
+
+
+async def test_what_came_before_a_failure_is_said_and_all_of_it_is_kept(voice, speaking, speaker, filled):
+    speaker.texts = [*LINES[:3], "see x.ai"]
+    speaker.error = SpeechFailedError("No answer came within 180 s.")
+    spoken = await say(speaking, count=5)
+    assert {line.text for line in spoken.lines} == set(LINES[:3])
+    speaker.texts = ["see x.ai"]
+    with pytest.raises(SpeechFailedError, match="No answer came"):
+        await say(speaking, count=5)
+    assert [line.verdict for line in await filled.read(speech.generations, 2)] == ["link"]
+
+
+async def test_two_answers_at_once_do_not_say_the_same(voice, speaking, speaker, filled):
+    """Both begin before either ends."""
+    both = asyncio.Barrier(2)
+
+    async def speak(request):
+        await both.wait()
+        for index, text in enumerate(LINES[:2]):
+            yield Line(request.id, index, text, complete=True, log_likelihood=-5.0 - index)
+
+    speaker.speak = speak
+    requests = [await speaking.request("ann", by="me", count=1) for _ in range(2)]
+    async with answering(speaking):
+        said = [(await speaking.answer(request.id)).lines[0].text for request in requests]
+    assert sorted(said) == sorted(LINES[:2])
+    refused = [line for request in requests for line in await filled.read(speech.generations, request.id) if line.verdict == "repeat"]
+    assert [line.reason for line in refused] == ["repeats what the voice said meanwhile"]
 
 
 async def test_a_defect_is_a_sentence_too(voice, speaking, speaker):
@@ -318,6 +353,22 @@ async def test_a_file_of_weights_that_was_damaged_is_laid_down_anew(voice, fille
     file.write_bytes(b"damaged")
     assert [line.text for line in (await say(Speaking(filled, settings, speaker), count=1)).lines] == ["one fine line"]
     assert [request.count for request in speaker.requests] == [8, 8]
+
+
+async def test_lines_that_came_before_weights_were_found_bad_are_not_said_twice(voice, filled, settings):
+    """As where the speaker dies in mid-request, and another finds the file gone."""
+
+    class Dying(ScriptedSpeaker):
+        async def speak(self, request):
+            self.requests.append(request)
+            first = len(self.requests) == 1
+            for index, text in enumerate(LINES[:2] if first else LINES[:8]):
+                yield Line(request.id, index, text, complete=True, log_likelihood=-2.0)
+            if first:
+                raise BadWeightsError("It is gone.")
+
+    spoken = await say(Speaking(filled, settings, Dying()), count=3)
+    assert [line.number for line in spoken.candidates] == list(range(8))
 
 
 async def test_weights_that_stay_bad_are_a_sentence(voice, speaking, speaker):

@@ -9,16 +9,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bot.errors import BadHandleError, BadRequestError, NotStoredError, TooLittleTextError, TrainingFailedError
+from bot.errors import BadHandleError, BadRequestError, ConsentError, NotStoredError, TooLittleTextError, TrainingFailedError
 from bot.executors import trainers
 from bot.executors.local import LocalExecutor
+from bot.services.forgetting import opt_out
 from bot.services.training import Training, warnings_of
-from data import accounts, jobs, models
+from bot.settings import Consent
+from data import accounts, consents, jobs, models
 from data.corpus import build_corpus
 from data.jobs import Status
 from data.tweets import Tweet
 from tests.bot.test_local_executor import FAKE, gone
-from tests.conftest import made_up_tweets
+from tests.conftest import made_up_tweets, store_account
 from trainer import protocol
 from trainer.protocol import Done, Failed, Sample, Stage
 
@@ -110,7 +112,7 @@ async def test_equal_requests_share_one_job_while_it_waits_while_it_runs_and_whe
 async def test_new_posts_make_a_new_version(training, filled, tweets):
     async with queue(training):
         first = await training.result((await training.request(["ann"], by="me")).job.id)
-        await filled.write(accounts.add_tweets, "ann", tweets(300, seed=9)[150:])
+        await filled.write(store_account, "ann", tweets(300, seed=9)[150:])
         second = await training.result((await training.request(["ann"], by="me")).job.id)
     assert (first.version, second.version) == (1, 2)
 
@@ -230,7 +232,7 @@ async def test_events_of_a_restarted_job_are_those_of_its_latest_attempt(trainin
 
 
 async def test_what_shares_a_batch_is_one_order_the_oldest_first_and_no_more_than_the_settings_say(filled, settings, executor, tweets):
-    await filled.write(accounts.add_tweets, "cat", tweets(150, seed=4))
+    await filled.write(store_account, "cat", tweets(150, seed=4))
     for handle, trainer in [
         ("ann", {"seed": 1}),
         ("bob", {"epochs": 2}),
@@ -363,7 +365,7 @@ def test_nothing_is_said_of_a_language_that_is_written_or_not_known(base, langua
 
 async def test_who_asks_for_a_training_is_told_of_the_language(filled, settings, executor):
     texts = (f"灯台の話その{n}、今日はとても天気がよくて猫が屋根の上で寝ています。明日もまた来てくださいね" for n in range(200))
-    await filled.write(accounts.add_tweets, "kaz", [Tweet(str(n), None, text) for n, text in enumerate(texts)])
+    await filled.write(store_account, "kaz", [Tweet(str(n), None, text) for n, text in enumerate(texts)])
     training = Training(filled, changed(settings, base=protocol.Recipe().base), executor)
     assert "mostly Japanese" in (await training.request(["kaz"], by="me")).warnings[-1]
     assert "mostly" not in " ".join((await training.request(["ann"], by="me")).warnings)
@@ -375,7 +377,7 @@ async def test_who_asks_for_a_training_is_told_of_the_language(filled, settings,
 async def test_a_training_can_start_from_the_version_that_speaks_now(training, executor, filled, tweets):
     first = await training.request(["ann"], by="me", start=True)  # there is none yet: from the base
     await training.run_next()
-    await filled.write(accounts.add_tweets, "ann", tweets(300, seed=9)[150:])
+    await filled.write(store_account, "ann", tweets(300, seed=9)[150:])
     second = await training.request(["ann"], by="me", start=True)
     anew = await training.request(["ann"], by="me")
     assert anew.new
@@ -393,7 +395,7 @@ async def test_there_is_nothing_to_learn_twice_from_a_start_on(filled, settings,
     for _ in range(2):
         assert (await training.request(["ann"], by="me")).new is (executor.orders == [])
         await training.run_next()
-    await filled.write(accounts.add_tweets, "ann", tweets(300, seed=9)[150:])
+    await filled.write(store_account, "ann", tweets(300, seed=9)[150:])
     for number in range(2):
         assert (await training.request(["ann"], by="me")).new is (number == 0)
         await training.run_next()
@@ -413,13 +415,46 @@ async def test_a_version_made_otherwise_is_no_start(filled, settings, executor):
 async def test_a_start_that_is_gone_fails_its_job_and_no_other(many, executor, filled, tweets):
     await many.request(["ann"], by="me")
     await many.run_next()
-    await filled.write(accounts.add_tweets, "ann", tweets(300, seed=9)[150:])
+    await filled.write(store_account, "ann", tweets(300, seed=9)[150:])
     orphan = await many.request(["ann"], by="me", start=True)
     anew = await many.request(["ann"], by="me")
     await filled.write(lambda db: db.conn.execute("UPDATE models SET sha256 = 'another'"))
     await many.run_next()
     assert "is gone: train again" in (await many.ended(orphan.job.id)).error
     assert (await many.ended(anew.job.id)).status is Status.DONE
+
+
+# ------------------------------------------------------------------ consent
+
+
+async def test_nobody_is_trained_without_a_claim_nor_against_their_will(filled, settings, executor, tweets):
+    training = Training(filled, settings, executor)
+    await filled.write(accounts.add_tweets, "eve", tweets(150, seed=5))
+    with pytest.raises(ConsentError, match="Nobody has claimed consent for @eve"):
+        await training.request(["ann", "eve"], by="me")
+    await filled.write(consents.opt_out, "ann", "her")
+    with pytest.raises(ConsentError, match="@ann has opted out"):
+        await training.request(["ann"], by="me")
+    assert await filled.read(jobs.recent) == []
+
+
+async def test_where_the_operator_asks_for_own_archives_a_claim_is_not_enough(filled, settings, executor):
+    training = Training(filled, settings.model_copy(update={"consent": Consent(policy="own")}), executor)
+    with pytest.raises(ConsentError, match="for @ann on the ground of archive, as the settings ask"):
+        await training.request(["ann"], by="me")
+    await filled.write(consents.claim, "ann", consents.Ground.ARCHIVE, "her")
+    assert (await training.request(["ann"], by="me")).new
+
+
+async def test_opting_out_forgets_and_is_remembered(filled, settings, executor):
+    training = Training(filled, settings, executor)
+    await training.request(["ann"], by="me")
+    await training.run_next()
+    gone = await opt_out(filled, training, settings, "@Ann", by="her")
+    assert (gone["models"], gone["tweets"]) == (1, 150)
+    assert await opt_out(filled, training, settings, "@nobody", by="her") == {}
+    assert await filled.read(consents.opted_out) == ["ann", "nobody"]
+    assert "ann" not in await filled.read(accounts.known_handles)
 
 
 # ------------------------------------------------- a real process that stays
@@ -431,7 +466,7 @@ def processes(filled, settings, tweets):
 
     async def make(*handles, **trainer):
         for seed, handle in enumerate(handles):
-            await filled.write(accounts.add_tweets, handle, tweets(150, seed))
+            await filled.write(store_account, handle, tweets(150, seed))
         return Training(filled, changed(settings, **trainer), LocalExecutor(settings.data_dir / "trainer.log", *FAKE))
 
     return make

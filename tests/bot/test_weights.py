@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import DamagedError
+from bot.errors import DamagedError, NotStoredError
 from bot.services.weights import adapter_file, lay_down
+from data import accounts, models
 from tests.voices import add_version
 
 
@@ -29,6 +30,22 @@ async def test_a_file_that_is_no_good_is_written_anew(store, settings):
     path.write_bytes(b"damaged")
     assert (await lay_down(store, settings, model)).read_bytes() == b"damaged"
     assert (await lay_down(store, settings, model, anew=True)).read_bytes() == b"some weights"
+
+
+async def test_weights_that_are_forgotten_while_they_are_laid_down_leave_no_file(store, settings, monkeypatch):
+    model = await store.write(add_version, weights=b"some weights")
+    read = store.read
+
+    async def then_forget(work, *args):
+        found = await read(work, *args)
+        if work is models.load_weights:
+            await store.write(accounts.forget, "ann")
+        return found
+
+    monkeypatch.setattr(store, "read", then_forget)
+    with pytest.raises(NotStoredError, match="ann was forgotten"):
+        await lay_down(store, settings, model)
+    assert list(adapter_file(settings, model.sha256).parent.iterdir()) == []
 
 
 async def test_damaged_weights_are_not_laid_down(store, settings):
@@ -56,11 +73,11 @@ async def test_a_trainer_and_a_speaker_may_need_the_same_weights_at_once(store, 
 
 async def test_what_was_used_longest_ago_goes_when_the_disk_is_to_hold_less(store, settings):
     small = settings.model_copy(update={"speaker": settings.speaker.model_copy(update={"disk_mib": 1})})
-    models = [await store.write(add_version, weights=bytes([number]) * 400_000) for number in range(4)]
-    first, second, third = [await lay_down(store, settings, model) for model in models[:3]]
+    voices = [await store.write(add_version, weights=bytes([number]) * 400_000) for number in range(4)]
+    first, second, third = [await lay_down(store, settings, model) for model in voices[:3]]
     for age, path in enumerate((third, first, second)):
         os.utime(path, (1000 - age, 1000 - age))
-    await lay_down(store, small, models[0])  # used again
-    fourth = await lay_down(store, small, models[3])
+    await lay_down(store, small, voices[0])  # used again
+    fourth = await lay_down(store, small, voices[3])
     assert set(first.parent.iterdir()) == {first, fourth}
-    assert (await lay_down(store, small, models[1])).read_bytes() == b"\x01" * 400_000
+    assert (await lay_down(store, small, voices[1])).read_bytes() == b"\x01" * 400_000

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from tests.trainer.conftest import never
-from trainer import decoding, frames, lora
+from trainer import bases, decoding, frames, lora
 from trainer import lines as lines_module
 from trainer.decoding import Batch
 from trainer.errors import BadWeights, Cancelled
+from trainer.kv import STEP
 from trainer.lines import Speech, Voice
 from trainer.protocol import Sampling
 
@@ -201,8 +202,16 @@ def asked(number, voices, chance):
     return Speech(f"s{number}", chance.choice(voices), words, chance.randint(1, 9), number, settings, message, author)
 
 
-def test_nothing_that_others_ask_changes_a_line(base):
+@pytest.fixture(params=["as it lies", "packed"])
+def speaking_base(load, base_name, request):
+    """A base with its weights as they were loaded, and as a speaker has them."""
+    base = load(base_name)
+    return bases.pack(base) if request.param == "packed" else base
+
+
+def test_nothing_that_others_ask_changes_a_line(speaking_base):
     """Forty requests of six voices and none, joining one after another, against each alone; more rows than there are places."""
+    base = speaking_base
     chance = random.Random(3)
     voices = [None, *(made_up(base, key, rank) for key, rank in enumerate((4, 4, 4, 8, 1)))]
     speeches = [asked(number, voices, chance) for number in range(40)]
@@ -225,10 +234,29 @@ def test_nothing_that_others_ask_changes_a_line(base):
             assert one.relevance == pytest.approx(other.relevance, abs=1e-5)
 
 
-def test_a_row_wears_its_own_voice_alone(base):
-    """Against the base wearing each voice by itself."""
+def test_the_embedded_base_says_the_same_to_the_last_bit_in_any_company(load):
+    """The shapes of the products matter, so it is this base, as a speaker has it."""
+    base = bases.pack(load("smollm2-135m-instruct"))
+    voices = [None, *(made_up(base, key, 8, 0.01) for key in range(3))]
+
+    def speech(number):
+        prompt, message = ("", "The fog", "so")[number % 3], ("", "is it dark?")[number % 2]
+        return Speech(str(number), voices[number % 4], prompt, 1 + number % 2, number, Sampling(max_tokens=5), message)
+
+    crowd = Batch(base)
+    for number in range(6):
+        crowd.add(speech(number))
+    together = said(crowd)
+    for number in range(6):
+        alone = Batch(base)
+        alone.add(speech(number))
+        assert said(alone)[str(number)] == together[str(number)]
+
+
+def test_a_row_wears_its_own_voice_alone(base, speaking_base):
+    """Against the base wearing each voice by itself, in which no layer has anything to do with another."""
     voices = [made_up(base, key, rank) for key, rank in enumerate((4, 2, 8))]
-    batch = Batch(base)
+    batch = Batch(speaking_base)
     for place, voice in enumerate(voices):
         batch.add(Speech(str(place), voice, "so", 2, 5, Sampling(max_tokens=20)))
     batch.add(Speech("none", None, "so", 2, 5, Sampling(max_tokens=20)))
@@ -290,6 +318,55 @@ def test_a_speech_can_be_dropped_and_the_others_go_on(base):
     found = said(batch)
     assert found.keys() == {"kept"}
     assert [line.text for line in found["kept"]] == wanted
+
+
+def test_rows_are_as_many_as_there_is_memory_for(load, monkeypatch):
+    """Each counts as long as the longest may become; who does not fit waits, and everybody is answered."""
+    base = load("tiny-random")
+    monkeypatch.setattr(decoding, "MOST_POSITIONS", 6 * STEP)
+    batch = Batch(base)
+    batch.add(Speech("short", None, "", 9, 0, Sampling(temperature=0, max_tokens=10), turn=1.0))
+    batch.add(Speech("long", None, "x" * STEP, 2, 0, Sampling(temperature=0, max_tokens=10), turn=2.0))
+    sizes = set()
+    found = {"short": 0, "long": 0}
+    while batch.busy:
+        for id_, _ in batch.step():
+            found[id_] += 1
+        sizes.add((len(batch._rows), {row.speech.id for row in batch._rows} == {"short"}))
+    assert found == {"short": 9, "long": 2}
+    assert max(size for size, short in sizes if short) == 6
+    assert max(size for size, short in sizes if not short) <= 3
+
+
+def test_what_it_takes_is_counted_and_given_back(load):
+    base = load("tiny-random")
+    batch = Batch(base)
+    assert batch.bytes == 0
+    batch.add(Speech("a", made_up(base, 1), "so", 2, 0, Sampling(max_tokens=5)))
+    batch.add(Speech("b", made_up(base, 2), "so", 2, 0, Sampling(max_tokens=9, max_weight=0)))
+    for _ in range(2):  # one has its prompt read at each step
+        batch.step()
+    everything = batch.bytes
+    batch.drop("a")
+    batch.tidy({"1"})
+    assert batch.bytes == everything
+    batch.tidy(set())
+    assert 0 < batch.bytes < everything
+    batch.drop("b")
+    assert batch.bytes == 0
+
+
+def test_a_relevance_that_is_no_number_fails_its_speech_and_no_other(load, monkeypatch):
+    base = load("tiny-random")
+    batch = Batch(base)
+    monkeypatch.setattr(Batch, "_without_message", lambda *_: float("nan"))
+    batch.add(Speech("asks", None, "so", 2, 0, Sampling(max_tokens=5), message="who?"))
+    batch.add(Speech("speaks", None, "so", 2, 0, Sampling(max_tokens=5)))
+    ended = {}
+    while batch.busy:
+        for id_, what in batch.step():
+            ended.setdefault(id_, []).append(type(what))
+    assert ended == {"asks": [BadWeights], "speaks": [decoding.Drawn] * 2}
 
 
 def test_a_voice_of_no_numbers_fails_and_spoils_nobody_else(load):

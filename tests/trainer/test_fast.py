@@ -25,6 +25,8 @@ def test_the_norm_and_its_gradient_are_those_of_the_module_it_replaces(shape, si
     x = (torch.randn(shape) * size).requires_grad_()
     upstream = torch.randn(shape)
     torch.testing.assert_close(ours(x), theirs(x))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), theirs(x))
     (found,) = torch.autograd.grad(ours(x), x, upstream)
     (wanted,) = torch.autograd.grad(theirs(x), x, upstream)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5 * wanted.abs().max().item())

@@ -9,7 +9,7 @@ import pytest
 
 from tests.trainer.conftest import Asked, pip_of
 from trainer import decoding, speaking
-from trainer.protocol import Cancel, Sampling, SpeechRequest, parse
+from trainer.protocol import Cancel, Sampling, SpeechRequest, Stage, parse
 
 
 @pytest.fixture
@@ -37,7 +37,10 @@ class Talk:
         self.child.stdin.flush()
 
     def next(self):
-        return parse(self.child.stdout.readline())
+        """Return the next message that is no sign of life."""
+        while (message := parse(self.child.stdout.readline())).type == "stage":
+            pass
+        return message
 
     def hear(self):
         """Return the lines' texts in order, and the message that ended the answer."""
@@ -183,6 +186,7 @@ def test_requests_wait_for_their_base_and_one_that_never_comes_keeps_nobody(star
         talk = Talk(child)
         talk.say(stuck, replace(stuck, id="stuck too"), one)
         assert talk.hear()[1].id == "one"
+        assert parse(child.stdout.readline()) == Stage("base")  # it lives, and goes on loading
         pip = pip_of(child)
         talk.say(Cancel("stuck"))
         assert talk.hear()[1].code == "cancelled"

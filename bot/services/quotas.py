@@ -1,0 +1,65 @@
+"""Quotas: how much a member and a server may ask for, counted from the rows of what was asked, so that no restart resets them."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlite_utils import Database
+
+from bot.errors import QuotaError
+from bot.settings import Quotas
+from data import jobs, speech
+from data.origin import Origin
+
+DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+
+
+def check_trainings(db: Database, origin: Origin, quotas: Quotas) -> None:
+    """Make sure that a training that was just written down is not one too many; call it in the same transaction.
+
+    Raises:
+        QuotaError: it is; the text says when to ask again.
+    """
+    since = _since(DAY)
+    asked = [
+        ("You", quotas.trainings_a_day, jobs.asked_since(db, since, member=origin.member)),
+        (
+            "The members here together",
+            quotas.trainings_a_day_server,
+            jobs.asked_since(db, since, server=origin.server) if origin.server else [],
+        ),
+    ]
+    for who, most, moments in asked:
+        *earlier, _ = moments or [""]
+        if len(earlier) >= most and moments:
+            when = f": the next is possible in {_wait(earlier[len(earlier) - most], DAY)}" if most else ""
+            raise QuotaError(f"{who} may ask for {most} trainings within a day{when}.")
+
+
+def check_lines(db: Database, origin: Origin, quotas: Quotas) -> None:
+    """Make sure that lines that were just asked for are not too many; call it in the same transaction.
+
+    Raises:
+        QuotaError: they are; the text says when to ask again.
+    """
+    *earlier, (_, wanted) = speech.lines_since(db, _since(MINUTE), origin.member)
+    if wanted > quotas.lines_a_minute:
+        raise QuotaError(f"You may ask for {quotas.lines_a_minute} lines within a minute: ask for fewer.")
+    used = sum(count for _, count in earlier)
+    for moment, count in earlier:
+        if used + wanted <= quotas.lines_a_minute:
+            return
+        used -= count
+        if used + wanted <= quotas.lines_a_minute:
+            raise QuotaError(f"You may ask for {quotas.lines_a_minute} lines within a minute: ask again in {_wait(moment, MINUTE)}.")
+
+
+def _since(span: timedelta) -> str:
+    return (datetime.now(UTC) - span).isoformat(timespec="microseconds")
+
+
+def _wait(moment: str, span: timedelta) -> str:
+    """Return how long it is until a moment is longer ago than `span`, in words."""
+    seconds = max(1, round((datetime.fromisoformat(moment) + span - datetime.now(UTC)).total_seconds()))
+    if seconds < 90:
+        return f"{seconds} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{round(seconds / 3600)} h"

@@ -1,0 +1,52 @@
+"""Consent at the command line: what an import claims, what is listed, and opting out."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from bot.app import Mynah
+from bot.errors import ConsentError, NotStoredError
+from bot.faces.terminal import actions
+from bot.settings import Secrets
+from tests.acceptance.conftest import write_posts
+
+
+@pytest.fixture
+async def app(settings, executor):
+    async with Mynah(settings, Secrets(), executor) as running:
+        yield running
+
+
+def shown(answer):
+    paper = io.StringIO()
+    Console(file=paper, width=200).print(answer.text, soft_wrap=True)
+    return paper.getvalue()
+
+
+async def test_an_import_says_who_answers_for_it_and_the_claims_are_listed(app, tmp_path):
+    imported = await actions.import_posts(app, write_posts(tmp_path / "ann.jsonl"), "ann", "paula")
+    assert "Consent: a permission, says paula." in shown(imported)
+    assert imported.document["ground"] == "permission"
+    claimed = await actions.consent(app, "@Ann", "quentin", "parody")
+    assert [(one["ground"], one["claimed_by"]) for one in claimed.document["claims"]] == [("permission", "paula"), ("parody", "quentin")]
+    assert "@ann: permission, claimed by paula on 2" in shown(claimed)
+
+
+async def test_consent_for_an_account_that_is_not_stored_is_one_sentence(app):
+    with pytest.raises(NotStoredError, match="No posts of @ann are stored"):
+        await actions.consent(app, "ann", "paula", "permission")
+
+
+async def test_opting_out_forgets_refuses_and_can_be_undone(app, tmp_path):
+    file = write_posts(tmp_path / "ann.jsonl")
+    await actions.import_posts(app, file, "ann", "paula")
+    gone = await actions.opt_out(app, "ann", "paula")
+    assert gone.document["deleted"]["tweets"] == 150
+    assert "is forgotten, and will not be stored or trained again" in shown(gone)
+    with pytest.raises(ConsentError, match="@ann has opted out"):
+        await actions.import_posts(app, file, "ann", "paula")
+    assert "will not be stored or trained." in shown(await actions.opt_out(app, "bob", "paula"))
+    assert "may be stored and trained again" in shown(await actions.opt_out(app, "ann", "paula", undo=True))
+    assert "had not opted out" in shown(await actions.opt_out(app, "ann", "paula", undo=True))
+    assert (await actions.import_posts(app, file, "ann", "paula")).document["new"] == 150
