@@ -14,9 +14,12 @@ from discord.ext import commands
 
 from bot.app import Mynah
 from bot.faces.discord.context import Context
+from bot.faces.discord.conversing import AnswerAs, Conversing
 from bot.faces.discord.failures import explain
 from bot.faces.discord.forgetting import ForgetButton, Forgetting
 from bot.faces.discord.help import Help
+from bot.faces.discord.listing import PageButton
+from bot.faces.discord.saying import SayButton
 from bot.faces.discord.speaking import Speaking
 from bot.faces.discord.training import Training
 from bot.faces.discord.watching import Watching
@@ -47,8 +50,8 @@ class MynahBot(commands.Bot):
 
     async def setup_hook(self) -> None:
         """Add the commands, and register them where they changed."""
-        self.add_dynamic_items(ForgetButton)
-        for cog in (Training, Watching, Speaking, Forgetting, Help):
+        self.add_dynamic_items(ForgetButton, PageButton, SayButton, AnswerAs)
+        for cog in (Training, Watching, Speaking, Conversing, Forgetting, Help):
             await self.add_cog(cog(self))
         try:
             await self._register_commands()
@@ -145,5 +148,5 @@ class Tree(app_commands.CommandTree[MynahBot]):
 
 
 def _intents(*, prefix_commands: bool) -> discord.Intents:
-    """Ask for servers and channels, and only for prefix commands for what people write."""
-    return discord.Intents(guilds=True, guild_messages=prefix_commands, dm_messages=prefix_commands, message_content=prefix_commands)
+    """Ask for servers and messages; their words are told where they mention Mynah or are private, others only if the portal grants it."""
+    return discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=prefix_commands)

@@ -1,6 +1,7 @@
 """One conversation with one command, slash or prefix: acknowledged at once, answered once, refused in one sentence."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import discord
@@ -9,6 +10,7 @@ from discord.ext import commands
 
 from bot.errors import BadRequestError
 from data.jobs import Job
+from data.origin import Origin
 
 if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot  # noqa: F401 - the base class names it in a string
@@ -38,10 +40,17 @@ class Context(commands.Context["MynahBot"]):
         else:
             self._placeholder = await self.reply(waiting, mention_author=False)
 
-    async def answer(self, content: str, *, embed: discord.Embed | None = None, files: list[discord.File] | None = None) -> discord.Message:
+    async def answer(
+        self,
+        content: str,
+        *,
+        embed: discord.Embed | None = None,
+        files: list[discord.File] | None = None,
+        view: discord.ui.View | None = None,
+    ) -> discord.Message:
         """Answer where `begin` acknowledged."""
         self._answered = True
-        extra: dict[str, Any] = {"embed": embed} if embed else {}
+        extra: dict[str, Any] = {name: value for name, value in (("embed", embed), ("view", view)) if value}
         if self._placeholder is not None:
             return await self._placeholder.edit(content=content, attachments=files or [], **extra)
         if files:
@@ -62,23 +71,14 @@ class Context(commands.Context["MynahBot"]):
 
     async def refuse(self, words: str) -> None:
         """Say in one sentence why not: in private to a slash command, as a reply to a prefix command."""
-        try:
-            if self.interaction is None:
-                if self._placeholder is not None and not self._answered:
-                    await self._placeholder.edit(content=words)
-                else:
-                    await self.reply(words, mention_author=False)
-                return
-            thinking = self.interaction.response.type is discord.InteractionResponseType.deferred_channel_message
-            if thinking and not self._private and not self._answered:
-                # The first message after a public "is thinking…" is public whatever it asks for: that one goes, the second stays.
-                await self.interaction.edit_original_response(content="…")
-                await self.interaction.followup.send(words, ephemeral=True)
-                await self.interaction.delete_original_response()
+        if self.interaction is not None:
+            await refuse(self.interaction, words, begun_in_public=not self._private and not self._answered)
+            return
+        with _told():
+            if self._placeholder is not None and not self._answered:
+                await self._placeholder.edit(content=words)
             else:
-                await self.send(words, ephemeral=True)
-        except discord.HTTPException as error:
-            log.warning("a refusal could not be told", error=str(error))
+                await self.reply(words, mention_author=False)
 
     def need_to_speak(self) -> None:
         """Make sure that a message of the bot's own can be put up here.
@@ -101,6 +101,37 @@ class Context(commands.Context["MynahBot"]):
     def moderates(self) -> bool:
         """Whether whoever asks may act on what others asked for; outside servers nobody may."""
         return self.guild is not None and self.permissions.manage_guild
+
+
+async def refuse(interaction: discord.Interaction[Any], words: str, *, begun_in_public: bool) -> None:
+    """Say in one sentence why not, to whoever used a command or a button and to nobody else.
+
+    `begun_in_public`: if it was deferred, "is thinking…" still stands there for all to see.
+    """
+    response = interaction.response
+    with _told():
+        if not response.is_done():
+            await response.send_message(words, ephemeral=True)
+        elif begun_in_public and response.type is discord.InteractionResponseType.deferred_channel_message:
+            # The first message after a public "is thinking…" is public whatever it asks for: that one goes, the second stays.
+            await interaction.edit_original_response(content="…")
+            await interaction.followup.send(words, ephemeral=True)
+            await interaction.delete_original_response()
+        else:
+            await interaction.followup.send(words, ephemeral=True)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except discord.HTTPException as error:
+        log.warning("a refusal could not be told", error=str(error))
+
+
+def origin(user: discord.abc.User, guild: discord.Guild | None) -> Origin:
+    """Return what quotas count a member's wish by."""
+    return Origin(user.id, guild.id if guild else None)
 
 
 def signature(user: discord.abc.User) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence
-from bot.faces.stages import STAGES
+from bot.faces.words import STAGES
 from data.jobs import Job, Status
 
 BAR = 20

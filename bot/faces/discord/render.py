@@ -14,7 +14,7 @@ SAMPLES = 3
 SAMPLE = 280
 ACCOUNTS_SHOWN = 10
 REASON = 200
-LISTED = 25
+LISTED = 15
 MARKS = {Status.QUEUED: "⏳", Status.RUNNING: "🐦", Status.DONE: "✅", Status.FAILED: "❌", Status.CANCELLED: "⏹"}
 
 
@@ -48,13 +48,14 @@ def _counts(handle: str, counts: dict[str, int]) -> str:
     )
 
 
-def models(documents: Sequence[dict[str, Any]], total: int) -> str:
-    """Render the first of `total` voices."""
+def models(documents: Sequence[dict[str, Any]], search: str, page: int, pages: int, total: int) -> str:
+    """Render a page of the `total` voices whose name holds a text."""
     if not documents:
-        return "No voice is trained yet: `/train` makes one of an account whose posts were imported."
+        nobody = "No voice is trained yet: `/train` makes one of an account whose posts were imported."
+        return f"No voice has a name that holds {safe(search)}." if search else nobody
     rows = [_row(document) for document in documents]
-    if total > len(documents):
-        rows.append(f"… and {plural(total - len(documents), 'voice')} more")
+    if pages > 1:
+        rows.append(f"Page {page} of {pages}, {plural(total, 'voice')} in all")
     return cut("\n".join(rows), MESSAGE)
 
 

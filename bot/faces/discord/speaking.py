@@ -2,8 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import discord
 import structlog
@@ -12,19 +11,21 @@ from discord.ext import commands
 
 from bot.app import Mynah
 from bot.faces.discord import render
-from bot.faces.discord.context import Context, hybrid, signature
-from bot.faces.discord.text import CHOICE, CHOICES, MESSAGE, cut, safe, units
+from bot.faces.discord.context import Context, hybrid, origin, signature
+from bot.faces.discord.listing import listing
+from bot.faces.discord.saying import say
+from bot.faces.discord.text import CHOICE, CHOICES, safe
 from bot.services import cards
 from bot.services.speaking import MAX_LINES
 from data import models
 from data.handles import voice_name
-from data.speech import Purpose
 
 if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
 
 log = structlog.get_logger()
 Count = app_commands.Range[int, 1, MAX_LINES]
+Creativity = app_commands.Range[float, 0.0, 2.0]
 
 
 class Speaking(commands.Cog):
@@ -35,20 +36,35 @@ class Speaking(commands.Cog):
         self.app = bot.app
 
     @hybrid(usage="voice [prompt]")
-    @app_commands.describe(voice="Who speaks", prompt="What the lines are to begin with", count="How many lines")
-    async def generate(self, ctx: Context, voice: str, *, prompt: str = "", count: Count | None = None) -> None:
+    @app_commands.describe(
+        voice="Who speaks", prompt="What the lines are to begin with", count="How many lines", creativity="0 is careful, 1 usual, 2 wild"
+    )
+    async def generate(
+        self, ctx: Context, voice: str, *, prompt: str = "", count: Count | None = None, creativity: Creativity | None = None
+    ) -> None:
         """Have a voice write posts."""
+        await self._speak(ctx, voice, prompt=prompt, count=count, temperature=creativity)
+
+    @hybrid(usage="voice message")
+    @app_commands.describe(voice="Who answers", message="What to answer")
+    async def ask(self, ctx: Context, voice: str, *, message: str) -> None:
+        """Have a voice answer you."""
+        await self._speak(ctx, voice, message=message, count=1)
+
+    async def _speak(self, ctx: Context, voice: str, **wanted: Any) -> None:
         await ctx.begin(f"**{safe(voice, 200)}** is thinking …")
-        request = await self.app.speaking.request(voice, by=signature(ctx.author), prompt=prompt, count=count, purpose=Purpose.TALK)
+        by, where = signature(ctx.author), origin(ctx.author, ctx.guild)
+        request = await self.app.speaking.request(voice, by=by, origin=where, **wanted)
         spoken = await self.app.speaking.answer(request.id)
-        await _say(ctx, request.voice, [line.text for line in spoken.lines])
+        await say(self.app, ctx.answer, spoken, attach=ctx.bot_permissions.attach_files)
 
     @hybrid(name="models")
-    async def list_models(self, ctx: Context) -> None:
+    @app_commands.describe(search="A part of their names", page="Which page")
+    async def list_models(self, ctx: Context, search: str = "", page: int = 1) -> None:
         """List the voices that are trained."""
         await ctx.begin("Looking at the voices …")
-        page = await self.app.store.read(models.page, most=render.LISTED)
-        await ctx.answer(render.models([cards.card(model) for model in page.models], page.total))
+        content, view = await listing(self.app, search, page)
+        await ctx.answer(content, view=view)
 
     @hybrid()
     @app_commands.describe(voice="Whose card")
@@ -59,6 +75,7 @@ class Speaking(commands.Cog):
         await show_card(ctx, self.app, await self.app.store.read(models.current, name), "")
 
     @generate.autocomplete("voice")
+    @ask.autocomplete("voice")
     @show.autocomplete("voice")
     async def complete_voice(self, interaction: discord.Interaction["MynahBot"], current: str) -> list[app_commands.Choice[str]]:
         """Offer the voices whose name holds what was typed, those that begin with it first."""
@@ -67,18 +84,6 @@ class Speaking(commands.Cog):
         # A joint voice's name may be longer than a choice; it can still be typed.
         names = await self.app.store.read(models.names, typed, CHOICES, longest=CHOICE)
         return [app_commands.Choice(name=name, value=name) for name in names]
-
-
-async def _say(ctx: Context, voice: str, texts: Sequence[str]) -> None:
-    """Answer with lines; what a message cannot hold comes as a file, or is left out where files may not be sent."""
-    words = render.lines(voice, texts)
-    if units(words) <= MESSAGE:
-        await ctx.answer(words)
-    elif ctx.bot_permissions.attach_files:
-        everything = "\n\n".join(texts).encode("utf-8", "replace")
-        await ctx.answer(cut(words, MESSAGE), files=[discord.File(io.BytesIO(everything), f"{voice[:60]}.txt")])
-    else:
-        await ctx.answer(cut(words, MESSAGE))
 
 
 async def show_card(ctx: Context, app: Mynah, model: models.Model, words: str) -> None:

@@ -8,7 +8,7 @@ from discord.ext import commands
 
 from bot.errors import BadRequestError
 from bot.faces.discord import render
-from bot.faces.discord.context import Context, asked_by, hybrid, signature
+from bot.faces.discord.context import Context, asked_by, hybrid, origin, signature
 from bot.faces.discord.speaking import show_card
 from bot.faces.discord.text import safe, sentence
 from data import jobs, models
@@ -34,7 +34,7 @@ class Training(commands.Cog):
         names = handles.replace(",", " ").split()
         await ctx.begin(f"Looking at the posts of {safe(', '.join(names), 200)} …", private=True)
         ctx.need_to_speak()
-        wanted = await self.app.training.request(names, by=signature(ctx.author))
+        wanted = await self.app.training.request(names, by=signature(ctx.author), origin=origin(ctx.author, ctx.guild))
         if wanted.job.model is not None:
             model = await self.app.store.read(models.get, wanted.job.model)
             await show_card(ctx, self.app, model, f"**{safe(model.voice)}** is trained on exactly these posts already.")

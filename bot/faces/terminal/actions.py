@@ -12,14 +12,14 @@ from rich.text import Text
 from bot.app import Mynah
 from bot.errors import BadRequestError, SpeechFailedError
 from bot.faces.terminal import progress, render
-from bot.services import cards, choosing
-from bot.services.forgetting import forget as forget_account
+from bot.services import cards, choosing, forgetting
 from bot.services.importing import import_file
 from bot.services.scheduling import Planned
+from data import accounts, consents, speech
 from data import jobs as jobs_table
 from data import models as models_table
-from data import speech
-from data.handles import voice_name
+from data.consents import Ground
+from data.handles import normalise_handle, voice_name
 from data.outbox import State
 
 #: What a person says of where a training begins, and what Training.request is told.
@@ -35,10 +35,36 @@ class Answer:
     text: RenderableType
 
 
-async def import_posts(app: Mynah, path: Path, handle: str) -> Answer:
-    """Store the posts of a file or archive."""
-    result = await import_file(app.store, path, handle, short_rule=app.settings.trainer.short_rule)
-    return Answer({"handle": result.handle, "counts": asdict(result.counts), "new": result.new}, render.imported(result))
+async def import_posts(app: Mynah, path: Path, handle: str, by: str, ground: str | None = None) -> Answer:
+    """Store the posts of a file or archive, and who claims on what ground that they may be learned from."""
+    short_rule = app.settings.trainer.short_rule
+    result = await import_file(app.store, path, handle, by=by, ground=Ground(ground) if ground else None, short_rule=short_rule)
+    document = {"handle": result.handle, "counts": asdict(result.counts), "new": result.new, "ground": result.ground}
+    return Answer(document, render.imported(result, by))
+
+
+async def consent(app: Mynah, handle: str, by: str, ground: str | None = None) -> Answer:
+    """List who claims consent for an account, after claiming it on a ground, if one is given."""
+    name = normalise_handle(handle)
+    await app.store.read(accounts.read_tweets, name)  # or the sentence that nothing is stored
+    if ground:
+        await app.store.write(consents.claim, name, Ground(ground), by)
+    found = await app.store.read(consents.claims, name)
+    said = [f"@{name}: {one.ground}, claimed by {one.claimed_by} on {one.created_at[:10]}" for one in found]
+    document = {"handle": name, "claims": [asdict(one) for one in found]}
+    return Answer(document, Text("\n".join(said) or f"Nobody has claimed consent for @{name}."))
+
+
+async def opt_out(app: Mynah, handle: str, by: str, *, undo: bool = False) -> Answer:
+    """Forget an account, and refuse it from now on; `undo`: refuse it no longer."""
+    name = normalise_handle(handle)
+    if undo:
+        did = await app.store.write(consents.take_back, name)
+        said = f"@{name} may be stored and trained again." if did else f"@{name} had not opted out."
+        return Answer({"handle": name, "opted_out": False}, Text(said))
+    gone = await app.lead_until(forgetting.opt_out(app.store, app.training, app.settings, name, by=by))
+    said = f"@{name} is forgotten, and will not be stored or trained again." if gone else f"@{name} will not be stored or trained."
+    return Answer({"handle": name, "opted_out": True, "deleted": gone}, Text(said))
 
 
 async def train(app: Mynah, handles: Sequence[str], by: str, console: Console, *, start: bool | None = None) -> Answer:
@@ -198,7 +224,7 @@ async def cancel(app: Mynah, job_id: int, by: str) -> Answer:
 
 async def forget(app: Mynah, handle: str, by: str) -> Answer:
     """Delete everything of an account."""
-    gone = await app.lead_until(forget_account(app.store, app.training, app.settings, handle, by=by))
+    gone = await app.lead_until(forgetting.forget(app.store, app.training, app.settings, handle, by=by))
     said = ", ".join(f"{number:,} {name}" for name, number in gone.items() if number) or "an empty account"
     return Answer({"handle": handle.removeprefix("@").lower(), "deleted": gone}, Text(f"Forgotten: {said}."))
 

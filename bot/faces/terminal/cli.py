@@ -75,11 +75,37 @@ def main(config: ConfigOption = None) -> None:
 def import_(
     file: Annotated[Path, typer.Argument(help="An X archive (zip or folder), or a JSONL, CSV or TXT file.")],
     handle: Annotated[str, typer.Option("--as", metavar="HANDLE", help="Whose posts these are.")],
+    ground: Annotated[
+        Literal["archive", "permission", "parody"] | None,
+        typer.Option("--consent", help="Why they may be learned from; otherwise the archive where it is this account's, or a permission."),
+    ] = None,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Store the posts of a file; importing again adds only what is new."""
-    _run(config, json, lambda app: actions.import_posts(app, file, handle))
+    """Store the posts of a file, and that you answer for it; importing again adds only what is new."""
+    _run(config, json, lambda app: actions.import_posts(app, file, handle, _by(), ground))
+
+
+@cli.command()
+def consent(
+    handle: HandleArgument,
+    ground: Annotated[Literal["permission", "parody"] | None, typer.Option("--ground", help="Claim it on this ground.")] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show who says that an account may be learned from, or say it."""
+    _run(config, json, lambda app: actions.consent(app, handle, _by(), ground))
+
+
+@cli.command("opt-out")
+def opt_out(
+    handle: HandleArgument,
+    undo: Annotated[bool, typer.Option("--undo", help="It may be stored and trained again.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Forget an account, and never store or train it again."""
+    _run(config, json, lambda app: actions.opt_out(app, handle, _by(), undo=undo))
 
 
 @cli.command()

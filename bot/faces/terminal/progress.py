@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from bot.faces.stages import STAGES
+from bot.faces.words import STAGES
 
 PLAIN_STEPS = 10  # lines of progress, about, where there is no terminal
 

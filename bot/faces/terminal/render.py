@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from bot.faces.words import GROUNDS
 from bot.services.choosing import STYLE
 from bot.services.doctor import Finding
 from bot.services.importing import Imported
@@ -112,12 +113,13 @@ def explained(document: dict[str, Any]) -> RenderableType:
     )
 
 
-def imported(result: Imported) -> RenderableType:
-    """Render what an import brought."""
+def imported(result: Imported, by: str) -> RenderableType:
+    """Render what an import brought, and who answers for it."""
     c = result.counts
     return Text(
         f"@{result.handle}: {result.new:,} new. Stored: {c.downloaded:,} downloaded = {c.retweets:,} retweets + {c.short:,} short"
-        f" + {c.kept:,} kept ({c.duplicates:,} of them duplicates). Next: mynah train {result.handle}"
+        f" + {c.kept:,} kept ({c.duplicates:,} of them duplicates). Consent: {GROUNDS[result.ground]}, says {by}."
+        f" Next: mynah train {result.handle}"
     )
 
 

@@ -16,9 +16,10 @@ from simcord import Env
 from bot.app import Mynah
 from bot.faces.discord.bot import MynahBot
 from bot.settings import Secrets, load_settings
-from data import accounts, jobs
+from data import jobs
 from data.tweets import Tweet
 from tests import discord_contract
+from tests.conftest import store_account
 from trainer import protocol
 
 SECONDS = 60.0  # by which whatever a test waits for has come, on a slow machine
@@ -180,7 +181,7 @@ async def mynah(folder: Path, **discord_settings: str) -> AsyncIterator[Mynah]:
     file.write_text("\n".join(['data_dir = "var"', "[trainer]", 'base = "tiny"', "[discord]", *lines]))
     async with Mynah(load_settings(file), Secrets(), FakeExecutor(), FakeSpeaker()) as app:
         for handle in ("keeper", "gull"):
-            await app.store.write(accounts.add_tweets, handle, posts(handle))
+            await app.store.write(store_account, handle, posts(handle))
         assert app.lead.take()
         async with app.working():
             yield app

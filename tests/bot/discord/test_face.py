@@ -196,7 +196,7 @@ async def test_message_content_not_granted(app, loopback_discord: LoopbackDiscor
     await loopback_discord.until(lambda: loopback_discord.online)
     first, second = loopback_discord.identifies
     assert first["intents"] & CONTENT
-    assert second["intents"] == 1  # servers and channels, nothing that is written
+    assert second["intents"] == 1 + (1 << 9) + (1 << 12)  # servers, and messages, whose words are told where they concern the bot
     assert capsys.readouterr().out.count("Message Content intent") == 1
     answer = await loopback_discord.answer(await loopback_discord.slash("help"))
     assert "Each is typed with" not in answer["content"]
@@ -229,7 +229,7 @@ async def test_the_end_ends_commands_under_way(app, loopback_discord: LoopbackDi
     """A command that waits for its answer does not outlive the connection."""
     begun, ended = asyncio.Event(), []
 
-    async def never(handles, *, by):
+    async def never(handles, *, by, origin):
         begun.set()
         try:
             await asyncio.Event().wait()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bot.faces.discord.bot import MynahBot
 from bot.services.safety import Safety, Verdict
 from tests.bot.discord.conftest import Stage, unlike
 
@@ -133,6 +134,30 @@ async def test_models(stage: Stage):
     assert "**keeper** · version 1 · 150 posts · loss 4.25 → 3.12" in stage.history[-1].content
 
 
+async def test_models_in_pages(stage: Stage, monkeypatch):
+    """Buttons turn them, also after a restart; a part of a name is looked for."""
+    monkeypatch.setattr("bot.faces.discord.render.LISTED", 1)
+    for handle in ("keeper", "gull"):
+        await stage.train(handle)
+    first = await stage.alice.slash(stage.channel, "models")
+    assert first.response.content.startswith("• **gull**")
+    assert first.response.content.endswith("Page 1 of 2, 2 voices in all")
+    assert [button["disabled"] for row in first.response.components for button in row["components"]] == [True, False]
+    await stage.env.restart_bot(MynahBot(stage.app, prefix_commands=True))
+    await stage.bob.click(first.response, label="Next")
+    assert first.response.content.startswith("• **keeper**")
+    some = await stage.alice.slash(stage.channel, "models", search="@Kee")
+    assert some.response.content.startswith("• **keeper**")
+    assert some.response.components == []
+    none = await stage.alice.slash(stage.channel, "models", search="nobody")
+    assert none.response.content == "No voice has a name that holds nobody."
+    await stage.alice.send(stage.channel, "!models nobody/")
+    assert "letters, digits, underscores and hyphens alone" in stage.history[-1].content
+    await stage.alice.send(stage.channel, "!models keeper 3")
+    assert stage.history[-1].content == "There is no page 3: the last is 1."
+    assert len(stage.env.errors) == 2
+
+
 async def test_show(stage: Stage):
     """A voice's card, with its curve, and those samples that may be said made safe, both ways."""
     await stage.train()
@@ -183,14 +208,17 @@ async def test_declared_limits(stage: Stage):
     """What Discord's menus go by: contexts, permissions, and no more characters than it takes."""
     (registration,) = stage.sent("PUT", "/commands")
     commands = {command["name"]: command for command in registration.json}
-    assert set(commands) == {"train", "cancel", "jobs", "generate", "models", "show", "forget", "help"}
-    assert commands["forget"]["contexts"] == [0]
-    assert int(commands["forget"]["default_member_permissions"]) == 1 << 5
+    (menu,) = [command for command in commands.values() if command["type"] == 3]
+    assert commands.pop(menu["name"])["name"] == "Answer as…"
+    assert set(commands) == {"train", "cancel", "jobs", "generate", "ask", "bind", "models", "show", "forget", "help"}
+    for name in ("forget", "bind"):
+        assert commands[name]["contexts"] == [0]
+        assert int(commands[name]["default_member_permissions"]) == 1 << 5
     for command in commands.values():
         assert 1 <= len(command["description"]) <= 100
         assert command["name"] == command["name"].lower()
         assert len(command["name"]) <= 32
-        if command["name"] != "forget":
+        if command["name"] not in ("forget", "bind"):
             assert command["contexts"] == [0, 1]
             assert command["default_member_permissions"] is None
         assert command["integration_types"] == [0]

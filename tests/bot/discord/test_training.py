@@ -97,9 +97,9 @@ async def test_acknowledged_before_anything_slow(stage: Stage, monkeypatch):
     requests_at_call = []
     request = stage.app.training.request
 
-    async def slow(handles, *, by):
+    async def slow(handles, *, by, origin):
         requests_at_call.append([sent.path.rsplit("/", 1)[-1] for sent in stage.env.http_requests[-1:]])
-        return await request(handles, by=by)
+        return await request(handles, by=by, origin=origin)
 
     monkeypatch.setattr(stage.app.training, "request", slow)
     await stage.alice.slash(stage.channel, "train", handles="keeper")

@@ -1,0 +1,29 @@
+"""Buttons that outlive the process: all that one needs is in its id, and what goes wrong is told to whoever pressed it."""
+
+from typing import TYPE_CHECKING, Any
+
+import discord
+
+from bot.faces.discord.context import refuse
+from bot.faces.discord.failures import explain
+
+if TYPE_CHECKING:
+    from bot.faces.discord.bot import MynahBot
+
+
+class Pressed:
+    """Stands before discord.ui.DynamicItem among a button's bases; its `pressed` does the work, and may raise as a command may."""
+
+    async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
+        """Do what the button says."""
+        raise NotImplementedError
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Do it, have the end of the process wait for it, and tell what went wrong."""
+        bot: MynahBot = interaction.client
+        bot.hold_end()
+        try:
+            await self.pressed(bot, interaction)
+        except Exception as error:
+            words = explain(error, button=type(self).__name__, user=interaction.user.id)
+            await refuse(interaction, words, begun_in_public=not interaction.extras.get("answered"))

@@ -1,0 +1,193 @@
+"""Answers without a command: to a message chosen in its menu, to replies and mentions, and in a channel that has a voice."""
+
+import re
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Self
+
+import discord
+import structlog
+from discord import app_commands
+from discord.ext import commands
+
+from bot.errors import BadRequestError, MynahError, NotStoredError
+from bot.faces.discord.buttons import Pressed
+from bot.faces.discord.context import Context, hybrid, origin, signature
+from bot.faces.discord.failures import explain
+from bot.faces.discord.saying import say
+from bot.faces.discord.text import CHOICE, CHOICES, safe
+from bot.services.speaking import MAX_PROMPT
+from data import models, speech, talk
+from data.handles import voice_name
+
+if TYPE_CHECKING:
+    from bot.faces.discord.bot import MynahBot
+
+THREAD = 4  # messages before the one that is answered, which are context
+KEPT = 1000  # messages whose menu was used; their text is known until so many others came
+ONE_VOICE = "Reply to a line of the voice that is to answer, or have a moderator give this channel one: `/bind`."
+log = structlog.get_logger()
+
+
+class Conversing(commands.Cog):
+    """Listens and answers."""
+
+    def __init__(self, bot: "MynahBot") -> None:
+        self.bot = bot
+        self.app = bot.app
+        self._menu = app_commands.ContextMenu(name="Answer as…", callback=self.answer_as)
+        self.texts: OrderedDict[int, str] = OrderedDict()
+        """Of messages whose menu was used: without the message content intent they cannot be read again."""
+
+    async def cog_load(self) -> None:
+        """Add what stands in every message's menu."""
+        self.bot.tree.add_command(self._menu)
+
+    async def cog_unload(self) -> None:
+        """Take it away again."""
+        self.bot.tree.remove_command(self._menu.name, type=self._menu.type)
+
+    async def answer_as(self, interaction: discord.Interaction["MynahBot"], message: discord.Message) -> None:
+        """Ask as whom a message is to be answered."""
+        names = await self.app.store.read(models.names, "", CHOICES, longest=CHOICE)
+        if not names:
+            raise NotStoredError("No voice is trained yet: `mynah train` makes one.")
+        self.texts[message.id] = message.clean_content
+        while len(self.texts) > KEPT:
+            self.texts.popitem(last=False)
+        view = discord.ui.View(timeout=None)
+        view.add_item(AnswerAs(message.id, names))
+        await interaction.response.send_message("Who is to answer that?", view=view, ephemeral=True)
+
+    @hybrid(usage="voice")
+    @commands.guild_only()
+    @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
+    @app_commands.default_permissions(manage_guild=True)
+    @app_commands.describe(voice="Who answers in this channel from now on; empty: nobody")
+    async def bind(self, ctx: Context, *, voice: str = "") -> None:
+        """Have a voice answer in this channel, for good."""
+        await ctx.begin("Looking for the voice …", private=True)
+        if not ctx.moderates:
+            raise BadRequestError("Giving a channel a voice is for members with the permission Manage Server.")
+        if not voice:
+            had = await self.app.store.write(talk.unbind, ctx.channel.id)
+            await ctx.answer("Nobody answers here any more." if had else "Nobody answered here.")
+            return
+        ctx.need_to_speak()
+        model = await self.app.store.read(models.current, voice_name(voice.split("-")))
+        await self.app.store.write(talk.bind, ctx.channel.id, model.voice, signature(ctx.author))
+        await ctx.answer(f"**{safe(model.voice)}** answers here from now on, whoever mentions me or replies to it.")
+
+    @commands.Cog.listener()
+    async def on_message(self, message: discord.Message) -> None:
+        """Answer a reply to a line, and who mentions Mynah; a command is none of this."""
+        if message.author.bot or not (message.reference or self._addressed(message)):
+            return
+        if (await self.bot.get_context(message)).command is not None:
+            return
+        self.bot.hold_end()
+        try:
+            await self._answer(message)
+        except MynahError as error:
+            await message.reply(explain(error), mention_author=False)
+        except Exception as error:
+            await message.reply(explain(error, user=message.author.id), mention_author=False)
+
+    def _addressed(self, message: discord.Message) -> bool:
+        """Whether a message is private, or mentions Mynah, as a reply to it does unless its writer took that out."""
+        return message.guild is None or self.bot.user in message.mentions
+
+    async def _answer(self, message: discord.Message) -> None:
+        voice, author = await self._voice(message)
+        if not voice:
+            if message.guild is not None and self._addressed(message):
+                raise BadRequestError(ONE_VOICE)
+            return
+        asked = await self._context(message)
+        async with message.channel.typing():
+            by, where = signature(message.author), origin(message.author, message.guild)
+            request = await self.app.speaking.request(voice, by=by, origin=where, author=author, message=asked, count=1)
+            spoken = await self.app.speaking.answer(request.id)
+        await say(self.app, _reply(message), spoken, attach=False)
+
+    async def _voice(self, message: discord.Message) -> tuple[str, str]:
+        """Return the voice that is meant, and as which of its accounts: that of the line replied to, else the channel's."""
+        if message.reference is not None and message.reference.message_id is not None:
+            request = await self.app.store.read(talk.request_of, message.reference.message_id)
+            if request is not None:
+                line = await self.app.store.read(speech.get, request)
+                return line.voice, line.author
+        binding = await self.app.store.read(talk.bound, message.channel.id)
+        return (binding.voice, "") if binding and self._addressed(message) else ("", "")
+
+    async def _context(self, message: discord.Message) -> str:
+        """Return what is to be answered: the message, after those that it replies to, as far back as there is room for."""
+        lines = [_words(message, self.bot)]
+        room = MAX_PROMPT - len(lines[0])
+        for _ in range(THREAD):
+            reference = message.reference
+            if reference is None or reference.message_id is None:
+                break
+            try:
+                message = reference.cached_message or await message.channel.fetch_message(reference.message_id)
+            except discord.HTTPException:  # deleted, or not to be read: what is there is context enough
+                break
+            if not message.author.bot and (await self.bot.get_context(message)).command is not None:
+                break
+            words = _words(message, self.bot)
+            room -= len(words) + 1
+            if room < 0:
+                break
+            lines.insert(0, words)
+        return "\n".join(line for line in lines if line)[-MAX_PROMPT:]
+
+
+def _words(message: discord.Message, bot: "MynahBot") -> str:
+    """Return what a message says, without the mention that summons and without the name over a line of a voice."""
+    text = message.clean_content
+    if bot.user is not None and message.author.id == bot.user.id:
+        return re.sub(r"\A\*\*.*?\*\*(?:: |\n)", "", text)
+    me = message.guild.me if message.guild else bot.user
+    return text.replace(f"@{me.display_name}", "").strip() if me else text
+
+
+def _reply(message: discord.Message) -> Any:
+    async def send(content: str, *, files: list[discord.File], view: discord.ui.View) -> discord.Message:
+        del files
+        return await message.reply(content, view=view, mention_author=False)
+
+    return send
+
+
+class AnswerAs(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"mynah:as:(?P<message>\d{1,20})"):
+    """The choice of who answers a message."""
+
+    def __init__(self, message: int, names: list[str] | None = None) -> None:
+        options = [discord.SelectOption(label=name, value=name) for name in names or ["…"]]
+        super().__init__(discord.ui.Select(placeholder="Choose a voice", options=options, custom_id=f"mynah:as:{message}"))
+        self.message = message
+
+    @classmethod
+    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
+        """Make it anew from the id of a choice that was made."""
+        del interaction, item
+        return cls(int(match["message"]))
+
+    async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
+        """Have the chosen voice answer, for all to see."""
+        cog = bot.get_cog("Conversing")
+        text = cog.texts.get(self.message, "") if isinstance(cog, Conversing) else ""
+        if not text:
+            raise BadRequestError("I have no words of that message: it has none, or I was restarted since. Choose it again.")
+        (voice,) = self.item.values
+        await interaction.response.edit_message(content=f"**{safe(voice)}** is thinking …", view=None)
+        interaction.extras["answered"] = True
+        by, where = signature(interaction.user), origin(interaction.user, interaction.guild)
+        request = await bot.app.speaking.request(voice, by=by, origin=where, message=text[-MAX_PROMPT:], count=1)
+        spoken = await bot.app.speaking.answer(request.id)
+
+        async def send(content: str, *, files: list[discord.File], view: discord.ui.View) -> discord.Message:
+            del files
+            return await interaction.followup.send(content, view=view, wait=True)
+
+        await say(bot.app, send, spoken, attach=False)
+        await interaction.delete_original_response()
