@@ -36,6 +36,7 @@ class Discord(Section):
     """How the bot behaves in Discord."""
 
     prefix: str = Field("!", min_length=1, max_length=5)
+    upload_mib: int = Field(100, ge=1, le=500)
     api_url: str = "https://discord.com/api/v10"
 
 

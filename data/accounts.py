@@ -73,6 +73,15 @@ def known_handles(db: Database) -> list[str]:
     return [row["handle"] for row in db.query("SELECT handle FROM accounts ORDER BY handle")]
 
 
+def handles_with(db: Database, holding: str, most: int) -> list[str]:
+    """Return accounts whose handle holds a text, those that begin with it first."""
+    rows = db.query(
+        "SELECT handle FROM accounts WHERE instr(handle, :holding) ORDER BY instr(handle, :holding) > 1, handle LIMIT :most",
+        {"holding": holding, "most": most},
+    )
+    return [row["handle"] for row in rows]
+
+
 def voices_of(db: Database, handle: str) -> list[str]:
     """Return the names of all voices that were made of this account, joint ones included."""
     return [row["voice"] for row in db.query("SELECT voice FROM voice_accounts WHERE handle = ? ORDER BY voice", [handle])]

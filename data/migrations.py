@@ -298,3 +298,19 @@ def m013_talk(db: Database) -> None:
             created_at TEXT NOT NULL
         ) STRICT""")
     db.conn.execute("CREATE INDEX bindings_voice ON bindings(voice)")
+
+
+@migrations()
+def m016_askings(db: Database) -> None:
+    """Trainings that wait for a yes: what was asked, until a button settles it or a day has passed."""
+    db.conn.execute("""
+        CREATE TABLE askings (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            member INTEGER NOT NULL,             -- who asked, and alone may answer
+            handles TEXT NOT NULL,               -- as they were typed
+            file TEXT,                           -- path of an upload; NULL: what is stored is learned from
+            ground TEXT,                         -- the consent that is claimed with the yes; NULL: none chosen yet
+            base TEXT,                           -- NULL: the settings'
+            posts INTEGER,                       -- at most so many; NULL: the settings'
+            created_at TEXT NOT NULL
+        ) STRICT""")

@@ -96,6 +96,11 @@ def _chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
+def newest_of(db: Database, base: str, most: int) -> list[Model]:
+    """Return the newest models on a base, of any voice, the newest first."""
+    return [_model(row) for row in db.query(_SELECT + " WHERE models.base = ? ORDER BY models.id DESC LIMIT ?", [base, most])]
+
+
 def exists(db: Database, model_id: int) -> bool:
     """Say whether a model is stored."""
     return bool(db["models"].count_where("id = ?", [model_id]))

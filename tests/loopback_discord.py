@@ -135,11 +135,26 @@ class LoopbackDiscord:
         """Have the member use a registered slash command; return the interaction's token, for `answer`."""
         command = next(command for command in self.commands if command["name"] == name)
         kinds = {option["name"]: option["type"] for option in command.get("options", [])}
+        data = {
+            "id": command["id"],
+            "name": name,
+            "type": 1,
+            "options": [{"name": key, "type": kinds[key], "value": value} for key, value in options.items()],
+        }
+        return await self._interact({"type": 2, "data": data})
+
+    async def press(self, message: dict[str, Any], label: str) -> str:
+        """Have the member press a button under a message, as it is now; return the interaction's token."""
+        shown = self.messages[message["id"]]
+        (button,) = [one for row in shown["components"] for one in row["components"] if one.get("label") == label]
+        data = {"component_type": 2, "custom_id": button["custom_id"]}
+        return await self._interact({"type": 3, "data": data, "message": shown}, original=shown["id"])
+
+    async def _interact(self, what: dict[str, Any], original: str = "") -> str:
         number = self._id()
-        interaction = {
+        interaction = what | {
             "id": number,
             "application_id": self.bot["id"],
-            "type": 2,
             "token": f"token-{number}",
             "version": 1,
             "guild_id": self.guild_id,
@@ -153,13 +168,8 @@ class LoopbackDiscord:
             "authorizing_integration_owners": {"0": self.guild_id},
             "context": 0,
             "attachment_size_limit": 10 * 2**20,
-            "data": {
-                "id": command["id"],
-                "name": name,
-                "type": 1,
-                "options": [{"name": key, "type": kinds[key], "value": value} for key, value in options.items()],
-            },
         }
+        self._originals[f"token-{number}"] = original
         await self.dispatch("INTERACTION_CREATE", interaction)
         return str(interaction["token"])
 
@@ -290,6 +300,11 @@ class LoopbackDiscord:
         return 404, {"message": "404: Not Found", "code": 0}
 
     def _on_interaction(self, token: str, body: Any, files: tuple[str, ...]) -> tuple[int, Any]:
+        if body["type"] in (6, 7):  # the message with the button is the original
+            message = self.messages[self._originals[token]]
+            if body["type"] == 7:
+                self._on_message("PATCH", message["id"], body["data"], files)
+            return 200, {"interaction": {"id": token.removeprefix("token-"), "type": 3}, "resource": {"type": body["type"]}}
         message = self._keep(self._message(body.get("data") or {}, self.bot, files))
         if body["type"] == 5:
             message["flags"] |= 1 << 7

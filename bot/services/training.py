@@ -51,11 +51,21 @@ class Training:
         self._safety = Safety(settings.safety)
         self._warm = False  # a trainer may have stayed
 
-    async def request(self, handles: Sequence[str], *, by: str, origin: Origin | None = None, start: bool | None = None) -> Requested:
+    async def request(
+        self,
+        handles: Sequence[str],
+        *,
+        by: str,
+        origin: Origin | None = None,
+        start: bool | None = None,
+        base: str | None = None,
+        posts: int | None = None,
+    ) -> Requested:
         """Build the corpus of these accounts and queue a training on it, or join the one that is the same.
 
         With `start` it begins with the weights of the version that the voice speaks with, if there is one, and not with those of the
-        base; None: as the settings say. What has an `origin` counts against quotas.
+        base; None: as the settings say. What has an `origin` counts against quotas. `base` and `posts` (at most so
+        many of each account's newest) stand in for what the settings say.
 
         Raises:
             BadHandleError, NotStoredError, ConsentError, QuotaError, TooLittleTextError: nothing was queued.
@@ -65,20 +75,20 @@ class Training:
         if not 1 <= len(names) <= MAX_ACCOUNTS:
             raise BadRequestError(f"Name 1 to {MAX_ACCOUNTS} accounts to train on.")
         await self._store.read(consents.refuse_opted_out, names)
-        corpus = await self._store.read(_build, names, self._settings)
+        corpus = await self._store.read(_build, names, self._settings, posts)
         await self._store.read(consents.require, names, self._settings.consent.grounds)
         last = self._settings.trainer.start_from == "last" if start is None else start
-        recipe = self._recipe()
+        recipe = self._recipe(base)
         named, quotas = voice_name(names), self._settings.quotas
         job, new = await self._store.write(_enqueue, named, corpus, recipe, by, origin, quotas, last=last, insist=start is not None)
         log.info("training requested", job=job.id, voice=job.voice, new=new)
         return Requested(job, new, warnings_of(corpus, job.recipe["base"]))
 
-    def _recipe(self) -> dict[str, Any]:
+    def _recipe(self, base: str | None) -> dict[str, Any]:
         wanted = self._settings.trainer
         return asdict(
             protocol.Recipe(
-                base=wanted.base,
+                base=base or wanted.base,
                 method=wanted.method,
                 device=wanted.device,
                 seed=wanted.seed,
@@ -191,11 +201,11 @@ def warnings_of(corpus: Corpus, base: str) -> tuple[str, ...]:
     return *corpus.warnings, advice
 
 
-def _build(db: Database, handles: Sequence[str], settings: Settings) -> Corpus:
+def _build(db: Database, handles: Sequence[str], settings: Settings, posts: int | None) -> Corpus:
     tweets = {handle: accounts.read_tweets(db, handle) for handle in handles}
     wanted = settings.trainer
     parents = accounts.read_parents(db, handles)
-    return build_corpus(tweets, short_rule=wanted.short_rule, max_posts=wanted.max_posts, seed=wanted.seed, parents=parents)
+    return build_corpus(tweets, short_rule=wanted.short_rule, max_posts=posts or wanted.max_posts, seed=wanted.seed, parents=parents)
 
 
 def _enqueue(

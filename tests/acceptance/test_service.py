@@ -57,6 +57,7 @@ async def test_a_member_trains_a_voice_and_hears_it_and_the_service_ends_cleanly
     process = service(**discord_environment(loopback_discord))
     await loopback_discord.connected()
     await loopback_discord.say("!train ann")
+    await loopback_discord.press(await loopback_discord.message(lambda m: m["components"], SECONDS), "Train")
     member = loopback_discord.member["id"]
     end = await loopback_discord.message(
         lambda m: f"<@{member}>" in m["content"] and m["author"]["id"] == loopback_discord.bot["id"], SECONDS
@@ -76,7 +77,8 @@ async def test_stopped_in_mid_training_it_goes_on_at_the_next_start_in_the_same_
     process = service(**discord_environment(loopback_discord), **long)
     await loopback_discord.connected()
     await loopback_discord.say("!train ann")
-    shown = await loopback_discord.message(lambda m: "ann" in m["content"] and m["author"]["id"] == loopback_discord.bot["id"], SECONDS)
+    shown = await loopback_discord.message(lambda m: m["components"], SECONDS)
+    await loopback_discord.press(shown, "Train")
     await loopback_discord.message(lambda m: m["id"] == shown["id"] and "learning" in m["content"], SECONDS)
     assert await ended(process) == 0
     with contextlib.closing(sqlite3.connect(mynah.database)) as db:

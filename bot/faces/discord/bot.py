@@ -13,15 +13,19 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.app import Mynah
+from bot.faces.discord.asking import GroundSelect, TrainButton
 from bot.faces.discord.context import Context
 from bot.faces.discord.conversing import AnswerAs, Conversing
+from bot.faces.discord.ending import VoiceButton
 from bot.faces.discord.failures import explain
+from bot.faces.discord.following import CancelButton
 from bot.faces.discord.forgetting import ForgetButton, Forgetting
 from bot.faces.discord.help import Help
 from bot.faces.discord.listing import PageButton
 from bot.faces.discord.saying import SayButton
 from bot.faces.discord.speaking import Speaking
 from bot.faces.discord.training import Training
+from bot.faces.discord.uploads import download
 from bot.faces.discord.watching import Watching
 
 CLOSE_SECONDS = 3.0  # a gateway that does not answer the farewell would hold the end up for half a minute
@@ -45,12 +49,13 @@ class MynahBot(commands.Bot):
         )
         self.app = app
         self.prefix_commands = prefix_commands
+        self.download = download
         self.was_ready = False
         self._busy: set[asyncio.Task[Any]] = set()
 
     async def setup_hook(self) -> None:
         """Add the commands, and register them where they changed."""
-        self.add_dynamic_items(ForgetButton, PageButton, SayButton, AnswerAs)
+        self.add_dynamic_items(AnswerAs, CancelButton, ForgetButton, GroundSelect, PageButton, SayButton, TrainButton, VoiceButton)
         for cog in (Training, Watching, Speaking, Conversing, Forgetting, Help):
             await self.add_cog(cog(self))
         try:

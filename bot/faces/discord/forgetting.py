@@ -7,6 +7,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot.app import Mynah
 from bot.errors import BadRequestError
 from bot.faces.discord.context import Context, hybrid, signature
 from bot.faces.discord.failures import explain
@@ -37,18 +38,28 @@ class Forgetting(commands.Cog):
     async def forget(self, ctx: Context, handle: str) -> None:
         """Delete everything of an account: its posts, and all voices and lines made of them."""
         await ctx.begin("Looking at what is stored …", private=True)
-        if not ctx.moderates:
-            raise BadRequestError(REFUSAL)
-        name = normalise_handle(handle)
-        if name not in await self.app.store.read(accounts.known_handles):
-            raise NotStoredError(f"Nothing of @{name} is stored.")
-        voices = await self.app.store.read(accounts.voices_of, name)
-        view = discord.ui.View(timeout=None)
-        for choice in ("forget", "keep"):
-            view.add_item(ForgetButton(choice, name, ctx.author.id))
-        what = f"its posts and {plural(len(voices), 'voice')}" if voices else "its posts"
-        shown = f" ({safe(', '.join(voices), 500)})" if voices else ""
-        await ctx.ask(f"Forget **{safe(name)}**: {what}{shown}, every version, every line? This cannot be undone.", view)
+        await ctx.ask(*await question(self.app, handle, ctx.author, moderates=ctx.moderates))
+
+
+async def question(app: Mynah, handle: str, user: discord.abc.User, *, moderates: bool) -> tuple[str, discord.ui.View]:
+    """Return the question whether an account is to be forgotten, and what answers it.
+
+    Raises:
+        BadRequestError: whoever asks is no moderator.
+        BadHandleError, NotStoredError: there is nothing to forget.
+    """
+    if not moderates:
+        raise BadRequestError(REFUSAL)
+    name = normalise_handle(handle)
+    if name not in await app.store.read(accounts.known_handles):
+        raise NotStoredError(f"Nothing of @{name} is stored.")
+    voices = await app.store.read(accounts.voices_of, name)
+    view = discord.ui.View(timeout=None)
+    for choice in ("forget", "keep"):
+        view.add_item(ForgetButton(choice, name, user.id))
+    what = f"its posts and {plural(len(voices), 'voice')}" if voices else "its posts"
+    shown = f" ({safe(', '.join(voices), 500)})" if voices else ""
+    return f"Forget **{safe(name)}**: {what}{shown}, every version, every line? This cannot be undone.", view
 
 
 class ForgetButton(

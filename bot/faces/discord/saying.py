@@ -39,6 +39,16 @@ async def say(app: Mynah, send: Send, spoken: Spoken, *, attach: bool) -> None:
     await app.store.write(talk.remember, message.id, message.channel.id, request.id)
 
 
+def answer_with(interaction: discord.Interaction[Any]) -> Send:
+    """Return what sends lines as the answer to an interaction that was deferred."""
+
+    async def send(content: str, *, files: Sequence[discord.File], view: discord.ui.View) -> discord.Message:
+        interaction.extras["answered"] = True
+        return await interaction.edit_original_response(content=content, attachments=files, view=view)
+
+    return send
+
+
 def _buttons(request: speech.Request, *, posts: bool) -> discord.ui.View:
     view = discord.ui.View(timeout=None)
     for choice in ("again", "more", "post") if posts else ("again", "more"):
@@ -84,11 +94,7 @@ class SayButton(
         )
         spoken = await app.speaking.answer(request.id)
 
-        async def send(content: str, *, files: Sequence[discord.File], view: discord.ui.View) -> discord.Message:
-            interaction.extras["answered"] = True
-            return await interaction.edit_original_response(content=content, attachments=files, view=view)
-
-        await say(app, send, spoken, attach=interaction.app_permissions.attach_files)
+        await say(app, answer_with(interaction), spoken, attach=interaction.app_permissions.attach_files)
 
     async def _post(self, app: Mynah, interaction: discord.Interaction[Any]) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)

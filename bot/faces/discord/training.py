@@ -1,17 +1,23 @@
 """The commands around training: ask for one, list them, cancel one."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import discord
 import structlog
 from discord import app_commands
-from discord.ext import commands
+from discord.ext import commands, tasks
 
 from bot.errors import BadRequestError
 from bot.faces.discord import render
-from bot.faces.discord.context import Context, asked_by, hybrid, origin, signature
-from bot.faces.discord.speaking import show_card
-from bot.faces.discord.text import safe, sentence
-from data import jobs, models
+from bot.faces.discord.asking import expire, question, settle
+from bot.faces.discord.context import Context, hybrid
+from bot.faces.discord.following import cancel
+from bot.faces.discord.text import CHOICE, CHOICES, safe
+from bot.faces.discord.uploads import check_upload
+from data import accounts, askings, jobs
+from data.askings import Asking
+from trainer import protocol
 
 if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
@@ -27,38 +33,81 @@ class Training(commands.Cog):
         self.bot = bot
         self.app = bot.app
 
+    async def cog_load(self) -> None:
+        """Let go of questions that nobody answers, and of the files that were brought for them."""
+        self._expire.start()
+
+    async def cog_unload(self) -> None:
+        """Stop that."""
+        self._expire.cancel()
+
+    @tasks.loop(hours=1)
+    async def _expire(self) -> None:
+        try:
+            await expire(self.app)
+        except Exception:
+            log.exception("questions that nobody answered cannot be let go of")
+
     @hybrid(usage="handle [handle ...]")
-    @app_commands.describe(handles="The account; several make a joint voice")
-    async def train(self, ctx: Context, *, handles: str) -> None:
+    @app_commands.describe(
+        handles="The account; several make a joint voice",
+        file="Its posts: X's archive, or a .jsonl, .csv or .txt file",
+        base="The model it is made from",
+        posts="Learn from so many of the newest posts at most",
+    )
+    async def train(
+        self,
+        ctx: Context,
+        *,
+        handles: str,
+        file: discord.Attachment | None = None,
+        base: str | None = None,
+        posts: app_commands.Range[int, 10, 100_000] | None = None,
+    ) -> None:
         """Train a voice on an account's posts."""
         names = handles.replace(",", " ").split()
+        attached = file or next(iter(ctx.message.attachments), None)
+        if attached:
+            check_upload(attached.filename, attached.size, self.app.settings.discord.upload_mib)
         await ctx.begin(f"Looking at the posts of {safe(', '.join(names), 200)} …", private=True)
         ctx.need_to_speak()
-        wanted = await self.app.training.request(names, by=signature(ctx.author), origin=origin(ctx.author, ctx.guild))
-        if wanted.job.model is not None:
-            model = await self.app.store.read(models.get, wanted.job.model)
-            await show_card(ctx, self.app, model, f"**{safe(model.voice)}** is trained on exactly these posts already.")
-            return
-        voice = safe(wanted.job.voice)
-        message = await ctx.publish(f"**{voice}** · job {wanted.job.id} · is queued")
-        # From here on the message is the watchers': the row is what they find, also after a restart.
-        await self.app.store.write(jobs.add_watch, wanted.job.id, message.channel.id, message.id, ctx.author.id)
-        if ctx.interaction is not None:
-            begun = "is queued" if wanted.new else "was asked for already"
-            warnings = "".join(f"\n⚠ {sentence(warning)}" for warning in wanted.warnings)
-            await ctx.answer(f"The training of **{voice}** {begun}: {message.jump_url} shows how it goes.{warnings}")
+        if base is not None and base not in protocol.LANGUAGES and base != self.app.settings.trainer.base:
+            raise BadRequestError(f"{base[:60]!r} is no base that is offered here: choose one of the list, or leave it out.")
+        path = await self._fetch(attached) if attached else None
+        asking = Asking(ctx.author.id, " ".join(names), str(path) if path else None, None, base, posts)
+        number = await self.app.store.write(askings.ask, asking)
+        try:
+            await ctx.ask(*await question(self.app, number, asking))
+        except BaseException:
+            await settle(self.app, number)
+            raise
+
+    async def _fetch(self, attached: discord.Attachment) -> Path:
+        settings = self.app.settings
+        return await self.bot.download(attached.url, attached.filename, settings.data_dir / "uploads", settings.discord.upload_mib)
+
+    @train.autocomplete("handles")
+    async def complete_handles(self, interaction: discord.Interaction["MynahBot"], current: str) -> list[app_commands.Choice[str]]:
+        """Complete the last of the handles with known accounts."""
+        del interaction
+        *before, last = current.replace(",", " ").split(" ")
+        found = await self.app.store.read(accounts.handles_with, last.removeprefix("@").lower(), CHOICES)
+        words = [" ".join([*before, name]).strip() for name in found if name not in before]
+        return [app_commands.Choice(name=one, value=one) for one in words if len(one) <= CHOICE]
+
+    @train.autocomplete("base")
+    async def complete_base(self, interaction: discord.Interaction["MynahBot"], current: str) -> list[app_commands.Choice[str]]:
+        """Offer the bases whose languages are known, the one of the settings first."""
+        del interaction
+        known = dict.fromkeys([self.app.settings.trainer.base, *protocol.LANGUAGES])
+        return [app_commands.Choice(name=name, value=name) for name in known if current.lower() in name.lower()][:CHOICES]
 
     @hybrid()
     @app_commands.describe(job="The training's number, as /jobs lists it")
     async def cancel(self, ctx: Context, job: int) -> None:
         """Cancel a training that you asked for."""
         await ctx.begin(f"Cancelling job {job} …")
-        found = await self.app.store.read(jobs.get, job)
-        if not asked_by(found, ctx.author) and not ctx.moderates:
-            raise BadRequestError(f"Only who asked for job {job} may cancel it, or a member with the permission Manage Server.")
-        stopped = await self.app.training.cancel(job, by=signature(ctx.author))
-        state = f"is {stopped.status}" if stopped.status.ended else "is being stopped"
-        await ctx.answer(f"Job {job}, **{safe(stopped.voice)}**, {state}.")
+        await ctx.answer(await cancel(self.app, job, ctx.author, moderates=ctx.moderates))
 
     @hybrid(name="jobs")
     async def list_jobs(self, ctx: Context) -> None:

@@ -13,6 +13,7 @@ from sqlite_utils import Database
 
 from bot.errors import NotStoredError
 from bot.faces.discord import render
+from bot.faces.discord.ending import buttons
 from bot.faces.discord.progress import Progress
 from bot.faces.discord.speaking import curve_file
 from bot.faces.discord.text import MESSAGE, cut, safe, sentence
@@ -86,7 +87,7 @@ class Watching(commands.Cog):
         watch = view.watch
         try:
             if last_words is not None:
-                await self._message(watch).edit(content=last_words)
+                await self._message(watch).edit(content=last_words, view=None)
             else:
                 await self._show(view)
         except NotStoredError:
@@ -131,7 +132,7 @@ class Watching(commands.Cog):
         watch = view.watch
         if job.model is None:
             words = f"The training of **{safe(job.voice)}** is over without a voice: {sentence(job.error or 'the log says why.')}"
-            await self._message(watch).edit(content=cut(words, MESSAGE))
+            await self._message(watch).edit(content=cut(words, MESSAGE), view=None)
         else:
             words = f"**{safe(job.voice)}** is trained: `/generate` has it speak."
             await self._show_model(watch, await self.app.store.read(models.get, job.model), words)
@@ -147,9 +148,10 @@ class Watching(commands.Cog):
         picture = await curve_file(self.app, model)
         embed = render.card(cards.card(model), curve=picture is not None)
         try:
-            await self._message(watch).edit(content=words, embed=embed, attachments=[picture] if picture else [])
+            attachments = [picture] if picture else []
+            await self._message(watch).edit(content=words, embed=embed, attachments=attachments, view=buttons(watch.job))
         except discord.Forbidden:  # most likely no permission to attach files: the words alone may still be shown
-            await self._message(watch).edit(content=words)
+            await self._message(watch).edit(content=words, view=buttons(watch.job))
 
     async def _end(self, view: View) -> None:
         view.over = True  # here at least, should the row not be written: better told twice after a restart than every five seconds

@@ -163,6 +163,16 @@ class Stage:
         (await self.run(number)).done()
         await self.app.training.result(wanted.job.id)
 
+    async def asks(self, member: Any, handles: str, *, slash: bool = False) -> Any:
+        """Have a member ask for a training and say yes; return what the slash command shows in private, or the message."""
+        if slash:
+            result = await member.slash(self.channel, "train", handles=handles)
+            await member.click(result.response, label="Train")
+            return result
+        await member.send(self.channel, f"!train {handles}")
+        await member.click(self.history[-1], label="Train")
+        return self.history[-1]
+
     def sent(self, method: str, ending: str = "") -> list[Any]:
         """Return the requests of the bot so far."""
         return [request for request in self.env.http_requests if request.method == method and request.path.endswith(ending)]
@@ -214,6 +224,13 @@ async def env(simcord_env):
 
 @pytest_asyncio.fixture
 async def stage(app, env):
+    async def fetched(url: str, name: str, folder: Path, _: int) -> Path:
+        path = folder / f"{len(list(folder.glob('*')))}" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(env.backend.cdn.get(url))
+        return path
+
+    env.bot.download = fetched  # what is at that address is in memory
     guild = env.create_guild("Lighthouse")
     bosses = guild.create_role("Boss", permissions=discord.Permissions(manage_guild=True))
     return Stage(

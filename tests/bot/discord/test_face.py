@@ -69,7 +69,7 @@ async def test_from_login_to_the_end_of_a_training(app, loopback_discord: Loopba
     task = start(app, server)
     await server.connected()
     await server.say("!train keeper")
-    await server.message(lambda m: m["content"].startswith("Looking at the posts"))
+    await server.press(await server.message(lambda m: m["components"]), "Train")
     while not app.training._executor.runs:
         await app.store.changed()
     (run,) = app.training._executor.runs
@@ -229,20 +229,20 @@ async def test_the_end_ends_commands_under_way(app, loopback_discord: LoopbackDi
     """A command that waits for its answer does not outlive the connection."""
     begun, ended = asyncio.Event(), []
 
-    async def never(handles, *, by, origin):
+    async def never(voice, *, by, **wanted):
         begun.set()
         try:
             await asyncio.Event().wait()
         finally:
             ended.append(by)
 
-    monkeypatch.setattr(app.training, "request", never)
+    monkeypatch.setattr(app.speaking, "request", never)
     task = start(app, loopback_discord)
     await loopback_discord.connected()
-    await loopback_discord.say("!train keeper")
+    await loopback_discord.say("!generate keeper")
     await soon(task, begun)
     begun.clear()
-    await loopback_discord.slash("train", handles="keeper")
+    await loopback_discord.slash("generate", voice="keeper")
     await soon(task, begun)
     await stop(task)
     assert len(ended) == 2

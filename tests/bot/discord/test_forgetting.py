@@ -86,7 +86,7 @@ async def test_forgotten_twice(stage: Stage):
 
 async def test_forgetting_stops_a_training_and_its_message(stage: Stage):
     """A training under way is cancelled; the message that followed it says what became of it."""
-    await stage.alice.send(stage.channel, "!train keeper")
+    await stage.asks(stage.alice, "keeper")
     await stage.run()
     await stage.env.advance_time(1)
     asked = await stage.boss.slash(stage.channel, "forget", handle="keeper")

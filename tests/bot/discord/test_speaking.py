@@ -178,6 +178,7 @@ async def test_commands_in_private(stage: Stage):
     assert result.response.content == "**keeper**: line 0 of aaaaaaaaa aaaaaaaaa"
     await stage.alice.send_dm("!models")
     asked = await stage.alice.user.slash("train", handles="gull")
+    await stage.alice.user.click(asked.response, label="Train")
     assert "is queued" in asked.response.content
     (await stage.run(2)).done()
     await stage.app.training.ended(2)

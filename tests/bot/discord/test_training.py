@@ -5,6 +5,7 @@ import itertools
 import discord
 
 from bot.errors import StoreError
+from bot.faces.discord import asking
 from bot.faces.discord.bot import MynahBot
 from data import jobs
 from tests.bot.discord.conftest import Stage
@@ -20,7 +21,8 @@ def step(number: int, steps: int = 100) -> Step:
 async def test_prefix_training_is_acknowledged_followed_and_told(stage: Stage):
     """`!train` answers at once, its one message follows the training and becomes the card, and the end mentions whoever asked."""
     await stage.alice.send(stage.channel, "!train Keeper")
-    assert stage.history[0].content.startswith("Looking at the posts of Keeper")
+    assert stage.sent("POST", "/messages")[0].json["content"].startswith("Looking at the posts of Keeper")
+    await stage.alice.click(stage.history[0], label="Train")
     run = await stage.run()
     await stage.env.advance_time(1)
     message = stage.channel.history()[1]
@@ -59,7 +61,7 @@ async def test_prefix_training_is_acknowledged_followed_and_told(stage: Stage):
 
 async def test_slash_training_publishes_one_message(stage: Stage):
     """`/train` is deferred in private; the message that follows is the bot's own, and is edited with the bot's token."""
-    result = await stage.alice.slash(stage.channel, "train", handles="keeper")
+    result = await stage.asks(stage.alice, "keeper", slash=True)
     assert result.ephemeral
     assert "is queued" in result.response.content
     (public,) = [message for message in stage.history if not message.flags.ephemeral]
@@ -85,9 +87,11 @@ async def test_warnings_are_told_to_who_asks_and_stand_in_the_message(stage: Sta
     """A slash command is answered with them in private; the public message has them too, from the rows."""
     monkeypatch.setitem(protocol.LANGUAGES, stage.app.settings.trainer.base, ("mt",))
     result = await stage.alice.slash(stage.channel, "train", handles="keeper")
+    asked = result.response.content
+    await stage.alice.click(result.response, label="Train")
     await stage.run()
     await stage.env.advance_time(6)
-    for shown in (result.response.content, stage.history[0].content):
+    for shown in (asked, stage.history[0].content):
         assert "⚠ @\u200bkeeper has" in shown
         assert "⚠ The posts are mostly English, which tiny hardly writes: set `[trainer] base` to google" in shown
 
@@ -95,23 +99,26 @@ async def test_warnings_are_told_to_who_asks_and_stand_in_the_message(stage: Sta
 async def test_acknowledged_before_anything_slow(stage: Stage, monkeypatch):
     """Whatever the services do, Discord has its answer first."""
     requests_at_call = []
-    request = stage.app.training.request
 
-    async def slow(handles, *, by, origin):
-        requests_at_call.append([sent.path.rsplit("/", 1)[-1] for sent in stage.env.http_requests[-1:]])
-        return await request(handles, by=by, origin=origin)
+    def slow(work):
+        async def called(*words, **options):
+            requests_at_call.append(stage.env.http_requests[-1].path.rsplit("/", 1)[-1])
+            return await work(*words, **options)
 
-    monkeypatch.setattr(stage.app.training, "request", slow)
-    await stage.alice.slash(stage.channel, "train", handles="keeper")
+        return called
+
+    monkeypatch.setattr(asking, "prepare", slow(asking.prepare))
+    monkeypatch.setattr(stage.app.training, "request", slow(stage.app.training.request))
+    await stage.asks(stage.alice, "keeper", slash=True)
     await stage.bob.send(stage.channel, "!train keeper")
-    assert requests_at_call == [["callback"], ["messages"]]
+    assert requests_at_call == ["callback", "callback", "messages"]
 
 
 async def test_edits_are_at_least_five_seconds_apart(stage: Stage):
     """However fast the trainer talks, one message is edited at most every 5 seconds, the end included."""
-    await stage.alice.send(stage.channel, "!train keeper")
+    await stage.asks(stage.alice, "keeper")
     run = await stage.run()
-    edits = []
+    edits, before = [], len(stage.sent("PATCH"))
     for second in range(1, 31):
         if second < 28:
             run.say(step(second))
@@ -120,14 +127,14 @@ async def test_edits_are_at_least_five_seconds_apart(stage: Stage):
             run.done()
             await stage.app.training.ended(1)
         await stage.env.advance_time(1)
-        edits += [second] * (len(stage.sent("PATCH")) - len(edits))
+        edits += [second] * (len(stage.sent("PATCH")) - before - len(edits))
     assert len(edits) >= 6
     assert all(later - earlier >= 5 for earlier, later in itertools.pairwise(edits)), edits
 
 
 async def test_nothing_new_is_no_edit(stage: Stage):
     """A message that would stay the same is left alone."""
-    await stage.alice.send(stage.channel, "!train keeper")
+    await stage.asks(stage.alice, "keeper")
     await stage.run()
     await stage.env.advance_time(2)
     before = len(stage.sent("PATCH"))
@@ -137,17 +144,17 @@ async def test_nothing_new_is_no_edit(stage: Stage):
 
 async def test_position_in_the_queue(stage: Stage):
     """Who waits sees how many come first."""
-    await stage.alice.send(stage.channel, "!train keeper")
+    await stage.asks(stage.alice, "keeper")
     await stage.run()
-    await stage.bob.send(stage.channel, "!train gull")
+    await stage.asks(stage.bob, "gull")
     await stage.env.advance_time(1)
     assert "waits for 1 training before it" in stage.history[-1].content
 
 
 async def test_two_members_join_one_job_and_both_are_told(stage: Stage):
     """The same wish twice is one training, followed in two messages and told to each of the two alone."""
-    await stage.alice.send(stage.channel, "!train keeper")
-    joined = await stage.bob.slash(stage.channel, "train", handles="keeper")
+    await stage.asks(stage.alice, "keeper")
+    joined = await stage.asks(stage.bob, "keeper", slash=True)
     assert "was asked for already" in joined.response.content
     run = await stage.run()
     run.done()
@@ -159,18 +166,17 @@ async def test_two_members_join_one_job_and_both_are_told(stage: Stage):
     assert sum(bool(message.embeds) for message in stage.history) == 2
 
 
-async def test_done_already_shows_the_card(stage: Stage):
+async def test_done_already_says_where_the_card_is(stage: Stage):
     """What is trained on exactly these posts is not trained again."""
     await stage.train()
-    result = await stage.alice.slash(stage.channel, "train", handles="keeper")
-    assert "already" in result.response.content
-    assert result.response.embeds[0].title == "keeper · AI BOT"
+    result = await stage.asks(stage.alice, "keeper", slash=True)
+    assert result.response.content == "**keeper** is trained on exactly these posts already: `/show keeper` shows its card."
     assert await stage.app.store.read(jobs.untold_watches) == []
 
 
 async def test_restart_goes_on_with_the_same_message(stage: Stage):
     """A new bot finds the message in the rows, goes on editing it, and tells the end once; the commands are not sent again."""
-    await stage.alice.send(stage.channel, "!train keeper")
+    await stage.asks(stage.alice, "keeper")
     run = await stage.run()
     await stage.env.advance_time(1)
     message = stage.history[0].id
@@ -190,7 +196,7 @@ async def test_restart_goes_on_with_the_same_message(stage: Stage):
 
 async def test_ended_while_away_is_told_at_the_start(stage: Stage):
     """The end of a job that came while no bot was connected is told by the next one."""
-    await stage.alice.send(stage.channel, "!train keeper")
+    await stage.asks(stage.alice, "keeper")
     run = await stage.run()
     stage.env.bot.get_cog("Watching")._look.cancel()
     run.say(Failed("out_of_memory", "The trainer ran out of memory: close something."))
@@ -203,7 +209,7 @@ async def test_ended_while_away_is_told_at_the_start(stage: Stage):
 
 async def test_outage_of_edits_is_survived(stage: Stage):
     """5xx, 429 and a token refused for a while are tried again; the end is still told once."""
-    await stage.alice.send(stage.channel, "!train keeper")
+    await stage.asks(stage.alice, "keeper")
     run = await stage.run()
     stage.env.inject_error("PATCH", "/channels/*/messages/*", status=503)
     await stage.env.advance_time(1)
@@ -221,7 +227,7 @@ async def test_outage_of_edits_is_survived(stage: Stage):
 
 async def test_told_once_even_if_it_cannot_be_written_down(stage: Stage, monkeypatch):
     """A full disk after the mention is no reason to mention again and again."""
-    await stage.alice.send(stage.channel, "!train keeper")
+    await stage.asks(stage.alice, "keeper")
     run = await stage.run()
     write = stage.app.store.write
 
@@ -239,7 +245,7 @@ async def test_told_once_even_if_it_cannot_be_written_down(stage: Stage, monkeyp
 
 async def test_deleted_message_ends_its_watch_quietly(stage: Stage):
     """Somebody deleted the message: the training goes on, and nothing more is said."""
-    await stage.alice.send(stage.channel, "!train keeper")
+    await stage.asks(stage.alice, "keeper")
     run = await stage.run()
     message = stage.history[0]
     stage.env.backend.delete_message(stage.channel.id, message.id)
@@ -253,7 +259,7 @@ async def test_deleted_message_ends_its_watch_quietly(stage: Stage):
 
 async def test_card_without_permission_to_attach(stage: Stage):
     """Where the bot may not attach files, the words are shown all the same."""
-    await stage.alice.send(stage.channel, "!train keeper")
+    await stage.asks(stage.alice, "keeper")
     run = await stage.run()
     await stage.env.advance_time(1)
     run.done()
@@ -309,7 +315,7 @@ async def test_no_permission_to_write_is_said_in_private(stage: Stage):
 
 async def test_cancel_by_the_requester(stage: Stage):
     """Whoever asked may cancel; the message says so."""
-    await stage.alice.send(stage.channel, "!train keeper")
+    await stage.asks(stage.alice, "keeper")
     await stage.run()
     await stage.alice.send(stage.channel, "!cancel 1")
     assert stage.history[-1].content == "Job 1, **keeper**, is being stopped."
@@ -320,7 +326,7 @@ async def test_cancel_by_the_requester(stage: Stage):
 
 async def test_cancel_by_others(stage: Stage):
     """Somebody else may not; a moderator may; an unknown job is a sentence."""
-    await stage.alice.send(stage.channel, "!train keeper")
+    await stage.asks(stage.alice, "keeper")
     await stage.run()
     refused = await stage.bob.slash(stage.channel, "cancel", job=1)
     (private,) = refused.followups
@@ -341,7 +347,7 @@ async def test_jobs(stage: Stage):
     """The list of trainings, empty and full."""
     empty = await stage.alice.slash(stage.channel, "jobs")
     assert empty.response.content == "No training was asked for yet: `/train` begins one."
-    await stage.alice.send(stage.channel, "!train keeper")
+    await stage.asks(stage.alice, "keeper")
     await stage.run()
     await stage.alice.send(stage.channel, "!jobs")
     assert "**1** · keeper · running · alice" in stage.history[-1].content
@@ -350,14 +356,18 @@ async def test_jobs(stage: Stage):
 async def test_a_defect_gives_a_short_id(stage: Stage, monkeypatch):
     """What nobody foresaw is one sentence with a number that the log has too."""
 
-    async def broken(handles, *, by):
+    async def broken(*_, **__):
         raise RuntimeError("secret detail")
 
+    asked = await stage.alice.slash(stage.channel, "train", handles="keeper")
     monkeypatch.setattr(stage.app.training, "request", broken)
+    pressed = await stage.alice.click(asked.response, label="Train")
+    monkeypatch.setattr(asking, "prepare", broken)
     result = await stage.alice.slash(stage.channel, "train", handles="keeper")
-    assert result.ephemeral
-    assert "Something went wrong on my side" in result.response.content
     await stage.alice.send(stage.channel, "!train keeper")
-    assert "Something went wrong on my side" in stage.history[-1].content
-    assert "secret" not in result.response.content + stage.history[-1].content
-    assert len(stage.env.errors) == 2
+    for message in (pressed.followups[0], result.response, stage.history[-1]):
+        assert "Something went wrong on my side" in message.content
+        assert "secret" not in message.content
+    assert result.ephemeral
+    assert pressed.followups[0].ephemeral
+    assert len(stage.env.errors) == 2  # of commands; a button tells its own

@@ -1,0 +1,177 @@
+"""The question before a training: what it learns from, on whose word, how long it takes; its buttons outlive the process."""
+
+import asyncio
+import re
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import discord
+
+from bot.app import Mynah
+from bot.errors import BadRequestError, ConsentError
+from bot.faces.discord.buttons import Pressed
+from bot.faces.discord.context import origin, signature
+from bot.faces.discord.following import follow
+from bot.faces.discord.render import duration
+from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence
+from bot.faces.words import GROUNDS
+from bot.services.importing import import_file
+from bot.services.preparing import Prepared, prepare
+from data import askings, consents
+from data.askings import Asking
+from data.consents import Ground
+
+if TYPE_CHECKING:
+    from bot.faces.discord.bot import MynahBot
+
+KEPT = timedelta(days=1)
+BRINGING = timedelta(minutes=10)
+"""A file that came so lately may be about to get its question."""
+CLAIMS = {
+    Ground.ARCHIVE: "It is my own account: this is its archive",
+    Ground.PERMISSION: "I have the written permission of who wrote it",
+    Ground.PARODY: "A public figure's public posts, for a parody",
+}
+
+
+async def question(app: Mynah, number: int, asking: Asking) -> tuple[str, discord.ui.View]:
+    """Return the question, and what answers it.
+
+    Raises:
+        MynahError: it cannot be trained; the text says why.
+    """
+    file = Path(asking.file) if asking.file else None
+    prepared = await prepare(app.store, app.settings, asking.handles.split(), file=file, base=asking.base, posts=asking.posts)
+    open_ = asking.ground is None and bool(prepared.missing or file)
+    if open_ and not prepared.grounds:
+        raise ConsentError("The operator takes archives alone whose account.js names the account: attach the account's own.")
+    view = discord.ui.View(timeout=None)
+    if open_:
+        view.add_item(GroundSelect(number, prepared.grounds))
+    view.add_item(TrainButton("yes", number, ready=not open_))
+    view.add_item(TrainButton("no", number))
+    return cut("\n".join(_lines(app, asking, prepared, file, open_=open_)), MESSAGE), view
+
+
+def _lines(app: Mynah, asking: Asking, prepared: Prepared, file: Path | None, *, open_: bool) -> list[str]:
+    trainer = app.settings.trainer
+    most = asking.posts or trainer.max_posts
+    lines = [f"Train **{safe('-'.join(prepared.handles))}** on {safe(asking.base or trainer.base, 100)}?"]
+    for handle, kept in prepared.kept.items():
+        used = f", of which the newest {most:,} are learned from" if kept > most else ""
+        lines.append(f"• {safe('@' + handle)}: {plural(kept, 'usable post')}{used}")
+    source = f"`{file.name}`, {plural(prepared.new, 'post')} of it new" if file else "what is stored"
+    lines.append(f"• Source: {source}. Nothing is read from X, so it costs nothing.")
+    known = f"about {duration(prepared.seconds)}, as the last ones took here" if prepared.seconds else "none was measured here yet"
+    lines.append(f"• Time: {known}.")
+    for handle, claims in prepared.claims.items():
+        said = [f"{GROUNDS[one.ground]}, says {safe(one.claimed_by, 60)}" for one in claims]
+        lines += [f"• Consent of {safe('@' + handle)}: {'; '.join(said)}."] if said else []
+    if open_:
+        lines.append("• Consent: choose on what ground you claim it. It is written down under your name.")
+    elif asking.ground:
+        lines.append(f"• Consent: you claim it; the ground is {GROUNDS[asking.ground]}.")
+    return [*lines, *(f"⚠ {sentence(warning)}" for warning in prepared.warnings)]
+
+
+class GroundSelect(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"mynah:ground:(?P<asking>\d{1,18})"):
+    """The choice of the ground on which consent is claimed."""
+
+    def __init__(self, asking: int, grounds: tuple[Ground, ...] = tuple(Ground)) -> None:
+        options = [discord.SelectOption(label=CLAIMS[ground], value=ground) for ground in grounds]
+        super().__init__(discord.ui.Select(placeholder="Why may it be learned from?", options=options, custom_id=f"mynah:ground:{asking}"))
+        self.asking = asking
+
+    @classmethod
+    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
+        """Make it anew from the id of a choice that was made."""
+        del interaction, item
+        return cls(int(match["asking"]))
+
+    async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
+        """Write the ground down, and let the question be answered with yes."""
+        await _own(bot.app, self.asking, interaction.user)
+        await interaction.response.defer()
+        asking = await bot.app.store.write(askings.choose, self.asking, Ground(self.item.values[0]))
+        content, view = await question(bot.app, self.asking, asking)
+        await interaction.edit_original_response(content=content, view=view)
+
+
+class TrainButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"mynah:train:(?P<choice>yes|no):(?P<asking>\d{1,18})"):
+    """One of the two buttons under the question."""
+
+    def __init__(self, choice: str, asking: int, *, ready: bool = True) -> None:
+        style = discord.ButtonStyle.success if choice == "yes" else discord.ButtonStyle.secondary
+        label = "Train" if choice == "yes" else "Never mind"
+        super().__init__(discord.ui.Button(label=label, style=style, disabled=not ready, custom_id=f"mynah:train:{choice}:{asking}"))
+        self.choice = choice
+        self.asking = asking
+
+    @classmethod
+    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
+        """Make it anew from the id of a button that was pressed."""
+        del interaction, item
+        return cls(match["choice"], int(match["asking"]))
+
+    async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
+        """Train, or do not; the question is settled once."""
+        await _own(bot.app, self.asking, interaction.user)
+        if self.choice == "no":
+            await settle(bot.app, self.asking)
+            await interaction.response.edit_message(content="Nothing was trained.", view=None)
+        else:
+            await interaction.response.defer()
+            await _train(bot, interaction, self.asking)
+
+
+async def _train(bot: "MynahBot", interaction: discord.Interaction[Any], number: int) -> None:
+    """Import what was brought, claim the consent, ask for the training, and have it followed.
+
+    Each can be done twice without harm, so the question is settled last: whoever is refused, or cut off, may press again.
+    """
+    app = bot.app
+    asking = await app.store.read(askings.get, number)
+    by, names = signature(interaction.user), asking.handles.split()
+    if asking.file:
+        short_rule = app.settings.trainer.short_rule
+        await import_file(app.store, Path(asking.file), names[0], by=by, ground=asking.ground, short_rule=short_rule)
+    elif asking.ground:
+        for name in names:
+            await app.store.write(consents.claim, name, asking.ground, by)
+    where = origin(interaction.user, interaction.guild)
+    wanted = await app.training.request(names, by=by, origin=where, base=asking.base, posts=asking.posts)
+    await settle(app, number)
+    await follow(app, wanted, interaction)
+
+
+async def _own(app: Mynah, number: int, user: discord.abc.User) -> Asking:
+    """Return what was asked, if it was asked by this member.
+
+    Raises:
+        BadRequestError: it was somebody else.
+        NotStoredError: it was settled, or is too long ago.
+    """
+    asking = await app.store.read(askings.get, number)
+    if asking.member != user.id:
+        raise BadRequestError("That question was not asked of you.")
+    return asking
+
+
+async def expire(app: Mynah) -> None:
+    """Let go of the questions that nobody answered for a day, and of every file that no question waits with."""
+    before = (datetime.now(UTC) - KEPT).isoformat(timespec="microseconds")
+    kept = {file.parent for file in await app.store.write(askings.expire, before)}
+    uploads = app.settings.data_dir / "uploads"
+    found = await asyncio.to_thread(lambda: [(folder, folder.stat().st_mtime) for folder in uploads.glob("*")])
+    for folder, changed in found:
+        if folder not in kept and changed < (datetime.now(UTC) - BRINGING).timestamp():
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def settle(app: Mynah, number: int) -> None:
+    """Take a question back, with the file that was brought for it."""
+    asking = await app.store.write(askings.settle, number)
+    if asking.file:
+        await asyncio.to_thread(shutil.rmtree, Path(asking.file).parent, ignore_errors=True)

@@ -1,0 +1,69 @@
+"""The buttons under a training that made a voice: have it speak, train it again, delete it."""
+
+import re
+from typing import TYPE_CHECKING, Any, Self
+
+import discord
+
+from bot.errors import BadRequestError
+from bot.faces.discord.asking import question
+from bot.faces.discord.buttons import Pressed
+from bot.faces.discord.context import origin, signature
+from bot.faces.discord.forgetting import question as forget_question
+from bot.faces.discord.saying import answer_with, say
+from data import askings, jobs
+from data.askings import Asking
+
+if TYPE_CHECKING:
+    from bot.faces.discord.bot import MynahBot
+
+LABELS = {"generate": "Generate", "retrain": "Retrain", "delete": "Delete"}
+STYLES = {"generate": discord.ButtonStyle.primary, "retrain": discord.ButtonStyle.secondary, "delete": discord.ButtonStyle.danger}
+
+
+def buttons(job: int) -> discord.ui.View:
+    """Return the buttons under the end of a job."""
+    view = discord.ui.View(timeout=None)
+    for choice in LABELS:
+        view.add_item(VoiceButton(choice, job))
+    return view
+
+
+class VoiceButton(
+    Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"mynah:voice:(?P<choice>generate|retrain|delete):(?P<job>\d{1,18})"
+):
+    """One of them."""
+
+    def __init__(self, choice: str, job: int) -> None:
+        super().__init__(discord.ui.Button(label=LABELS[choice], style=STYLES[choice], custom_id=f"mynah:voice:{choice}:{job}"))
+        self.choice = choice
+        self.job = job
+
+    @classmethod
+    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
+        """Make it anew from the id of a button that was pressed."""
+        del interaction, item
+        return cls(match["choice"], int(match["job"]))
+
+    async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
+        """Do what it says; what is asked back is asked in private."""
+        app = bot.app
+        if self.choice == "generate":
+            await interaction.response.defer(thinking=True)
+            voice = (await app.store.read(jobs.get, self.job)).voice
+            request = await app.speaking.request(voice, by=signature(interaction.user), origin=origin(interaction.user, interaction.guild))
+            spoken = await app.speaking.answer(request.id)
+            await say(app, answer_with(interaction), spoken, attach=interaction.app_permissions.attach_files)
+            return
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        interaction.extras["answered"] = True  # what is private is refused in private
+        handles = (await app.store.read(jobs.get, self.job)).voice.split("-")
+        if self.choice == "retrain":
+            asking = Asking(interaction.user.id, " ".join(handles))
+            content, view = await question(app, await app.store.write(askings.ask, asking), asking)
+        elif len(handles) > 1:
+            raise BadRequestError("A joint voice goes with one of its accounts: `/forget` deletes an account with all that was made of it.")
+        else:
+            moderates = interaction.guild is not None and interaction.permissions.manage_guild
+            content, view = await forget_question(app, handles[0], interaction.user, moderates=moderates)
+        await interaction.edit_original_response(content=content, view=view)

@@ -1,0 +1,94 @@
+"""Preparing a training: what it would learn from, on whose word, and how long it would take, before anybody says yes."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from sqlite_utils import Database
+
+from bot.errors import BadRequestError
+from bot.services.training import MAX_ACCOUNTS, warnings_of
+from bot.settings import Settings
+from data import accounts, consents, models
+from data.consents import Consent, Ground
+from data.corpus import build_corpus
+from data.handles import normalise_handles
+from data.readers import read_owner, read_posts
+from data.store import Store
+from data.tweets import Tweet
+
+RECENT = 5  # trainings that an estimate of the next one's time is made of
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a training would be."""
+
+    handles: tuple[str, ...]
+    kept: dict[str, int]
+    """Posts of each account that would be learned from, before `posts` cuts them."""
+    new: int
+    """Posts of the file that are not stored yet; 0 without a file."""
+    claims: dict[str, list[Consent]]
+    missing: tuple[str, ...]
+    """Accounts for which nobody claimed consent on a ground that the settings accept."""
+    grounds: tuple[Ground, ...]
+    """Those on which it may be claimed now: the archive where the file is one of this very account."""
+    seconds: float | None
+    """That it would take, as the last trainings on this base took; None: none was measured here yet."""
+    warnings: tuple[str, ...]
+
+
+async def prepare(
+    store: Store, settings: Settings, handles: Sequence[str], *, file: Path | None, base: str | None, posts: int | None
+) -> Prepared:
+    """Look at what is stored, and at a file that would be imported, and store nothing.
+
+    Raises:
+        BadHandleError, SourceError, ConsentError, NotStoredError, TooLittleTextError: it cannot be trained.
+        BadRequestError: too many accounts, or a file for several.
+    """
+    names = normalise_handles(handles)
+    if not 1 <= len(names) <= MAX_ACCOUNTS:
+        raise BadRequestError(f"Name 1 to {MAX_ACCOUNTS} accounts to train on.")
+    if file and len(names) > 1:
+        raise BadRequestError("A file holds one account's posts: bring them in one after another, and then train on all.")
+    await store.read(consents.refuse_opted_out, names)
+    owner = await asyncio.to_thread(read_owner, file) if file else None
+    brought = await asyncio.to_thread(lambda: list(read_posts(file))) if file else []
+    tweets, found = await store.read(_stored, names, brought)
+    wanted = settings.trainer
+    corpus = await asyncio.to_thread(
+        build_corpus, tweets, short_rule=wanted.short_rule, max_posts=posts or wanted.max_posts, seed=wanted.seed
+    )
+    accepted = settings.consent.grounds
+    claims = {handle: await store.read(consents.claims, handle) for handle in names}
+    possible = {Ground.PERMISSION, Ground.PARODY} | ({Ground.ARCHIVE} if owner == names[0] else set())
+    chosen = base or wanted.base
+    return Prepared(
+        handles=names,
+        kept={handle: counts.kept - counts.duplicates for handle, counts in corpus.counts.items()},
+        new=len({tweet.id for tweet in brought} - found) if file else 0,
+        claims=claims,
+        missing=tuple(handle for handle, said in claims.items() if not accepted & {one.ground for one in said}),
+        grounds=tuple(ground for ground in Ground if ground in possible & accepted),
+        seconds=await store.read(_seconds, chosen),
+        warnings=warnings_of(corpus, chosen),
+    )
+
+
+def _stored(db: Database, names: Sequence[str], brought: list[Tweet]) -> tuple[dict[str, list[Tweet]], set[str]]:
+    """Return what would be stored of each account, and the ids of what is."""
+    if not brought:
+        return {name: accounts.read_tweets(db, name) for name in names}, set()
+    (name,) = names
+    before = accounts.read_tweets(db, name) if name in accounts.known_handles(db) else []
+    found = {tweet.id for tweet in before}
+    return {name: [*before, *(tweet for tweet in brought if tweet.id not in found)]}, found
+
+
+def _seconds(db: Database, base: str) -> float | None:
+    recent = models.newest_of(db, base, RECENT)
+    return median(float(model.result["seconds"]) for model in recent) if recent else None

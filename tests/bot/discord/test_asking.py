@@ -1,0 +1,197 @@
+"""The question before a training: files, consent, who may answer, and that it outlives the process."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from bot.faces.discord.bot import MynahBot
+from bot.settings import Consent
+from data import accounts, askings, consents, jobs
+from tests.bot.discord.conftest import Stage, posts
+
+LINES = "".join(json.dumps({"id": f"n{n}", "text": f"{tweet.text} again"}) + "\n" for n, tweet in enumerate(posts("crab"))).encode()
+
+
+def uploads(stage: Stage) -> list[Path]:
+    return list((stage.app.settings.data_dir / "uploads").glob("*/*"))
+
+
+async def bring(stage: Stage, handle: str = "crab", name: str = "crab.jsonl", content: bytes = LINES, who=None):
+    """Have a member attach a file to the prefix command; return the question."""
+    await (who or stage.alice).send(stage.channel, f"!train {handle}", attachments=[(name, content)])
+    return stage.history[-1]
+
+
+async def test_the_question_says_what_it_learns_from_on_whose_word_and_how_long(stage: Stage):
+    await stage.train("gull")
+    result = await stage.alice.slash(stage.channel, "train", handles="keeper", posts=100)
+    assert result.ephemeral
+    assert result.response.content.splitlines()[:5] == [
+        "Train **keeper** on tiny?",
+        "• @\u200bkeeper: 150 usable posts, of which the newest 100 are learned from",
+        "• Source: what is stored. Nothing is read from X, so it costs nothing.",
+        "• Time: about 1:23 min, as the last ones took here.",
+        "• Consent of @\u200bkeeper: a permission, says the tests.",
+    ]
+    await stage.alice.click(result.response, label="Train")
+    run = await stage.run(2)
+    assert sum(map(len, (run.job.train, run.job.stop, run.job.report))) == 100
+
+
+async def test_without_any_training_before_no_time_is_named(stage: Stage):
+    result = await stage.alice.slash(stage.channel, "train", handles="keeper")
+    assert "• Time: none was measured here yet." in result.response.content
+
+
+async def test_never_mind(stage: Stage):
+    result = await stage.alice.slash(stage.channel, "train", handles="keeper")
+    await stage.alice.click(result.response, label="Never mind")
+    assert result.response.content == "Nothing was trained."
+    assert result.response.components == []
+    assert await stage.app.store.read(jobs.recent) == []
+
+
+async def test_a_file_is_learned_from_when_its_bringer_has_said_why_he_may(stage: Stage):
+    asked = await bring(stage)
+    assert "• @\u200bcrab: 150 usable posts" in asked.content
+    assert "Source: `crab.jsonl`, 150 posts of it new." in asked.content
+    assert "choose on what ground" in asked.content
+    assert await stage.app.store.read(accounts.known_handles) == ["gull", "keeper"]
+    assert len(uploads(stage)) == 1
+    await stage.alice.select(asked, ["parody"])
+    assert "• Consent: you claim it; the ground is a parody." in stage.history[-1].content
+    await stage.alice.click(stage.history[-1], label="Train")
+    (await stage.run()).done()
+    await stage.app.training.ended(1)
+    (claim,) = await stage.app.store.read(consents.claims, "crab")
+    assert (claim.ground, claim.claimed_by) == ("parody", f"alice (Discord {stage.alice.id})")
+    assert uploads(stage) == []
+
+
+async def test_nobody_can_train_before_a_ground_is_chosen(stage: Stage):
+    asked = await bring(stage)
+    train = next(item for row in asked.components for item in row.children if getattr(item, "label", "") == "Train")
+    assert train.disabled
+
+
+async def test_an_archive_is_the_ground_only_where_it_is_this_accounts(stage: Stage):
+    asked = await bring(stage)
+    select = next(item for row in asked.components for item in row.children if hasattr(item, "options"))
+    assert [option.value for option in select.options] == ["permission", "parody"]
+
+
+async def test_where_the_operator_wants_archives_alone_a_file_is_refused(stage: Stage, monkeypatch):
+    monkeypatch.setattr(stage.app, "settings", stage.app.settings.model_copy(update={"consent": Consent(policy="own")}))
+    await bring(stage)
+    assert "takes archives alone whose account.js names the account" in stage.history[-1].content
+    assert uploads(stage) == []
+    assert len(stage.env.errors) == 1
+
+
+async def test_somebody_else_may_not_answer(stage: Stage):
+    asked = await bring(stage)
+    for press in (stage.bob.click(asked, label="Never mind"), stage.bob.select(asked, ["parody"])):
+        refused = await press
+        assert refused.ephemeral
+        assert refused.response.content == "That question was not asked of you."
+    assert len(uploads(stage)) == 1
+
+
+async def test_the_question_outlives_the_process(stage: Stage):
+    asked = await bring(stage)
+    await stage.env.restart_bot(MynahBot(stage.app, prefix_commands=True))
+    await stage.alice.select(asked, ["permission"])
+    await stage.env.restart_bot(MynahBot(stage.app, prefix_commands=True))
+    await stage.alice.click(stage.history[-1], label="Train")
+    assert (await stage.run()).job.train
+    again = await stage.app.store.read(lambda db: db["askings"].count)
+    assert again == 0
+
+
+async def test_a_question_is_settled_once(stage: Stage):
+    result = await stage.alice.slash(stage.channel, "train", handles="keeper")
+    await stage.app.store.write(askings.settle, 1)
+    pressed = await stage.alice.click(result.response, label="Train")
+    assert (pressed.followups or [pressed.response])[0].content == "That question was settled already, or is too long ago: ask again."
+    assert await stage.app.store.read(jobs.recent) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("posts.exe", b"MZ", "I cannot read 'posts.exe': attach X's archive"),
+        ("posts.txt", b"x" * (2**20 + 1), "That file has 1.0 MiB, and I take 1"),
+        ("posts.zip", b"PK no zip", "posts.zip"),
+        ("posts.txt", b"too little", "needs 6,000"),
+    ],
+)
+async def test_a_file_that_is_no_good_is_one_sentence_and_leaves_nothing(stage: Stage, name, content, said, monkeypatch):
+    discord = stage.app.settings.discord.model_copy(update={"upload_mib": 1})
+    monkeypatch.setattr(stage.app, "settings", stage.app.settings.model_copy(update={"discord": discord}))
+    await bring(stage, name=name, content=content)
+    assert said in stage.history[-1].content.replace("\\", "")
+    assert uploads(stage) == []
+    assert await stage.app.store.read(lambda db: db["askings"].count) == 0
+    assert len(stage.env.errors) == 1
+
+
+async def test_a_base_that_is_not_offered_is_refused_and_the_others_are_listed(stage: Stage):
+    refused = await stage.alice.slash(stage.channel, "train", handles="keeper", base="/etc/passwd")
+    assert "is no base that is offered here" in refused.response.content
+    offered = await stage.alice.autocomplete(stage.channel, "train", "base", "gpt")
+    assert [choice["value"] for choice in offered] == ["gpt2", "distilgpt2"]
+    assert len(stage.env.errors) == 1
+
+
+async def test_handles_are_completed_one_after_another(stage: Stage):
+    some = await stage.alice.autocomplete(stage.channel, "train", "handles", "@Ke")
+    assert [choice["value"] for choice in some] == ["keeper"]
+    second = await stage.alice.autocomplete(stage.channel, "train", "handles", "keeper g")
+    assert [choice["value"] for choice in second] == ["keeper gull"]
+
+
+async def test_the_buttons_at_the_end(stage: Stage):
+    await stage.asks(stage.alice, "keeper")
+    (await stage.run()).done()
+    await stage.app.training.ended(1)
+    await stage.env.advance_time(6)
+    card = stage.history[0]
+    await stage.env.restart_bot(MynahBot(stage.app, prefix_commands=True))
+    said = await stage.bob.click(card, label="Generate")
+    assert said.response.content.startswith("**keeper**")
+    retrain = await stage.bob.click(card, label="Retrain")
+    assert retrain.ephemeral
+    assert retrain.response.content.startswith("Train **keeper** on tiny?")
+    refused = await stage.bob.click(card, label="Delete")
+    assert refused.response.content == "Forgetting is for members with the permission Manage Server."
+    asked = await stage.boss.click(card, label="Delete")
+    assert asked.response.content.startswith("Forget **keeper**")
+    await stage.boss.click(asked.response, label="Forget it all")
+    assert "keeper" not in await stage.app.store.read(accounts.known_handles)
+
+
+async def test_the_cancel_button(stage: Stage):
+    await stage.asks(stage.alice, "keeper")
+    await stage.run()
+    message = stage.history[0]
+    refused = await stage.bob.click(message, label="Cancel")
+    assert "Only who asked for job 1 may cancel it" in refused.response.content
+    stopped = await stage.alice.click(message, label="Cancel")
+    assert stopped.response.content == "Job 1, **keeper**, is being stopped."
+    await stage.app.training.ended(1)
+    await stage.env.advance_time(6)
+    assert "over without a voice: Cancelled by alice" in stage.history[0].content
+    assert stage.history[0].components == []
+
+
+async def test_what_nobody_answered_for_a_day_is_gone_with_its_file(stage: Stage):
+    await bring(stage)
+    (file,) = uploads(stage)
+    os.utime(file.parent, (0, 0))
+    await stage.app.store.write(lambda db: db.conn.execute("UPDATE askings SET created_at = '2020-01-01T00:00:00.000000+00:00'"))
+    await stage.env.restart_bot(MynahBot(stage.app, prefix_commands=True))
+    await stage.env.advance_time(1)
+    assert uploads(stage) == []
+    assert await stage.app.store.read(lambda db: db["askings"].count) == 0
