@@ -150,6 +150,11 @@ def _queue(db: Database) -> list[dict[str, Any]]:
     )
 
 
+def in_order(db: Database) -> list[Job]:
+    """Return what runs, and then what waits, in the order in which it begins."""
+    return [*interrupted(db), *(get(db, row["id"]) for row in _queue(db))]
+
+
 def asked_since(db: Database, since: str, *, member: int | None = None, server: int | None = None) -> list[str]:
     """Return when jobs were asked for since then by a member, or in a server, oldest first."""
     column, value = ("member", member) if server is None else ("server", server)

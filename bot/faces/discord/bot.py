@@ -13,6 +13,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.app import Mynah
+from bot.faces.discord.about import About, EraseButton
 from bot.faces.discord.asking import GroundSelect, TrainButton
 from bot.faces.discord.context import Context
 from bot.faces.discord.conversing import AnswerAs, Conversing
@@ -55,8 +56,10 @@ class MynahBot(commands.Bot):
 
     async def setup_hook(self) -> None:
         """Add the commands, and register them where they changed."""
-        self.add_dynamic_items(AnswerAs, CancelButton, ForgetButton, GroundSelect, PageButton, SayButton, TrainButton, VoiceButton)
-        for cog in (Training, Watching, Speaking, Conversing, Forgetting, Help):
+        self.add_dynamic_items(
+            AnswerAs, CancelButton, EraseButton, ForgetButton, GroundSelect, PageButton, SayButton, TrainButton, VoiceButton
+        )
+        for cog in (Training, Watching, Speaking, Conversing, Forgetting, About, Help):
             await self.add_cog(cog(self))
         try:
             await self._register_commands()

@@ -69,7 +69,7 @@ def _row(document: dict[str, Any]) -> str:
 
 
 def jobs(rows: Sequence[Job]) -> str:
-    """Render the list of trainings, newest first."""
+    """Render a list of trainings."""
     if not rows:
         return "No training was asked for yet: `/train` begins one."
     lines = (

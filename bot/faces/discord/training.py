@@ -103,14 +103,16 @@ class Training(commands.Cog):
         return [app_commands.Choice(name=name, value=name) for name in known if current.lower() in name.lower()][:CHOICES]
 
     @hybrid()
-    @app_commands.describe(job="The training's number, as /jobs lists it")
+    @app_commands.describe(job="The training's number, as /queue shows it")
     async def cancel(self, ctx: Context, job: int) -> None:
         """Cancel a training that you asked for."""
         await ctx.begin(f"Cancelling job {job} …")
         await ctx.answer(await cancel(self.app, job, ctx.author, moderates=ctx.moderates))
 
-    @hybrid(name="jobs")
-    async def list_jobs(self, ctx: Context) -> None:
-        """List the trainings, newest first."""
+    @hybrid()
+    async def queue(self, ctx: Context) -> None:
+        """Show what is trained now, what waits in the order in which it begins, and what ended lately."""
         await ctx.begin("Looking at the trainings …")
-        await ctx.answer(render.jobs(await self.app.store.read(jobs.recent, LISTED)))
+        unfinished = await self.app.store.read(jobs.in_order)
+        ended = [job for job in await self.app.store.read(jobs.recent, LISTED) if job.status.ended]
+        await ctx.answer(render.jobs([*unfinished, *ended][:LISTED]))

@@ -211,7 +211,7 @@ async def test_declared_limits(stage: Stage):
     commands = {command["name"]: command for command in registration.json}
     (menu,) = [command for command in commands.values() if command["type"] == 3]
     assert commands.pop(menu["name"])["name"] == "Answer as…"
-    assert set(commands) == {"train", "cancel", "jobs", "generate", "ask", "bind", "models", "show", "forget", "help"}
+    assert set(commands) == {"train", "cancel", "queue", "generate", "ask", "bind", "models", "show", "forget", "about", "help"}
     for name in ("forget", "bind"):
         assert commands[name]["contexts"] == [0]
         assert int(commands[name]["default_member_permissions"]) == 1 << 5

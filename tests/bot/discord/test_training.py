@@ -336,7 +336,7 @@ async def test_cancel_by_others(stage: Stage):
     allowed = await stage.boss.slash(stage.channel, "cancel", job=1)
     assert "is being stopped" in allowed.response.content
     unknown = await stage.boss.slash(stage.channel, "cancel", job=77)
-    assert unknown.followups[0].content == "There is no job 77: `/jobs` lists them."
+    assert unknown.followups[0].content == "There is no job 77: `/queue` lists them."
     await stage.app.training.ended(1)
     over = await stage.boss.slash(stage.channel, "cancel", job=1)
     assert "has ended already" in over.followups[0].content
@@ -345,11 +345,11 @@ async def test_cancel_by_others(stage: Stage):
 
 async def test_jobs(stage: Stage):
     """The list of trainings, empty and full."""
-    empty = await stage.alice.slash(stage.channel, "jobs")
+    empty = await stage.alice.slash(stage.channel, "queue")
     assert empty.response.content == "No training was asked for yet: `/train` begins one."
     await stage.asks(stage.alice, "keeper")
     await stage.run()
-    await stage.alice.send(stage.channel, "!jobs")
+    await stage.alice.send(stage.channel, "!queue")
     assert "**1** · keeper · running · alice" in stage.history[-1].content
 
 

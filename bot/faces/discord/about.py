@@ -1,0 +1,68 @@
+"""What Mynah is, what it stores of whoever asks, and erasing that."""
+
+import re
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Self
+
+import discord
+from discord.ext import commands
+
+from bot.errors import BadRequestError
+from bot.faces.discord.buttons import Pressed
+from bot.faces.discord.context import Context, hybrid
+from data import members
+
+if TYPE_CHECKING:
+    from bot.faces.discord.bot import MynahBot
+
+WHAT = (
+    "**Mynah {version}** learns to write like an account, from posts that somebody brought with consent, and then speaks. "
+    "What it says is made by a machine, and is nobody's opinion."
+)
+ERASED = (
+    "Erased: your questions and prompts with what was answered, and your name from trainings, consents and posts. "
+    "Voices that you had trained stay; `/forget` deletes those."
+)
+
+
+class About(commands.Cog):
+    """Saying what this is."""
+
+    def __init__(self, bot: "MynahBot") -> None:
+        self.bot = bot
+        self.app = bot.app
+
+    @hybrid()
+    async def about(self, ctx: Context) -> None:
+        """Say what Mynah is and what it stores of you, and erase that."""
+        await ctx.begin("Looking …", private=True)
+        found = await self.app.store.read(members.stored, ctx.author.id)
+        rows = [f"• {name}: {number:,}" for name, number in found.items() if number]
+        view = discord.ui.View(timeout=None)
+        if rows:
+            view.add_item(EraseButton(ctx.author.id))
+        stored = "\n".join(["Stored of you:", *rows]) if rows else "Of you nothing is stored."
+        await ctx.ask(f"{WHAT.format(version=version('mynah'))}\n{stored}", view)
+
+
+class EraseButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"mynah:erase:(?P<member>\d{1,20})"):
+    """The button that erases what is stored of a member."""
+
+    def __init__(self, member: int) -> None:
+        super().__init__(discord.ui.Button(label="Erase what is mine", style=discord.ButtonStyle.danger, custom_id=f"mynah:erase:{member}"))
+        self.member = member
+
+    @classmethod
+    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
+        """Make it anew from the id of a button that was pressed."""
+        del interaction, item
+        return cls(int(match["member"]))
+
+    async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
+        """Erase it, for the member alone."""
+        if interaction.user.id != self.member:
+            raise BadRequestError("Those are somebody else's rows: `/about` shows yours.")
+        await interaction.response.defer()
+        await bot.app.store.write(members.erase, self.member)
+        await bot.app.store.wipe()
+        await interaction.edit_original_response(content=ERASED, view=None)

@@ -1,0 +1,40 @@
+"""What is stored of a member of Discord: counted, and erased."""
+
+from sqlite_utils import Database
+
+ANONYMOUS = "a member who had his name erased"
+
+
+def stored(db: Database, member: int) -> dict[str, int]:
+    """Return how many rows of each kind name a member, or hold his words."""
+    signed = _signed(member)
+    return {
+        "questions and prompts": db["requests"].count_where("member = ? OR requested_by LIKE ?", [member, signed]),
+        "trainings asked for": db["jobs"].count_where("member = ? OR requested_by LIKE ?", [member, signed]),
+        "consents claimed": db["consents"].count_where("claimed_by LIKE ?", [signed]),
+        "posts decided": db["post_changes"].count_where("who LIKE ?", [signed]),
+        "messages followed": db["watches"].count_where("member = ?", [member]),
+        "trainings not answered yet": db["askings"].count_where("member = ?", [member]),
+    }
+
+
+def erase(db: Database, member: int) -> None:
+    """Delete a member's words with what was answered to them, and his name from what others rely on."""
+    signed = _signed(member)
+    db.conn.execute("DELETE FROM requests WHERE member = ? OR requested_by LIKE ?", [member, signed])
+    db.conn.execute("DELETE FROM watches WHERE member = ?", [member])
+    db.conn.execute("DELETE FROM askings WHERE member = ?", [member])
+    db.conn.execute("UPDATE jobs SET requested_by = ?, member = NULL WHERE member = ? OR requested_by LIKE ?", [ANONYMOUS, member, signed])
+    db.conn.execute("UPDATE jobs SET cancel_requested_by = ? WHERE cancel_requested_by LIKE ?", [ANONYMOUS, signed])
+    db.conn.execute(
+        "UPDATE jobs SET error = 'Cancelled by ' || ? || '.' WHERE error LIKE 'Cancelled by %' || ?", [ANONYMOUS, signed[1:] + "%"]
+    )
+    # Two claims on one ground may become the same.
+    db.conn.execute("UPDATE OR REPLACE consents SET claimed_by = ? WHERE claimed_by LIKE ?", [ANONYMOUS, signed])
+    for table, column in (("opt_outs", "said_by"), ("post_changes", "who"), ("schedules", "created_by"), ("bindings", "bound_by")):
+        db.conn.execute(f"UPDATE {table} SET {column} = ? WHERE {column} LIKE ?", [ANONYMOUS, signed])  # noqa: S608 - fixed names
+
+
+def _signed(member: int) -> str:
+    """Return what the end of a member's signature (bot/faces/discord/context.py) is LIKE."""
+    return f"%(Discord {member})"
