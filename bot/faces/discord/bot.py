@@ -29,6 +29,17 @@ from bot.faces.discord.training import Training
 from bot.faces.discord.uploads import download
 from bot.faces.discord.watching import Watching
 
+SCOPES = ("bot", "applications.commands")
+PERMISSIONS = discord.Permissions(
+    view_channel=True,
+    send_messages=True,
+    send_messages_in_threads=True,
+    embed_links=True,
+    attach_files=True,
+    read_message_history=True,  # what a reply replies to is context
+)
+"""What a server is asked for; docs/discord.md names each."""
+COGS = (Training, Watching, Speaking, Conversing, Forgetting, About, Help)
 CLOSE_SECONDS = 3.0  # a gateway that does not answer the farewell would hold the end up for half a minute
 log = structlog.get_logger()
 
@@ -59,7 +70,7 @@ class MynahBot(commands.Bot):
         self.add_dynamic_items(
             AnswerAs, CancelButton, EraseButton, ForgetButton, GroundSelect, PageButton, SayButton, TrainButton, VoiceButton
         )
-        for cog in (Training, Watching, Speaking, Conversing, Forgetting, About, Help):
+        for cog in COGS:
             await self.add_cog(cog(self))
         try:
             await self._register_commands()
@@ -88,6 +99,9 @@ class MynahBot(commands.Bot):
         """Say so in the log; this comes again after each new session."""
         self.was_ready = True
         log.info("connected to Discord", user=str(self.user), servers=len(self.guilds))
+        if not self.guilds:
+            url = discord.utils.oauth_url(self.application_id or 0, permissions=PERMISSIONS, scopes=SCOPES)
+            log.info("it is in no server yet: open this link and choose one", url=url)
 
     async def on_message(self, message: discord.Message) -> None:
         """Obey prefix commands of people."""
