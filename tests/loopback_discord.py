@@ -20,6 +20,8 @@ from typing import Any, Self
 import pytest_asyncio
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from tests.loopback import LoopbackServer
+
 SECONDS = 20.0  # by which whatever a test waits for has come, on a slow machine
 EPOCH = 1420070400000
 ADMINISTRATOR = str(1 << 3)
@@ -83,23 +85,14 @@ class LoopbackDiscord:
         app = web.Application(client_max_size=32 * 2**20)
         app.router.add_get("/gateway", self._gateway)
         app.router.add_route("*", API + "/{path:.*}", self._rest)
-        self._runner = web.AppRunner(app, shutdown_timeout=1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        self._server = LoopbackServer(app, self.port)
+        self.port = await self._server.start()
         return self
 
     async def __aexit__(self, *error: object) -> None:
         self._over.set()
         await self.drop(WSCloseCode.GOING_AWAY)
-        connections = self._runner.server.connections if self._runner.server else []
-        transports = [connection.transport for connection in connections if connection.transport]
-        await self._runner.cleanup()
-        for transport in transports:
-            transport.abort()  # what is still to be said to a client that was killed would keep it open
-        for _ in range(3):  # turns of the loop, in which the last transports close
-            await asyncio.sleep(0)
+        await self._server.close()
 
     def _ring(self) -> None:
         self._change.set()

@@ -23,6 +23,7 @@ from openapi_schema_validator import OAS30Validator
 from pydantic import SecretStr
 
 from bot.settings import Secrets
+from tests.loopback import LoopbackServer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "x-api"
 SECRETS = Secrets(
@@ -130,16 +131,13 @@ class LoopbackX:
         app.router.add_post("/2/tweets", self._post)
         app.router.add_get("/2/users/me", self._me)
         self._end = asyncio.Event()
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self._server = LoopbackServer(app)
+        self.url = f"http://127.0.0.1:{await self._server.start()}"
         return self
 
     async def __aexit__(self, *error: object) -> None:
         self._end.set()
-        await self._runner.cleanup()
+        await self._server.close()
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

@@ -17,7 +17,8 @@ from tests.voices import add_version
 
 def test_from_a_file_of_posts_to_lines_and_to_nothing_left(mynah, tmp_path):
     imported = mynah.json("import", str(write_posts(tmp_path / "ann.jsonl")), "--as", "@Ann")
-    assert imported == {"handle": "ann", "counts": {"downloaded": 150, "retweets": 0, "short": 0, "kept": 150, "duplicates": 0}, "new": 150}
+    counts = {"downloaded": 150, "retweets": 0, "short": 0, "kept": 150, "duplicates": 0}
+    assert imported == {"handle": "ann", "counts": counts, "new": 150, "ground": "permission"}
     assert mynah.json("import", str(tmp_path / "ann.jsonl"), "--as", "ann")["new"] == 0
     mynah.json("import", str(write_posts(tmp_path / "bob.jsonl", seed=5)), "--as", "bob")
 

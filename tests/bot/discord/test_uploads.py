@@ -7,6 +7,7 @@ from aiohttp import web
 
 from bot.errors import BadRequestError
 from bot.faces.discord.uploads import check_upload, download
+from tests.loopback import LoopbackServer
 
 
 @asynccontextmanager
@@ -14,13 +15,11 @@ async def serving(handler):
     """A server on the loopback; yields its address."""
     app = web.Application()
     app.router.add_get("/file", handler)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server = LoopbackServer(app)
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/file"
+        yield f"http://127.0.0.1:{await server.start()}/file"
     finally:
-        await runner.cleanup()
+        await server.close()
 
 
 def sending(*chunks):
