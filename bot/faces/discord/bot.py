@@ -19,6 +19,8 @@ from bot.faces.discord.failures import explain
 from bot.faces.discord.forgetting import ForgetButton, Forgetting
 from bot.faces.discord.help import Help
 from bot.faces.discord.listing import PageButton
+from bot.faces.discord.playing import GuessButton, Playing, VoteButton
+from bot.faces.discord.refereeing import Refereeing
 from bot.faces.discord.saying import SayButton
 from bot.faces.discord.speaking import Speaking
 from bot.faces.discord.training import Training
@@ -50,8 +52,8 @@ class MynahBot(commands.Bot):
 
     async def setup_hook(self) -> None:
         """Add the commands, and register them where they changed."""
-        self.add_dynamic_items(ForgetButton, PageButton, SayButton, AnswerAs)
-        for cog in (Training, Watching, Speaking, Conversing, Forgetting, Help):
+        self.add_dynamic_items(ForgetButton, PageButton, SayButton, AnswerAs, GuessButton, VoteButton)
+        for cog in (Training, Watching, Speaking, Conversing, Playing, Refereeing, Forgetting, Help):
             await self.add_cog(cog(self))
         try:
             await self._register_commands()
