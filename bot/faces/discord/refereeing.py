@@ -117,6 +117,7 @@ class Refereeing(commands.Cog):
     async def _talk(self, duel: Duel) -> None:
         """Have the voices of a duel talk from where they are; each line is a row before it is shown."""
         try:
+            duel = await self.app.store.read(duels.get, duel.id)  # the look that began this may be older than the end of the last talk
             while duel.status == "talking":
                 request = await self.app.speaking.request(
                     duel.turn,
