@@ -26,8 +26,8 @@ VOTE_MINUTES = 5
 MAX_TOPIC = 200
 LISTED = 15
 LABEL = 80  # characters that Discord takes on a button
-Seconds = app_commands.Range[int, 10, 600]
-Minutes = app_commands.Range[int, 1, 60]
+Seconds = commands.Range[int, 10, 600]
+Minutes = commands.Range[int, 1, 60]
 
 
 class Playing(commands.Cog):
@@ -143,9 +143,7 @@ def vote_buttons(duel: duels.Duel) -> discord.ui.View:
     return view
 
 
-class GuessButton(
-    Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"mynah:guess:(?P<quiz>\d{1,18}):(?P<option>[0-3])"
-):
+class GuessButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"mynah:guess:(?P<quiz>\d{1,18}):(?P<option>[0-3])"):
     """One of the four buttons under a quiz."""
 
     def __init__(self, quiz: int, option: int) -> None:
@@ -164,9 +162,7 @@ class GuessButton(
         await _begin(interaction)
         who = interaction.user
         try:
-            quiz = await bot.app.store.write(
-                quizzes.guess, self.quiz, who.id, who.display_name, self.option, discord.utils.utcnow()
-            )
+            quiz = await bot.app.store.write(quizzes.guess, self.quiz, who.id, who.display_name, self.option, discord.utils.utcnow())
         except NotStoredError as error:
             await _take_down(interaction, str(error))
             raise

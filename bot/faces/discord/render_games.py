@@ -81,7 +81,9 @@ def verdict(game: Duel, one: int, two: int) -> str:
 
 def _duel(game: Duel, end: str) -> str:
     def make(room: int) -> str:
-        lines = (f"**{safe(voice, NAME)}**: {safe(line, room)}" for voice, line in zip(cycle((game.one, game.two)), game.lines, strict=False))
+        lines = (
+            f"**{safe(voice, NAME)}**: {safe(line, room)}" for voice, line in zip(cycle((game.one, game.two)), game.lines, strict=False)
+        )
         head = f"**{safe(game.one, NAME)}** and **{safe(game.two, NAME)}** on: {safe(game.topic, room)}"
         return "\n".join([head, *lines, end])
 

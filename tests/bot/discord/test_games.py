@@ -1,8 +1,10 @@
 """Games in Discord: quizzes with their guesses, reveal and points, duels with their votes, across restarts and forgetting."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 
+import discord
 import pytest
 import pytest_asyncio
 from sqlite_utils import Database
@@ -187,8 +189,7 @@ async def test_a_guess_after_the_end_is_refused(ready: Stage):
     row = await quiz(ready)
     await ready.app.store.write(quizzes.close_due, row.ends_at)
     late = await ready.bob.click(ready.history[0], label="A")
-    assert [message.content for message in late.followups] == ["That quiz is over."]
-    assert late.followups[0].ephemeral
+    assert (late.response.content, late.ephemeral) == ("That quiz is over.", True)
     assert await ready.app.store.read(quizzes.guesses, row.id) == []
 
 
@@ -239,7 +240,7 @@ async def test_a_button_takes_down_what_was_forgotten_while_the_bot_was_down(rea
     await ready.app.store.write(lambda db: db.conn.execute("DELETE FROM quizzes WHERE id = ?", [row.id]))
     pressed = await ready.bob.click(message, label="A")
     gone = "That quiz is gone: its voice was forgotten."
-    assert [(told.content, told.ephemeral) for told in pressed.followups] == [(gone, True)]
+    assert (pressed.response.content, pressed.ephemeral) == (gone, True)
     assert (ready.history[0].content, ready.history[0].components) == (gone, [])
 
 
@@ -326,7 +327,7 @@ async def test_the_leaderboard_is_the_servers(ready: Stage):
     board = await ready.alice.slash(ready.channel, "leaderboard")
     carols = "\\*\\*@\u200beveryone\\*\\*"
     assert board.response.content == f"**1** · {carols} · 1 point, 1 guessed\n**2** · bob · 0 points, 1 guessed"
-    assert f"1 of 2 were right: {carols} (1 point)." in ready.history[-1].content
+    assert f"1 of 2 were right: {carols} (1 point)." in ready.history[0].content
     await ready.alice.send(ready.channel, "!leaderboard")
     assert ready.history[-1].content == board.response.content
     assert pings(ready) == []
@@ -418,30 +419,66 @@ async def test_a_duel_by_prefix(pair: Stage):
     assert labels(message) == ["keeper", "gull"]
 
 
-async def test_a_duel_goes_on_after_a_restart(pair: Stage, monkeypatch):
-    """What was said stays; the voice whose turn it was speaks."""
-    answer = pair.app.speaking.answer
-    said = []
+def hold(stage: Stage, monkeypatch, after: int) -> None:
+    """Have the speaker take long for every line after so many."""
+    answer = stage.app.speaking.answer
 
-    async def stuck(request):
-        if len(said) == 2:
-            raise SystemError
-        said.append(request)
+    async def held(request):
+        if request > after:
+            await asyncio.sleep(100)
         return await answer(request)
 
-    monkeypatch.setattr(pair.app.speaking, "answer", stuck)
-    monkeypatch.setattr(duels, "break_off", lambda *_: None)
+    monkeypatch.setattr(stage.app.speaking, "answer", held)
+
+
+async def test_a_duel_goes_on_after_a_restart(pair: Stage, monkeypatch):
+    """What was said stays; the voice whose turn it was speaks."""
+    hold(pair, monkeypatch, after=3)
     await pair.alice.send(pair.channel, "!duel keeper gull fog")
-    await pair.env.advance_time(1)
-    assert "**keeper** is thinking …" in pair.history[0].content
-    before = (await pair.app.store.read(duels.untold))[0].lines
-    assert len(before) == 2
-    monkeypatch.setattr(pair.app.speaking, "answer", answer)
+    await pair.env.advance_time(2)
+    (before,) = await pair.app.store.read(duels.untold)
+    shown = [f"**{voice}**: {line}" for voice, line in zip(["keeper", "gull", "keeper"], before.lines, strict=True)]
+    assert pair.history[0].content.splitlines()[1:] == [*shown, "**gull** is thinking …"]
+    assert pair.history[0].components == []
+    monkeypatch.undo()
     await restart(pair)
     await pair.env.advance_time(3)
     (row,) = await pair.app.store.read(duels.untold)
-    assert row.lines[:2] == before
+    assert row.lines[:3] == before.lines
     assert row.status == "voting"
+    assert [request.voice for request in await pair.app.store.read(requests)] == [
+        "keeper",
+        "gull",
+        "keeper",
+        "gull",
+        "gull",
+        "keeper",
+        "gull",
+    ]
+
+
+async def test_a_duel_whose_message_is_deleted_is_broken_off(pair: Stage, monkeypatch):
+    """Nobody would see what the voices say."""
+    hold(pair, monkeypatch, after=1)
+    await pair.alice.send(pair.channel, "!duel keeper gull fog")
+    pair.env.backend.delete_message(pair.channel.id, pair.history[0].id)
+    await pair.env.advance_time(3)
+    assert await pair.app.store.read(duels.untold) == []
+    await pair.env.advance_time(100)
+    row = await pair.app.store.read(duels.get, 1)
+    assert (len(row.lines), row.status) == (1, "told")
+    assert len(await pair.app.store.read(requests)) == 2
+
+
+async def test_games_need_a_channel_that_may_be_written_in(ready: Stage):
+    locked = ready.boss.guild.create_text_channel(
+        "locked", overwrites={ready.boss.guild.default_role: discord.PermissionOverwrite(send_messages=False)}
+    )
+    for command, wanted in (("quiz", {"voice": "keeper"}), ("duel", {"voice_one": "keeper", "voice_two": "gull", "topic": "tea"})):
+        result = await ready.alice.slash(locked, command, **wanted)
+        assert result.response.content == "I may not write in this channel: ask a moderator to give me the permission Send Messages."
+    assert await ready.app.store.read(requests) == []
+    assert len(ready.env.errors) == 2
 
 
 async def test_a_duel_ends_with_a_sentence_when_a_line_cannot_be_said(pair: Stage, monkeypatch):
@@ -468,7 +505,7 @@ async def test_a_vote_after_the_end_is_refused(pair: Stage):
     message = pair.history[0]
     await pair.app.store.write(duels.close_due, row.ends_at)
     late = await pair.bob.click(message, label="gull")
-    assert [told.content for told in late.followups] == ["That vote is over."]
+    assert (late.response.content, late.ephemeral) == ("That vote is over.", True)
     assert await pair.app.store.read(duels.votes, row.id) == (0, 0)
 
 
@@ -486,8 +523,9 @@ async def test_a_vote_takes_down_what_was_forgotten_while_the_bot_was_down(pair:
     (message,) = pair.history
     await pair.app.store.write(lambda db: db.conn.execute("DELETE FROM duels WHERE id = ?", [row.id]))
     pressed = await pair.bob.click(message, label="gull")
-    assert [told.content for told in pressed.followups] == ["That duel is gone: a voice of it was forgotten."]
-    assert pair.history[0].components == []
+    gone = "That duel is gone: a voice of it was forgotten."
+    assert (pressed.response.content, pressed.ephemeral) == (gone, True)
+    assert (pair.history[0].content, pair.history[0].components) == (gone, [])
 
 
 @pytest.mark.parametrize(
@@ -521,7 +559,9 @@ async def test_voices_are_offered_for_games(pair: Stage):
 
 def game(**changes) -> quizzes.Quiz:
     row = {"id": 1, "server": 1, "channel": 1, "message": 1, "voice": "keeper", "model": 1, "options": (NASTY,) * 4, "odd": 0}
-    return quizzes.Quiz(**row | {"odd_is_voice": True, "asked_by": "me", "ends_at": datetime(2026, 1, 1, tzinfo=UTC), "status": "open"} | changes)
+    return quizzes.Quiz(
+        **row | {"odd_is_voice": True, "asked_by": "me", "ends_at": datetime(2026, 1, 1, tzinfo=UTC), "status": "open"} | changes
+    )
 
 
 def test_texts_are_shown_as_their_characters_and_fit():
