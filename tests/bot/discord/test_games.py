@@ -461,6 +461,7 @@ async def test_a_duel_whose_message_is_deleted_is_broken_off(pair: Stage, monkey
     """Nobody would see what the voices say."""
     hold(pair, monkeypatch, after=1)
     await pair.alice.send(pair.channel, "!duel keeper gull fog")
+    await pair.env.advance_time(1)
     pair.env.backend.delete_message(pair.channel.id, pair.history[0].id)
     await pair.env.advance_time(3)
     assert await pair.app.store.read(duels.untold) == []
