@@ -144,9 +144,9 @@ def close_due(db: Database, at: datetime) -> None:
     db.conn.execute(f"UPDATE duels SET status = 'closed' WHERE {where}", [stamp(at)])  # noqa: S608 - fixed words
 
 
-def mark_told(db: Database, duel_id: int) -> None:
-    """Remember that the message of a duel shows its end, or that there is none to show it."""
-    db.conn.execute("UPDATE duels SET status = 'told' WHERE id = ?", [duel_id])
+def mark_told(db: Database, duel_id: int) -> bool:
+    """Remember that the message of a duel shows its end, or that there is none to show it; return False if the duel is gone."""
+    return bool(db.conn.execute("UPDATE duels SET status = 'told' WHERE id = ?", [duel_id]).rowcount)
 
 
 def _duel(row: dict[str, Any]) -> Duel:

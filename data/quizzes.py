@@ -210,9 +210,9 @@ def close_due(db: Database, at: datetime) -> None:
     db.conn.execute(f"UPDATE quizzes SET status = 'closed' WHERE {where}", [stamp(at)])  # noqa: S608 - fixed words
 
 
-def mark_told(db: Database, quiz_id: int) -> None:
-    """Remember that the message of a quiz shows its end, or that there is none to show it."""
-    db.conn.execute("UPDATE quizzes SET status = 'told' WHERE id = ?", [quiz_id])
+def mark_told(db: Database, quiz_id: int) -> bool:
+    """Remember that the message of a quiz shows its end, or that there is none to show it; return False if the quiz is gone."""
+    return bool(db.conn.execute("UPDATE quizzes SET status = 'told' WHERE id = ?", [quiz_id]).rowcount)
 
 
 def _quiz(row: dict[str, Any]) -> Quiz:

@@ -131,10 +131,13 @@ async def test_what_was_shown_before_is_that_of_one_server_and_voice(store, pair
 
 async def test_what_was_told_is_not_told_again(store, pair):
     quiz, contest = await store.write(begin, pair[0]), await store.write(duel)
-    await store.write(quizzes.mark_told, quiz.id)
-    await store.write(duels.mark_told, contest.id)
+    assert await store.write(quizzes.mark_told, quiz.id)
+    assert await store.write(duels.mark_told, contest.id)
     assert await store.read(quizzes.untold) == []
     assert await store.read(duels.untold) == []
+    await store.write(accounts.forget, "ann")
+    assert not await store.write(quizzes.mark_told, quiz.id)
+    assert not await store.write(duels.mark_told, contest.id)
 
 
 async def test_a_duel_goes_by_turns_and_is_voted_on_after_its_last_line(store, pair):

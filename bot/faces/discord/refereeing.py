@@ -12,7 +12,7 @@ import structlog
 from discord.ext import commands, tasks
 from sqlite_utils import Database
 
-from bot.errors import MynahError, NotStoredError
+from bot.errors import MynahError, NotStoredError, SpeechFailedError
 from bot.faces.discord import render_games
 from bot.faces.discord.failures import explain
 from bot.faces.discord.playing import guess_buttons, vote_buttons
@@ -119,19 +119,26 @@ class Refereeing(commands.Cog):
         try:
             duel = await self.app.store.read(duels.get, duel.id)  # the look that began this may be older than the end of the last talk
             while duel.status == "talking":
-                request = await self.app.speaking.request(
-                    duel.turn,
-                    by=duel.asked_by,
-                    origin=Origin(duel.member, duel.server),
-                    message=duel.lines[-1] if duel.lines else duel.topic,
-                    count=1,
-                )
-                spoken = await self.app.speaking.answer(request.id)
-                duel = await self.app.store.write(duels.add_line, duel.id, spoken.lines[0].text, discord.utils.utcnow())
+                try:
+                    line = await self._line(duel)
+                except SpeechFailedError:  # once more: the filter, chance, or a stop of the process, which cuts off this task as well
+                    line = await self._line(duel)
+                duel = await self.app.store.write(duels.add_line, duel.id, line, discord.utils.utcnow())
         except MynahError as error:
             await self._break_off(duel, str(error))
         except Exception as error:
             await self._break_off(duel, explain(error, duel=duel.id))
+
+    async def _line(self, duel: Duel) -> str:
+        """Have the voice whose turn it is answer what was said last."""
+        request = await self.app.speaking.request(
+            duel.turn,
+            by=duel.asked_by,
+            origin=Origin(duel.member, duel.server),
+            message=duel.lines[-1] if duel.lines else duel.topic,
+            count=1,
+        )
+        return (await self.app.speaking.answer(request.id)).lines[0].text
 
     async def _break_off(self, duel: Duel, words: str) -> None:
         try:
@@ -148,9 +155,8 @@ class Refereeing(commands.Cog):
         if game is None:
             board.over = True
         elif game.status == "closed":
-            board.over = True  # here at least, should the row not be written: better told twice after a restart than every second
-            await self._end(game)
-        elif board.lost and game.status == "talking":
+            board.over = await self._end(game)
+        elif board.lost and isinstance(game, Duel) and game.status == "talking":
             await self._break_off(game, "its message cannot be written any more.")
 
     async def _show(self, board: Board, game: Game | None) -> bool:
@@ -188,12 +194,14 @@ class Refereeing(commands.Cog):
             return render_games.verdict(game, one, two), None
         return render_games.duel(game), vote_buttons(game) if game.status == "voting" else None
 
-    async def _end(self, game: Game) -> None:
+    async def _end(self, game: Game) -> bool:
+        """Write down that an end was told; return False if the game was forgotten meanwhile, and its message is to be taken down."""
         mark = quizzes.mark_told if isinstance(game, Quiz) else duels.mark_told
         try:
-            await self.app.store.write(mark, game.id)
+            return await self.app.store.write(mark, game.id)
         except Exception:
             log.exception("that the end of a game was told could not be written down", channel=game.channel)
+            return True  # better told twice after a restart than every second
 
 
 def _untold(db: Database) -> list[Game]:

@@ -234,6 +234,23 @@ async def test_a_voice_forgotten_in_mid_quiz_takes_everything_along(ready: Stage
     assert board.response.content == "Nobody has guessed here yet: `/quiz` begins a round."
 
 
+async def test_a_voice_forgotten_in_the_moment_of_the_reveal_is_taken_down_as_well(ready: Stage, monkeypatch):
+    row = await quiz(ready, seconds=10)
+    reveal = render_games.reveal
+
+    def late(*wanted):  # what this returns is sent after the row is gone
+        monkeypatch.setattr(quizzes, "mark_told", lambda db, number: forget(db) or mark(db, number))
+        return reveal(*wanted)
+
+    def forget(db):
+        db.conn.execute("DELETE FROM quizzes WHERE id = ?", [row.id])
+
+    mark = quizzes.mark_told
+    monkeypatch.setattr(render_games, "reveal", late)
+    await ready.env.advance_time(12)
+    assert (ready.history[0].content, ready.history[0].components) == (FORGOTTEN, [])
+
+
 async def test_a_button_takes_down_what_was_forgotten_while_the_bot_was_down(ready: Stage):
     row = await quiz(ready)
     (message,) = ready.history
@@ -499,6 +516,30 @@ async def test_a_duel_ends_with_a_sentence_when_a_line_cannot_be_said(pair: Stag
     assert end == "The duel is over: None of 8 lines of keeper may be said \\(copy 8\\): try another prompt."
     assert message.components == []
     assert await pair.app.store.read(duels.untold) == []
+
+
+async def test_a_line_that_failed_is_asked_for_once_more(pair: Stage, monkeypatch):
+    answer = pair.app.speaking.answer
+    failed = []
+
+    async def once(request):
+        if request == 3:
+            failed.append(request)
+            raise SpeechFailedError("Mynah was stopped before it answered: ask again.")
+        return await answer(request)
+
+    monkeypatch.setattr(pair.app.speaking, "answer", once)
+    row = await duel(pair)
+    assert (row.status, len(row.lines), failed) == ("voting", 6, [3])
+    assert [request.voice for request in await pair.app.store.read(requests)] == [
+        "keeper",
+        "gull",
+        "keeper",
+        "keeper",
+        "gull",
+        "keeper",
+        "gull",
+    ]
 
 
 async def test_a_vote_after_the_end_is_refused(pair: Stage):
