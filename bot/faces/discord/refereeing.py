@@ -121,7 +121,7 @@ class Refereeing(commands.Cog):
             while duel.status == "talking":
                 try:
                     line = await self._line(duel)
-                except SpeechFailedError:  # once more: the filter, chance, or a stop of the process, which cuts off this task as well
+                except SpeechFailedError:  # another draw may pass, and another speaker live
                     line = await self._line(duel)
                 duel = await self.app.store.write(duels.add_line, duel.id, line, discord.utils.utcnow())
         except MynahError as error:

@@ -525,7 +525,7 @@ async def test_a_line_that_failed_is_asked_for_once_more(pair: Stage, monkeypatc
     async def once(request):
         if request == 3:
             failed.append(request)
-            raise SpeechFailedError("Mynah was stopped before it answered: ask again.")
+            raise SpeechFailedError("No line came: ask again.")
         return await answer(request)
 
     monkeypatch.setattr(pair.app.speaking, "answer", once)
