@@ -18,7 +18,7 @@ from bot.services import weights
 from bot.services.answers import Answer
 from bot.services.learned import Learned
 from bot.services.quotas import check_lines
-from bot.services.safety import Safety
+from bot.services.safety import Safety, Verdict
 from bot.settings import Quotas, Settings
 from data import models, speech
 from data.cleaning import training_text, without_controls
@@ -120,7 +120,7 @@ class Speaking:
         # No line with a mention may be said: one that is not drawn need not be thrown away.
         sampling = replace(sampling, temperature=temperature, without="@")
         prompt = without_controls(" ".join(prompt.split()))
-        if refused := await asyncio.to_thread(self._safety.refusal, prompt):
+        if refused := await self.refusal(prompt):
             raise BadRequestError(f"That prompt {refused.reason}, so no line that begins with it may be said: give another.")
         name = voice_name(voice.split("-"))
         wanted_version = (models.current, name) if version is None else (models.version, name, version)
@@ -156,6 +156,10 @@ class Speaking:
         candidates = await self._store.read(speech.generations, request_id)
         chosen = [line for line in candidates if line.chosen]
         return Spoken(request, sorted(chosen, key=lambda line: (-line.score, line.number)), candidates)
+
+    async def refusal(self, text: str) -> Verdict | None:
+        """Return the rule that keeps a text from being shown where lines are, or None; copies and repeats are no matter here."""
+        return await asyncio.to_thread(self._safety.refusal, text)
 
     # ---------------------------------------------------- in the process that leads
 

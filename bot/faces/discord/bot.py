@@ -23,6 +23,8 @@ from bot.faces.discord.following import CancelButton
 from bot.faces.discord.forgetting import ForgetButton, Forgetting
 from bot.faces.discord.help import Help
 from bot.faces.discord.listing import PageButton
+from bot.faces.discord.playing import GuessButton, Playing, VoteButton
+from bot.faces.discord.refereeing import Refereeing
 from bot.faces.discord.saying import SayButton
 from bot.faces.discord.speaking import Speaking
 from bot.faces.discord.training import Training
@@ -39,7 +41,21 @@ PERMISSIONS = discord.Permissions(
     read_message_history=True,  # what a reply replies to is context
 )
 """What a server is asked for; docs/discord.md names each."""
-COGS = (Training, Watching, Speaking, Conversing, Forgetting, About, Help)
+COGS = (Training, Watching, Speaking, Conversing, Playing, Refereeing, Forgetting, About, Help)
+BUTTONS = (
+    AnswerAs,
+    CancelButton,
+    EraseButton,
+    ForgetButton,
+    GroundSelect,
+    GuessButton,
+    PageButton,
+    SayButton,
+    TrainButton,
+    VoiceButton,
+    VoteButton,
+)
+"""Buttons and menus that are known by their ids, whichever process put them up."""
 CLOSE_SECONDS = 3.0  # a gateway that does not answer the farewell would hold the end up for half a minute
 log = structlog.get_logger()
 
@@ -67,9 +83,7 @@ class MynahBot(commands.Bot):
 
     async def setup_hook(self) -> None:
         """Add the commands, and register them where they changed."""
-        self.add_dynamic_items(
-            AnswerAs, CancelButton, EraseButton, ForgetButton, GroundSelect, PageButton, SayButton, TrainButton, VoiceButton
-        )
+        self.add_dynamic_items(*BUTTONS)
         for cog in COGS:
             await self.add_cog(cog(self))
         try:

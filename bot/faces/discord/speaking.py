@@ -78,19 +78,25 @@ class Speaking(commands.Cog):
     @ask.autocomplete("voice")
     @show.autocomplete("voice")
     async def complete_voice(self, interaction: discord.Interaction["MynahBot"], current: str) -> list[app_commands.Choice[str]]:
-        """Offer the voices whose name holds what was typed, those that begin with it first."""
+        """Offer the voices whose name holds what was typed."""
         del interaction
-        typed = current.strip().removeprefix("@").lower()
-        # A joint voice's name may be longer than a choice; it can still be typed.
-        names = await self.app.store.read(models.names, typed, CHOICES, longest=CHOICE)
-        return [app_commands.Choice(name=name, value=name) for name in names]
+        return await offered_voices(self.app, current)
+
+
+async def offered_voices(app: Mynah, current: str) -> list[app_commands.Choice[str]]:
+    """Return as choices the voices whose name holds what was typed, those that begin with it first."""
+    typed = current.strip().removeprefix("@").lower()
+    # A joint voice's name may be longer than a choice; it can still be typed.
+    names = await app.store.read(models.names, typed, CHOICES, longest=CHOICE)
+    return [app_commands.Choice(name=name, value=name) for name in names]
 
 
 async def show_card(ctx: Context, app: Mynah, model: models.Model, words: str) -> None:
     """Answer with a model's card and its curve."""
     picture = await curve_file(app, model) if ctx.bot_permissions.attach_files else None
     files = [picture] if picture else []
-    await ctx.answer(words, embed=render.card(cards.card(model), curve=bool(files)), files=files)
+    document = await app.store.read(cards.told_card, model)
+    await ctx.answer(words, embed=render.card(document, curve=bool(files)), files=files)
 
 
 async def curve_file(app: Mynah, model: models.Model) -> discord.File | None:

@@ -146,7 +146,7 @@ class Watching(commands.Cog):
 
     async def _show_model(self, watch: jobs.Watch, model: models.Model, words: str) -> None:
         picture = await curve_file(self.app, model)
-        embed = render.card(cards.card(model), curve=picture is not None)
+        embed = render.card(await self.app.store.read(cards.told_card, model), curve=picture is not None)
         try:
             attachments = [picture] if picture else []
             await self._message(watch).edit(content=words, embed=embed, attachments=attachments, view=buttons(watch.job))

@@ -94,7 +94,7 @@ async def show(app: Mynah, handles: Sequence[str], *, version: int | None = None
 
 
 async def _card(app: Mynah, model: models_table.Model, *, full: bool = False) -> Answer:
-    document = await app.store.read(cards.full_card, model) if full else cards.card(model)
+    document = await app.store.read(cards.full_card if full else cards.told_card, model)
     picture = await cards.save_curve(app.store, model, app.settings.data_dir / "cards")
     document["curve"] = str(picture)
     said = [render.card(document), Text(f"The curve: {picture}")]
