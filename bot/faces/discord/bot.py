@@ -13,6 +13,8 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.app import Mynah
+from bot.faces.discord.admitting import admit, blocked, closed, open_here, settings_here
+from bot.faces.discord.configuring import Configuring, SettingMenu, ValueMenu
 from bot.faces.discord.context import Context
 from bot.faces.discord.conversing import AnswerAs, Conversing
 from bot.faces.discord.failures import explain
@@ -22,6 +24,7 @@ from bot.faces.discord.listing import PageButton
 from bot.faces.discord.saying import SayButton
 from bot.faces.discord.speaking import Speaking
 from bot.faces.discord.training import Training
+from bot.faces.discord.versions import VersionMenu
 from bot.faces.discord.watching import Watching
 
 CLOSE_SECONDS = 3.0  # a gateway that does not answer the farewell would hold the end up for half a minute
@@ -50,8 +53,8 @@ class MynahBot(commands.Bot):
 
     async def setup_hook(self) -> None:
         """Add the commands, and register them where they changed."""
-        self.add_dynamic_items(ForgetButton, PageButton, SayButton, AnswerAs)
-        for cog in (Training, Watching, Speaking, Conversing, Forgetting, Help):
+        self.add_dynamic_items(ForgetButton, PageButton, SayButton, AnswerAs, SettingMenu, ValueMenu, VersionMenu)
+        for cog in (Training, Watching, Speaking, Conversing, Forgetting, Configuring, Help):
             await self.add_cog(cog(self))
         try:
             await self._register_commands()
@@ -82,10 +85,21 @@ class MynahBot(commands.Bot):
         log.info("connected to Discord", user=str(self.user), servers=len(self.guilds))
 
     async def on_message(self, message: discord.Message) -> None:
-        """Obey prefix commands of people."""
-        if not message.author.bot:
-            self.hold_end()
-            await self.process_commands(message)
+        """Obey prefix commands of people, where a server's settings let them be."""
+        if message.author.bot or blocked(self, message.author):
+            return
+        self.hold_end()
+        context = await self.get_context(message)
+        if context.command is None:  # the prefix is other bots' too
+            return
+        settings = await settings_here(self, message.guild)
+        name = context.command.name
+        if not settings.prefix_commands and name != "help":  # somebody must say why nothing happens
+            return
+        if open_here(settings, message.channel) or name == "settings":
+            await self.invoke(context)
+        else:
+            await context.refuse(closed(settings))
 
     async def get_context(self, origin: discord.Message | discord.Interaction, /, *, cls: Any = Context) -> Any:
         """Make contexts of Mynah's own kind, for both sorts of command."""
@@ -93,8 +107,6 @@ class MynahBot(commands.Bot):
 
     async def on_command_error(self, context: Any, error: commands.CommandError, /) -> None:
         """Tell the person, once: every error of a command, slash or prefix, arrives here."""
-        if isinstance(error, commands.CommandNotFound):
-            return  # the prefix is other bots' too
         command = context.command
         usage = f"`{context.clean_prefix}{command.qualified_name} {command.signature}".rstrip() + "`"
         await context.refuse(explain(error, usage, command=command.qualified_name, user=context.author.id))
@@ -134,9 +146,9 @@ class Tree(app_commands.CommandTree[MynahBot]):
     """The slash commands."""
 
     async def interaction_check(self, interaction: discord.Interaction[MynahBot], /) -> bool:
-        """Let everything through, and make sure that the end waits for it."""
-        interaction.client.hold_end()
-        return True
+        """Let through who may use Mynah here, and make sure that the end waits for it."""
+        settings = isinstance(interaction.command, app_commands.Command) and interaction.command.name == "settings"
+        return await admit(interaction, anywhere=settings)
 
     async def on_error(self, interaction: discord.Interaction[MynahBot], error: app_commands.AppCommandError, /) -> None:
         """Tell what went wrong outside a command proper: an unknown one, or an autocompletion, which has no words."""

@@ -15,6 +15,7 @@ from bot.faces.discord.context import Context, hybrid, origin, signature
 from bot.faces.discord.listing import listing
 from bot.faces.discord.saying import say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
+from bot.faces.discord.versions import versions_menu
 from bot.services import cards
 from bot.services.speaking import MAX_LINES
 from data import models
@@ -72,7 +73,8 @@ class Speaking(commands.Cog):
         """Show a voice's card."""
         await ctx.begin(f"Looking for the card of {safe(voice, 200)} …")
         name = voice_name(voice.replace(",", " ").replace("-", " ").split())
-        await show_card(ctx, self.app, await self.app.store.read(models.current, name), "")
+        menu = await versions_menu(self.app, name) if ctx.moderates else None
+        await show_card(ctx, self.app, await self.app.store.read(models.current, name), "", menu)
 
     @generate.autocomplete("voice")
     @ask.autocomplete("voice")
@@ -86,11 +88,13 @@ class Speaking(commands.Cog):
         return [app_commands.Choice(name=name, value=name) for name in names]
 
 
-async def show_card(ctx: Context, app: Mynah, model: models.Model, words: str) -> None:
-    """Answer with a model's card and its curve."""
+async def show_card(ctx: Context, app: Mynah, model: models.Model, words: str, view: discord.ui.View | None = None) -> None:
+    """Answer with a model's card and its curve; of its samples, with those that may be said in this server."""
     picture = await curve_file(app, model) if ctx.bot_permissions.attach_files else None
     files = [picture] if picture else []
-    await ctx.answer(words, embed=render.card(cards.card(model), curve=bool(files)), files=files)
+    document = cards.card(model)
+    document["samples"] = await app.speaking.allowed(document["samples"], ctx.guild.id if ctx.guild else None)
+    await ctx.answer(words, embed=render.card(document, curve=bool(files)), files=files, view=view)
 
 
 async def curve_file(app: Mynah, model: models.Model) -> discord.File | None:

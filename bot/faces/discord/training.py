@@ -8,6 +8,7 @@ from discord.ext import commands
 
 from bot.errors import BadRequestError
 from bot.faces.discord import render
+from bot.faces.discord.admitting import need_role, settings_here
 from bot.faces.discord.context import Context, asked_by, hybrid, origin, signature
 from bot.faces.discord.speaking import show_card
 from bot.faces.discord.text import safe, sentence
@@ -33,6 +34,8 @@ class Training(commands.Cog):
         """Train a voice on an account's posts."""
         names = handles.replace(",", " ").split()
         await ctx.begin(f"Looking at the posts of {safe(', '.join(names), 200)} …", private=True)
+        settings = await settings_here(self.bot, ctx.guild)
+        need_role(ctx.author, settings.train_roles, "Training", moderates=ctx.moderates)
         ctx.need_to_speak()
         wanted = await self.app.training.request(names, by=signature(ctx.author), origin=origin(ctx.author, ctx.guild))
         if wanted.job.model is not None:
