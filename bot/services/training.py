@@ -140,6 +140,9 @@ class Training:
         for job in await self._store.read(jobs.interrupted):
             await self._store.write(jobs.requeue, job.id)
             log.warning("training was cut off and is queued again", job=job.id, voice=job.voice)
+        for job in await self._store.read(jobs.unfinished):
+            if self._settings.consent.blocked_handles.intersection(job.voice.split("-")):
+                await self._store.write(jobs.end, job.id, jobs.Status.CANCELLED, sentence="The operator blocked an account of this voice.")
         await orders.tidy(self._store, self._settings)
 
     async def run_forever(self) -> None:

@@ -25,10 +25,7 @@ async def versions_menu(app: Mynah, voice: str) -> discord.ui.View | None:
     Raises:
         NotStoredError: it has none.
     """
-    return _menu(await app.store.read(models.versions, voice))
-
-
-def _menu(versions: list[Model]) -> discord.ui.View | None:
+    versions = await app.store.read(models.versions, voice)
     if len(versions) < 2:
         return None
     view = discord.ui.View(timeout=None)

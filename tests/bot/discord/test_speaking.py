@@ -210,15 +210,15 @@ async def test_declared_limits(stage: Stage):
     commands = {command["name"]: command for command in registration.json}
     (menu,) = [command for command in commands.values() if command["type"] == 3]
     assert commands.pop(menu["name"])["name"] == "Answer as…"
-    assert set(commands) == {"train", "cancel", "jobs", "generate", "ask", "bind", "models", "show", "forget", "help"}
-    for name in ("forget", "bind"):
+    assert set(commands) == {"train", "cancel", "jobs", "generate", "ask", "bind", "models", "show", "forget", "settings", "help"}
+    for name in ("forget", "bind", "settings"):
         assert commands[name]["contexts"] == [0]
         assert int(commands[name]["default_member_permissions"]) == 1 << 5
     for command in commands.values():
         assert 1 <= len(command["description"]) <= 100
         assert command["name"] == command["name"].lower()
         assert len(command["name"]) <= 32
-        if command["name"] not in ("forget", "bind"):
+        if command["name"] not in ("forget", "bind", "settings"):
             assert command["contexts"] == [0, 1]
             assert command["default_member_permissions"] is None
         assert command["integration_types"] == [0]
