@@ -121,7 +121,7 @@ class Speaking:
         # No line with a mention may be said: one that is not drawn need not be thrown away.
         sampling = replace(sampling, temperature=temperature, without="@")
         prompt = without_controls(" ".join(prompt.split()))
-        if refused := await asyncio.to_thread(self._safety.refusal, prompt, await self._level(origin and origin.server)):
+        if refused := await asyncio.to_thread(self._safety.refusal, prompt, await self._level(origin.server if origin else None)):
             raise BadRequestError(f"That prompt {refused.reason}, so no line that begins with it may be said: give another.")
         name = voice_name(voice.split("-"))
         wanted_version = (models.current, name) if version is None else (models.version, name, version)

@@ -1,6 +1,7 @@
 """A server's settings, in one private message: a menu of what to change opens the menu or the form that changes it."""
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import discord
@@ -25,6 +26,7 @@ REFUSAL = "Settings are for members with the permission Manage Server."
 FORM = "mynah:numbers"
 CHOSEN = 25  # channels or roles: as many as one menu takes
 CHANGES = 3  # shown
+NAMED = 8  # channels or roles, in a line
 KINDS = [
     discord.ChannelType.text,
     discord.ChannelType.news,
@@ -283,10 +285,10 @@ def _shown(name: str, value: Any, operator: Settings) -> str:
     """Return a setting's value in words."""
     match name:
         case "channels":
-            return ", ".join(f"<#{number}>" for number in value) or "all"
+            return _named("#", value) or "all"
         case "train_roles" | "post_roles":
             nobody = "everybody" if name == "train_roles" else "members with the permission Manage Server"
-            return ", ".join(f"<@&{number}>" for number in value) or nobody
+            return _named("@&", value) or nobody
         case "prefix_commands":
             return f"`{operator.discord.prefix}` is obeyed" if value else "off, slash commands alone"
         case "answer_chance":
@@ -297,3 +299,9 @@ def _shown(name: str, value: Any, operator: Settings) -> str:
             return PROFANITY[value] if value else _as_operator(operator)
     most: int = getattr(operator.quotas, name)
     return f"{most}, the operator's" if value is None else str(min(value, most))
+
+
+def _named(sign: str, ids: Sequence[int]) -> str:
+    """Return channels or roles as Discord shows their names, not more than a message has room for."""
+    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    return ", ".join(f"<{sign}{number}>" for number in ids[:NAMED]) + more

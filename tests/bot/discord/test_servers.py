@@ -65,6 +65,17 @@ async def test_the_page_says_what_holds_and_is_private(stage: Stage):
         assert line in result.response.content.split("\n")
 
 
+async def test_the_fullest_page_has_room_in_a_message(stage: Stage):
+    many = tuple(range(10**18, 10**18 + 25))
+    await put(stage, profanity="none")
+    for roles in (many, many[:24], many):
+        await put(stage, channels=roles, train_roles=roles, post_roles=roles)
+    page = (await stage.boss.slash(stage.channel, "settings")).response
+    assert f"**Channels**: <#{10**18}>, " in page.content
+    assert " and 17 more\n" in page.content
+    assert "**Profanity**: No swearing at all" in page.content.split("\n")
+
+
 async def test_settings_are_for_moderators(stage: Stage):
     """Asked in the command, and again by each menu: a page that was put up by `!settings` is for all to see."""
     assert "settings" not in stage.alice.available_commands(stage.channel)
@@ -98,7 +109,7 @@ async def test_a_menu_of_words_also_after_a_restart(stage: Stage, name, chosen, 
     await stage.boss.select(page, [chosen], custom_id=f"mynah:set:{name}")
     assert getattr(await here(stage), name) == value
     assert shown in page.content.split("\n")
-    assert f"-# boss (Discord {stage.boss.id}) set " in page.content
+    assert rf"-# boss \(Discord {stage.boss.id}\) set " in page.content
     again = await stage.boss.select(page, [name], custom_id="mynah:setting")
     assert default_values(again.response or page, f"mynah:set:{name}") == [chosen]
     (change,) = await stage.app.store.read(servers.changes, stage.channel.guild.id, 9)
