@@ -328,3 +328,14 @@ def m015_servers(db: Database) -> None:
             created_at TEXT NOT NULL
         ) STRICT""")
     db.conn.execute("CREATE INDEX server_changes_server ON server_changes(server, id)")
+    # Who set it stands here and not in server_changes, so that it falls with its voice.
+    db.conn.execute("""
+        CREATE TABLE voice_roles (               -- whose members alone may use a voice in a server; without a row everybody may
+            server INTEGER NOT NULL,             -- Discord's id; one without settings has no row above
+            voice TEXT NOT NULL REFERENCES voices(name) ON DELETE CASCADE,
+            roles TEXT NOT NULL CHECK (json_array_length(roles) > 0), -- ids
+            set_by TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            PRIMARY KEY (server, voice)
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX voice_roles_voice ON voice_roles(voice)")

@@ -1,6 +1,7 @@
 """What the moderators of each server in Discord set there, and who changed what when."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -80,3 +81,19 @@ def changes(db: Database, server: int, most: int) -> list[Change]:
         "SELECT name, value, changed_by, created_at FROM server_changes WHERE server = ? ORDER BY id DESC LIMIT ?", [server, most]
     )
     return [Change(**row | {"value": json.loads(row["value"])}) for row in rows]
+
+
+def voice_roles(db: Database, server: int, voice: str) -> tuple[int, ...]:
+    """Return the roles whose members alone may use a voice in a server; none: everybody may."""
+    for row in db.query("SELECT roles FROM voice_roles WHERE server = ? AND voice = ?", [server, voice]):
+        return tuple(json.loads(row["roles"]))
+    return ()
+
+
+def set_voice_roles(db: Database, server: int, voice: str, roles: Collection[int], by: str) -> None:
+    """Let the members of these roles alone use a voice, which must exist, in a server; of none: everybody."""
+    if not roles:
+        db.conn.execute("DELETE FROM voice_roles WHERE server = ? AND voice = ?", [server, voice])
+        return
+    row = {"server": server, "voice": voice, "roles": json.dumps(list(roles)), "set_by": by, "created_at": now()}
+    db.table("voice_roles").upsert(row, pk=("server", "voice"))

@@ -4,8 +4,9 @@ import sqlite3
 
 import pytest
 
-from data import servers
+from data import accounts, servers
 from data.servers import ServerSettings
+from tests.voices import add_version
 
 HERE, THERE = 1456074443980800014, 22
 
@@ -65,3 +66,16 @@ async def test_what_cannot_be_is_not_stored(store, wrong):
         await store.write(servers.change, HERE, "boss", language="ja", **{"lines_a_minute": 5} | wrong)
     assert await store.read(servers.get, HERE) == ServerSettings()
     assert await store.read(servers.changes, HERE, 9) == []
+
+
+async def test_who_may_use_a_voice_is_kept_by_server_and_falls_with_the_voice(store):
+    await store.write(add_version, ("ann",))
+    for roles in ([1], [2, HERE]):
+        await store.write(servers.set_voice_roles, HERE, "ann", roles, "boss")
+    assert await store.read(servers.voice_roles, HERE, "ann") == (2, HERE)
+    assert await store.read(servers.voice_roles, THERE, "ann") == ()
+    await store.write(servers.set_voice_roles, THERE, "ann", [3], "boss")
+    await store.write(servers.set_voice_roles, THERE, "ann", [], "boss")
+    assert await store.read(servers.voice_roles, THERE, "ann") == ()
+    await store.write(accounts.forget, "ann")
+    assert await store.read(lambda db: db["voice_roles"].count) == 0

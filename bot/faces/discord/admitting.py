@@ -8,6 +8,7 @@ import discord
 from bot.errors import BadRequestError
 from bot.faces.discord.context import refuse
 from data import servers
+from data.handles import voice_name
 
 if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
@@ -67,3 +68,18 @@ def need_role(user: discord.abc.User, roles: Collection[int], what: str, *, mode
     names = [role.name for number in roles if guild and (role := guild.get_role(number))]
     whose = f"the role {' or '.join(names)}" if names else "a role that is no more"
     raise BadRequestError(f"{what} is for members with {whose} in this server.")
+
+
+async def need_voice(bot: "MynahBot", user: discord.abc.User, guild: discord.Guild | None, voice: str) -> None:
+    """Make sure that a member may use a voice in a server.
+
+    Raises:
+        BadHandleError: no voice can have that name.
+        BadRequestError: he may not; the text says who may.
+    """
+    if guild is None:
+        return
+    name = voice_name(voice.split("-"))
+    roles = await bot.app.store.read(servers.voice_roles, guild.id, name)
+    moderates = isinstance(user, discord.Member) and user.guild_permissions.manage_guild
+    need_role(user, roles, f"The voice {name}", moderates=moderates)

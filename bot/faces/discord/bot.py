@@ -21,10 +21,10 @@ from bot.faces.discord.failures import explain
 from bot.faces.discord.forgetting import ForgetButton, Forgetting
 from bot.faces.discord.help import Help
 from bot.faces.discord.listing import PageButton
+from bot.faces.discord.managing import VersionMenu, VoiceRolesMenu
 from bot.faces.discord.saying import SayButton
 from bot.faces.discord.speaking import Speaking
 from bot.faces.discord.training import Training
-from bot.faces.discord.versions import VersionMenu
 from bot.faces.discord.watching import Watching
 
 CLOSE_SECONDS = 3.0  # a gateway that does not answer the farewell would hold the end up for half a minute
@@ -53,7 +53,7 @@ class MynahBot(commands.Bot):
 
     async def setup_hook(self) -> None:
         """Add the commands, and register them where they changed."""
-        self.add_dynamic_items(ForgetButton, PageButton, SayButton, AnswerAs, SettingMenu, ValueMenu, VersionMenu)
+        self.add_dynamic_items(ForgetButton, PageButton, SayButton, AnswerAs, SettingMenu, ValueMenu, VersionMenu, VoiceRolesMenu)
         for cog in (Training, Watching, Speaking, Conversing, Forgetting, Configuring, Help):
             await self.add_cog(cog(self))
         try:

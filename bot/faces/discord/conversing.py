@@ -11,7 +11,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.errors import BadRequestError, MynahError, NotStoredError
-from bot.faces.discord.admitting import blocked, open_here, settings_here
+from bot.faces.discord.admitting import blocked, need_voice, open_here, settings_here
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid, origin, signature
 from bot.faces.discord.failures import explain
@@ -128,6 +128,7 @@ class Conversing(commands.Cog):
             if message.guild is not None and self._addressed(message):
                 raise BadRequestError(ONE_VOICE)
             return
+        await need_voice(self.bot, message.author, message.guild, voice)
         asked = await self._context(message)
         async with message.channel.typing():
             by, where = signature(message.author), origin(message.author, message.guild)
@@ -205,6 +206,7 @@ class AnswerAs(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template
         if not text:
             raise BadRequestError("I have no words of that message: it has none, or I was restarted since. Choose it again.")
         (voice,) = self.item.values
+        await need_voice(bot, interaction.user, interaction.guild, voice)
         await interaction.response.edit_message(content=f"**{safe(voice)}** is thinking …", view=None)
         interaction.extras["answered"] = True
         by, where = signature(interaction.user), origin(interaction.user, interaction.guild)

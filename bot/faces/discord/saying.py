@@ -10,7 +10,7 @@ import discord
 from bot.app import Mynah
 from bot.errors import BadRequestError
 from bot.faces.discord import render
-from bot.faces.discord.admitting import need_role, settings_here
+from bot.faces.discord.admitting import need_role, need_voice, settings_here
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import origin, signature
 from bot.faces.discord.text import MESSAGE, cut, units
@@ -72,6 +72,7 @@ class SayButton(
             return
         await interaction.response.defer(thinking=True)
         asked = await app.store.read(speech.get, self.request)
+        await need_voice(bot, interaction.user, interaction.guild, asked.voice)
         prompt = asked.prompt if self.choice == "again" else " ".join((await self._said(app))[0].text.split()[:OPENING])
         request = await app.speaking.request(
             asked.voice,

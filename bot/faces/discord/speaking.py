@@ -11,11 +11,12 @@ from discord.ext import commands
 
 from bot.app import Mynah
 from bot.faces.discord import render
+from bot.faces.discord.admitting import need_voice
 from bot.faces.discord.context import Context, hybrid, origin, signature
 from bot.faces.discord.listing import listing
+from bot.faces.discord.managing import card_menus
 from bot.faces.discord.saying import say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
-from bot.faces.discord.versions import versions_menu
 from bot.services import cards
 from bot.services.speaking import MAX_LINES
 from data import models
@@ -54,6 +55,7 @@ class Speaking(commands.Cog):
 
     async def _speak(self, ctx: Context, voice: str, **wanted: Any) -> None:
         await ctx.begin(f"**{safe(voice, 200)}** is thinking …")
+        await need_voice(self.bot, ctx.author, ctx.guild, voice)
         by, where = signature(ctx.author), origin(ctx.author, ctx.guild)
         request = await self.app.speaking.request(voice, by=by, origin=where, **wanted)
         spoken = await self.app.speaking.answer(request.id)
@@ -73,7 +75,7 @@ class Speaking(commands.Cog):
         """Show a voice's card."""
         await ctx.begin(f"Looking for the card of {safe(voice, 200)} …")
         name = voice_name(voice.replace(",", " ").replace("-", " ").split())
-        menu = await versions_menu(self.app, name) if ctx.moderates else None
+        menu = await card_menus(self.app, name, ctx.guild) if ctx.moderates and ctx.guild else None
         await show_card(ctx, self.app, await self.app.store.read(models.current, name), "", menu)
 
     @generate.autocomplete("voice")

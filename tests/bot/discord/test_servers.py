@@ -13,6 +13,7 @@ from tests.bot.discord.test_conversing import me
 from tests.voices import add_version
 
 REFUSAL = "Settings are for members with the permission Manage Server."
+NO_CHOICE = "Choosing who speaks, and for whom, is for members with the permission Manage Server."
 BLOCKED = "The operator does not let you use me."
 
 
@@ -480,22 +481,55 @@ async def test_a_blocked_handle_is_not_trained(stage: Stage):
 async def test_moderators_choose_the_version_that_speaks(stage: Stage):
     """By a menu under the card, also after a restart; nobody else, and not where a voice has one version."""
     await stage.app.store.write(add_version, ("ann",))
-    assert (await stage.boss.slash(stage.channel, "show", voice="ann")).response.components == []
+    assert len((await stage.boss.slash(stage.channel, "show", voice="ann")).response.components) == 1
     await stage.app.store.write(add_version, ("ann",))
     assert (await stage.alice.slash(stage.channel, "show", voice="ann")).response.components == []
     card = (await stage.boss.slash(stage.channel, "show", voice="ann")).response
     (menu,) = card.components[0]["components"]
     assert [(option["value"], option.get("default", False)) for option in menu["options"]] == [("newest", True), ("2", False), ("1", False)]
     await restarted(stage)
-    refused = await stage.alice.select(card, ["1"])
-    assert refused.response.content == "Choosing a voice's version is for members with the permission Manage Server."
-    await stage.boss.select(card, ["1"])
+    refused = await stage.alice.select(card, ["1"], custom_id=menu["custom_id"])
+    assert (refused.ephemeral, refused.response.content) == (True, NO_CHOICE)
+    await stage.boss.select(card, ["1"], custom_id=menu["custom_id"])
     assert card.content == "**ann** speaks with version 1 from now on, as boss chose."
     assert (await stage.app.store.read(models.current, "ann")).version == 1
     assert default_values(card, menu["custom_id"]) == ["1"]
-    await stage.boss.select(card, ["newest"])
+    await stage.boss.select(card, ["newest"], custom_id=menu["custom_id"])
     assert card.content == "**ann** speaks with its newest version from now on, as boss chose."
     assert (await stage.app.store.read(models.current, "ann")).version == 2
     await stage.app.store.write(accounts.forget, "ann")
-    gone = await stage.boss.select(card, ["1"])
+    gone = await stage.boss.select(card, ["1"], custom_id=menu["custom_id"])
     assert gone.response.content == "That voice was forgotten."
+
+
+async def test_moderators_choose_who_may_use_a_voice(stage: Stage):
+    """In every way of having it speak, in their server alone; they may themselves."""
+    keepers = stage.channel.guild.create_role("Keepers")
+    carol = stage.channel.guild.add_member(stage.env.create_user("carol"), roles=[keepers])
+    await stage.train()
+    lines = (await stage.alice.slash(stage.channel, "generate", voice="keeper", count=1)).response
+    message = await stage.bob.send(stage.channel, "The ferry is late again.")
+    menu = await stage.alice.context_menu(stage.channel, "Answer as…", message)
+    card = (await stage.boss.slash(stage.channel, "show", voice="keeper")).response
+    await restarted(stage)
+    refused = await stage.alice.select(card, [keepers], custom_id="mynah:users:1")
+    assert (refused.ephemeral, refused.response.content) == (True, NO_CHOICE)
+    await stage.boss.select(card, [keepers], custom_id="mynah:users:1")
+    assert card.content == f"**keeper** is for members with <@&{keepers.id}> in this server from now on, as boss chose."
+    assert default_values(card, "mynah:users:1") == [str(keepers.id)]
+    words = "The voice keeper is for members with the role Keepers in this server."
+    for result in (
+        await stage.alice.slash(stage.channel, "generate", voice="@Keeper", count=1),
+        await stage.alice.slash(stage.channel, "ask", voice="keeper", message="Is it dark?"),
+        await stage.alice.click(lines, label="Again"),
+    ):
+        assert [(told.ephemeral, told.content) for told in result.followups] == [(True, words)]
+    assert (await stage.alice.select(menu.response, ["keeper"])).response.content == words
+    await stage.alice.send(stage.channel, "go on", reply_to=lines)
+    assert stage.history[-1].content == words
+    for who in (carol, stage.boss):
+        assert (await who.slash(stage.channel, "generate", voice="keeper", count=1)).response.content.startswith("**keeper**: ")
+    assert await stage.app.store.read(servers.voice_roles, 5, "keeper") == ()
+    await stage.boss.select(card, [], custom_id="mynah:users:1")
+    assert card.content == "**keeper** is for everybody in this server from now on, as boss chose."
+    assert (await stage.alice.slash(stage.channel, "generate", voice="keeper", count=1)).response.content.startswith("**keeper**: ")
