@@ -57,7 +57,7 @@ def get(db: Database, server: int | None) -> ServerSettings:
     return ServerSettings()
 
 
-def change(db: Database, server: int, by: str, **wanted: Any) -> ServerSettings:
+def change(db: Database, server: int, by: str, /, **wanted: Any) -> ServerSettings:
     """Set some of a server's settings, named as in ServerSettings, and write down who changed what; return them all.
 
     Raises:

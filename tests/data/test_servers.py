@@ -63,7 +63,7 @@ async def test_who_changed_what_is_kept_and_what_stays_is_no_change(store):
 )
 async def test_what_cannot_be_is_not_stored(store, wrong):
     with pytest.raises(sqlite3.IntegrityError):
-        await store.write(servers.change, HERE, "boss", language="ja", **{"lines_a_minute": 5} | wrong)
+        await store.write(servers.change, HERE, "boss", **{"language": "ja", "lines_a_minute": 5} | wrong)
     assert await store.read(servers.get, HERE) == ServerSettings()
     assert await store.read(servers.changes, HERE, 9) == []
 

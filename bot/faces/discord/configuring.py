@@ -27,11 +27,10 @@ FORM = "mynah:numbers"
 CHOSEN = 25  # channels or roles: as many as one menu takes
 CHANGES = 3  # shown
 NAMED = 8  # channels or roles, in a line
-KINDS = [
+KINDS = [  # not media channels: Discord's own description of a menu knows none
     discord.ChannelType.text,
     discord.ChannelType.news,
     discord.ChannelType.forum,
-    discord.ChannelType.media,
     discord.ChannelType.voice,
     discord.ChannelType.stage_voice,
 ]
@@ -79,7 +78,8 @@ class Configuring(commands.Cog):
 
         The library forgets forms when the process ends, and after the first of two that were opened at once; so none is left to it.
         """
-        if interaction.type is not discord.InteractionType.modal_submit or (interaction.data or {}).get("custom_id") != FORM:
+        data: Any = interaction.data
+        if interaction.type is not discord.InteractionType.modal_submit or data["custom_id"] != FORM:
             return
         if not await admit(interaction, anywhere=True):
             return
@@ -129,8 +129,8 @@ class ValueMenu(Anywhere, discord.ui.DynamicItem[discord.ui.Item[Any]], template
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Change the setting."""
-        chosen: list[str] = (interaction.data or {}).get("values", [])  # type: ignore[assignment] # ids, whatever kind of menu it is
-        await _apply(bot, interaction, {self.name: _value(self.name, chosen, bot.app.settings)})
+        data: Any = interaction.data  # in which roles and channels are ids, whatever kind of menu it is
+        await _apply(bot, interaction, {self.name: _value(self.name, data["values"], bot.app.settings)})
 
 
 def _moderated(interaction: discord.Interaction[Any]) -> discord.Guild:

@@ -42,7 +42,7 @@ def default_values(message: Any, custom_id: str) -> list[str]:
     """What is chosen in a menu that is shown."""
     (menu,) = [part for row in message.components for part in row["components"] if part["custom_id"] == custom_id]
     shown = menu.get("default_values", []) if "options" not in menu else []
-    return [value["id"] for value in shown] + [option["value"] for option in menu.get("options", []) if option.get("default")]
+    return [str(value["id"]) for value in shown] + [option["value"] for option in menu.get("options", []) if option.get("default")]
 
 
 # ------------------------------------------------------------------- the menus
@@ -509,9 +509,9 @@ async def test_moderators_choose_who_may_use_a_voice(stage: Stage):
     await stage.train()
     lines = (await stage.alice.slash(stage.channel, "generate", voice="keeper", count=1)).response
     message = await stage.bob.send(stage.channel, "The ferry is late again.")
-    menu = await stage.alice.context_menu(stage.channel, "Answer as…", message)
     card = (await stage.boss.slash(stage.channel, "show", voice="keeper")).response
     await restarted(stage)
+    menu = await stage.alice.context_menu(stage.channel, "Answer as…", message)
     refused = await stage.alice.select(card, [keepers], custom_id="mynah:users:1")
     assert (refused.ephemeral, refused.response.content) == (True, NO_CHOICE)
     await stage.boss.select(card, [keepers], custom_id="mynah:users:1")
@@ -533,3 +533,4 @@ async def test_moderators_choose_who_may_use_a_voice(stage: Stage):
     await stage.boss.select(card, [], custom_id="mynah:users:1")
     assert card.content == "**keeper** is for everybody in this server from now on, as boss chose."
     assert (await stage.alice.slash(stage.channel, "generate", voice="keeper", count=1)).response.content.startswith("**keeper**: ")
+    assert len(stage.env.errors) == 2
