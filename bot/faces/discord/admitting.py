@@ -7,6 +7,7 @@ import discord
 
 from bot.errors import BadRequestError
 from bot.faces.discord.context import refuse
+from bot.faces.discord.failures import explain
 from data import servers
 from data.handles import voice_name
 
@@ -44,16 +45,21 @@ async def admit(interaction: discord.Interaction[Any], *, anywhere: bool = False
     """
     bot: MynahBot = interaction.client
     bot.hold_end()
-    words = ""
-    if blocked(bot, interaction.user):
-        words = "The operator does not let you use me."
-    elif not anywhere:
-        settings = await settings_here(bot, interaction.guild)
-        if not open_here(settings, interaction.channel):
-            words = closed(settings)
+    try:
+        words = await _refusal(bot, interaction, anywhere=anywhere)
+    except Exception as error:  # as of a database that cannot be read: the library would say nothing at all
+        words = explain(error, user=interaction.user.id)
     if words and interaction.type is not discord.InteractionType.autocomplete:
         await refuse(interaction, words, begun_in_public=False)
     return not words
+
+
+async def _refusal(bot: "MynahBot", interaction: discord.Interaction[Any], *, anywhere: bool) -> str:
+    """Return why somebody may not use Mynah where he did; empty: he may."""
+    if blocked(bot, interaction.user):
+        return "The operator does not let you use me."
+    settings = await settings_here(bot, interaction.guild)
+    return "" if anywhere or open_here(settings, interaction.channel) else closed(settings)
 
 
 def need_role(user: discord.abc.User, roles: Collection[int], what: str, *, moderates: bool) -> None:

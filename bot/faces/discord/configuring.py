@@ -180,6 +180,8 @@ def _form(settings: ServerSettings, operator: Quotas) -> discord.ui.Modal:
     form = discord.ui.Modal(title=LABELS["numbers"], custom_id=FORM)
     for name, label in NUMBERS.items():
         value, most = getattr(settings, name), getattr(operator, name, None)
+        if value is not None and most is not None:  # lowered since it was set here
+            value = min(value, most)
         about = "How often I answer unasked where I have a voice, 0 to 1" if most is None else f"Empty: {most}, which is the most"
         field: discord.ui.TextInput[Any] = discord.ui.TextInput(
             custom_id=name, required=False, max_length=8, default=None if value is None else f"{value:g}"

@@ -5,6 +5,7 @@ from typing import Any
 import discord
 import pytest
 
+from bot.errors import StoreError
 from bot.faces.discord.bot import MynahBot
 from data import accounts, jobs, models, outbox, servers, talk
 from data.servers import ServerSettings
@@ -254,6 +255,19 @@ async def test_the_button_that_forgets_is_closed_too(stage: Stage):
     assert await stage.app.store.read(models.names, "", 9) == ["keeper"]
 
 
+async def test_a_database_that_cannot_be_read_is_told_to_who_pressed_a_button(stage: Stage, monkeypatch):
+    await stage.train()
+    lines = (await stage.alice.slash(stage.channel, "generate", voice="keeper", count=1)).response
+
+    def broken(db: Any, server: Any) -> ServerSettings:
+        raise StoreError("The disk is full, so nothing was stored: free some space and try again.")
+
+    monkeypatch.setattr(servers, "get", broken)
+    for result in (await stage.alice.click(lines, label="Again"), await stage.alice.slash(stage.channel, "models")):
+        assert result.ephemeral
+        assert result.response.content.startswith("The disk is full")
+
+
 async def test_moderators_are_not_locked_out(stage: Stage):
     await put(stage, channels=(5,))
     assert (await stage.boss.slash(stage.channel, "settings")).response.content.startswith("**Channels**: <#5>")
@@ -338,8 +352,9 @@ async def test_quotas_that_the_operator_lowered_meanwhile_hold(stage: Stage):
     await put(stage, trainings_a_day=3)
     quotas = stage.app.settings.quotas.model_copy(update={"trainings_a_day": 1})
     stage.app.settings = stage.app.settings.model_copy(update={"quotas": quotas})
-    page = await stage.boss.slash(stage.channel, "settings")
-    assert "**Trainings a day, a member**: 1\n" in page.response.content
+    page, form = await opened(stage, "numbers")
+    assert "**Trainings a day, a member**: 1\n" in page.content
+    assert form.modal["components"][0]["component"]["value"] == "1"
 
 
 # ------------------------------------------------------------------ the prefix
