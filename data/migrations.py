@@ -364,6 +364,47 @@ def m014_games(db: Database) -> None:
 
 
 @migrations()
+def m015_servers(db: Database) -> None:
+    """What the moderators of a server in Discord set there; a server without a row is as config.toml says."""
+    # Channels and roles are read and written whole, with their row, and nothing looks for one of them: a table each would only add joins.
+    db.conn.execute("""
+        CREATE TABLE servers (
+            id INTEGER PRIMARY KEY,              -- Discord's
+            channels TEXT NOT NULL DEFAULT '[]' CHECK (json_type(channels) = 'array'), -- ids in which Mynah is used; none: in all
+            train_roles TEXT NOT NULL DEFAULT '[]' CHECK (json_type(train_roles) = 'array'), -- ids of who may train; none: everybody
+            post_roles TEXT NOT NULL DEFAULT '[]' CHECK (json_type(post_roles) = 'array'), -- ids of who may send to X; none: Manage Server
+            trainings_a_day INTEGER CHECK (trainings_a_day >= 0), -- of a member; this and the next two NULL: config.toml's
+            trainings_a_day_server INTEGER CHECK (trainings_a_day_server >= 0), -- of the members together
+            lines_a_minute INTEGER CHECK (lines_a_minute >= 1), -- of a member
+            prefix_commands INTEGER NOT NULL DEFAULT 1 CHECK (prefix_commands IN (0, 1)), -- 0: typed commands but help are ignored
+            answer_chance REAL NOT NULL DEFAULT 0 CHECK (answer_chance BETWEEN 0 AND 1), -- of messages that mention nobody, bound channels
+            language TEXT NOT NULL DEFAULT 'auto' CHECK (language IN ('auto', 'en', 'ja')),
+            profanity TEXT CHECK (profanity IN ('any', 'mild', 'none')) -- NULL: config.toml's
+        ) STRICT""")
+    db.conn.execute("""
+        CREATE TABLE server_changes (            -- who changed what when; never changed itself
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            server INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+            name TEXT NOT NULL,                  -- a column of servers
+            value TEXT NOT NULL,                 -- what it was changed to, as JSON
+            changed_by TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX server_changes_server ON server_changes(server, id)")
+    # Who set it stands here and not in server_changes, so that it falls with its voice.
+    db.conn.execute("""
+        CREATE TABLE voice_roles (               -- whose members alone may use a voice in a server; without a row everybody may
+            server INTEGER NOT NULL,             -- Discord's id; one without settings has no row above
+            voice TEXT NOT NULL REFERENCES voices(name) ON DELETE CASCADE,
+            roles TEXT NOT NULL CHECK (json_array_length(roles) > 0), -- ids
+            set_by TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            PRIMARY KEY (server, voice)
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX voice_roles_voice ON voice_roles(voice)")
+
+
+@migrations()
 def m016_askings(db: Database) -> None:
     """Trainings that wait for a yes: what was asked, until a button settles it or a day has passed."""
     db.conn.execute("""

@@ -68,7 +68,7 @@ class Quizzing:
         candidates.sort(key=lambda post: (post in known, post not in first))
         found: list[str] = []
         for post in candidates:
-            if await self._speaking.refusal(post) is None:
+            if await self._speaking.refusal(post, server) is None:
                 found.append(post)
                 if len(found) == count:
                     return found

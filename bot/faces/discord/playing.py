@@ -9,6 +9,7 @@ from discord.ext import commands
 
 from bot.errors import BadRequestError, NotStoredError
 from bot.faces.discord import render_games
+from bot.faces.discord.admitting import need_voice
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid, origin, signature
 from bot.faces.discord.speaking import offered_voices
@@ -46,6 +47,7 @@ class Playing(commands.Cog):
         """Have members guess which post is real and which is Mynah's."""
         await ctx.begin(f"Looking for posts like those of **{safe(voice, 200)}** …", private=True)
         ctx.need_to_speak()
+        await need_voice(self.bot, ctx.author, ctx.guild, voice)
         await self.app.store.read(quizzes.refuse_second, ctx.channel.id, discord.utils.utcnow())
         by, where = signature(ctx.author), origin(ctx.author, ctx.guild)
         question = await self.quizzing.question(voice, by=by, origin=where)
@@ -75,10 +77,12 @@ class Playing(commands.Cog):
         await ctx.begin("Looking for the voices …", private=True)
         ctx.need_to_speak()
         one, two = [(await self.app.store.read(models.current, voice_name(name.split("-")))).voice for name in (voice_one, voice_two)]
+        for voice in (one, two):
+            await need_voice(self.bot, ctx.author, ctx.guild, voice)
         if one == two:
             raise BadRequestError("A duel is between two voices: name another one.")
         topic = " ".join(topic.split())
-        await self._check(topic)
+        await self._check(topic, ctx.guild.id if ctx.guild else None)
         row = await self.app.store.write(
             duels.add,
             server=ctx.guild.id if ctx.guild else 0,
@@ -96,7 +100,7 @@ class Playing(commands.Cog):
         if ctx.interaction is not None:
             await ctx.answer(f"The duel has begun: {message.jump_url}")
 
-    async def _check(self, topic: str) -> None:
+    async def _check(self, topic: str, server: int | None) -> None:
         """Make sure that a topic may stand in a message of Mynah's.
 
         Raises:
@@ -104,7 +108,7 @@ class Playing(commands.Cog):
         """
         if len(topic) > MAX_TOPIC:
             raise BadRequestError(f"A topic has at most {MAX_TOPIC} characters; this one has {len(topic)}.")
-        if refused := await self.app.speaking.refusal(topic):
+        if refused := await self.app.speaking.refusal(topic, server):
             raise BadRequestError(f"That topic {refused.reason}: give another.")
         if not training_text(topic):
             raise BadRequestError("That topic holds nothing to talk about: give one with words.")

@@ -213,15 +213,15 @@ async def test_declared_limits(stage: Stage):
     assert commands.pop(menu["name"])["name"] == "Answer as…"
     talking = {"generate", "ask", "bind", "models", "show"}
     games = {"quiz", "duel", "leaderboard"}
-    assert set(commands) == {"train", "cancel", "queue", "forget", "about", "help"} | talking | games
-    for name in ("forget", "bind"):
+    assert set(commands) == {"train", "cancel", "queue", "forget", "settings", "about", "help"} | talking | games
+    for name in ("forget", "bind", "settings"):
         assert commands[name]["contexts"] == [0]
         assert int(commands[name]["default_member_permissions"]) == 1 << 5
     for command in commands.values():
         assert 1 <= len(command["description"]) <= 100
         assert command["name"] == command["name"].lower()
         assert len(command["name"]) <= 32
-        if command["name"] not in ("forget", "bind"):
+        if command["name"] not in ("forget", "bind", "settings"):
             assert command["contexts"] == ([0] if command["name"] in games else [0, 1])
             assert command["default_member_permissions"] is None
         assert command["integration_types"] == [0]
