@@ -283,8 +283,8 @@ async def test_posts_that_may_not_be_said_are_not_shown(ready: Stage, monkeypatc
     fit = sorted(REAL)[:2]
     refusal = ready.app.speaking.refusal
 
-    async def strict(text):
-        return await refusal(text if text in ("", *fit) else f"@{text}")
+    async def strict(text, server):
+        return await refusal(text if text in ("", *fit) else f"@{text}", server)
 
     monkeypatch.setattr(ready.app.speaking, "refusal", strict)
     result = await ready.alice.slash(ready.channel, "quiz", voice="keeper")
