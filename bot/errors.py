@@ -7,6 +7,7 @@
     ├── NotStoredError            asked for, and not there
     ├── DamagedError              stored bytes that do not match their hash
     ├── StoreError                the database cannot be opened or written
+    ├── GameError                 a game in Discord cannot be begun or played now
     ├── ConsentError              (data/consents.py) there is no leave to store or train an account
     ├── WrongStateError           (data/outbox.py) a post cannot go there from where it stands
     ├── SettingsError             config.toml or the environment
@@ -21,7 +22,7 @@ One place per face turns these into words for a person (bot/faces/…); whatever
 """
 
 from data.consents import ConsentError
-from data.errors import BadHandleError, DamagedError, MynahError, NotStoredError, SourceError, StoreError, TooLittleTextError
+from data.errors import BadHandleError, DamagedError, GameError, MynahError, NotStoredError, SourceError, StoreError, TooLittleTextError
 from data.outbox import WrongStateError
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "BadWeightsError",
     "ConsentError",
     "DamagedError",
+    "GameError",
     "MynahError",
     "NotStoredError",
     "QuotaError",

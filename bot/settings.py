@@ -6,13 +6,14 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bot.errors import SettingsError
+from bot.errors import BadHandleError, SettingsError
 from data.consents import Ground
+from data.handles import normalise_handle
 from trainer.protocol import PRESETS, Sampling
 
 PREFIX = "MYNAH_"
@@ -32,11 +33,20 @@ class Quotas(Section):
     lines_a_minute: int = Field(40, ge=1)
 
 
+def _handle(text: str) -> str:
+    """Return a handle as it is stored; pydantic takes a ValueError alone for a wrong value."""
+    try:
+        return normalise_handle(text)
+    except BadHandleError as error:
+        raise ValueError(str(error)) from error
+
+
 class Discord(Section):
     """How the bot behaves in Discord."""
 
     prefix: str = Field("!", min_length=1, max_length=5)
     upload_mib: int = Field(100, ge=1, le=500)
+    blocked_users: frozenset[Annotated[int, Field(ge=0, lt=2**63)]] = frozenset()
     api_url: str = "https://discord.com/api/v10"
 
 
@@ -44,6 +54,7 @@ class Consent(Section):
     """Whose posts may be learned from."""
 
     policy: Literal["own", "claimed"] = "claimed"
+    blocked_handles: frozenset[Annotated[str, AfterValidator(_handle)]] = frozenset()
 
     @property
     def grounds(self) -> frozenset[Ground]:

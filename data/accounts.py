@@ -97,7 +97,7 @@ def forget(db: Database, handle: str) -> dict[str, int]:
     """Delete all that is stored of an account and of every voice made of it; return how many rows of each kind went.
 
     What goes: tweets, corpora, jobs and their events, every version of every model with its weights, requests and
-    generations, schedules and posts, and its words where the corpora of others hold them as what was answered.
+    generations, schedules and posts, games with their points, and its words where the corpora of others hold them as what was answered.
     Running trainings must have ended before.
 
     Raises:

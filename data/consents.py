@@ -1,6 +1,6 @@
 """Whose leave there is to train on an account: claims, each a row, and accounts that want none of it."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -90,3 +90,14 @@ def refuse_opted_out(db: Database, handles: Iterable[str]) -> None:
     for handle in handles:
         if db["opt_outs"].count_where("handle = ?", [handle]):
             raise ConsentError(f"@{handle} has opted out: nothing of it may be stored or trained.")
+
+
+def refuse_blocked(handles: Iterable[str], blocked: Container[str]) -> None:
+    """Raise for the first of these accounts that the operator blocked.
+
+    Raises:
+        ConsentError: one is.
+    """
+    for handle in handles:
+        if handle in blocked:
+            raise ConsentError(f"@{handle} is blocked by the operator: nothing of it may be imported or trained.")

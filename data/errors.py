@@ -27,3 +27,7 @@ class DamagedError(MynahError):
 
 class StoreError(MynahError):
     """The database cannot be opened or written."""
+
+
+class GameError(MynahError):
+    """A game in Discord that cannot be begun or played now."""

@@ -2,6 +2,17 @@
 
 from sqlite_utils import Database
 
+SIGNED = (
+    ("opt_outs", "said_by"),
+    ("post_changes", "who"),
+    ("schedules", "created_by"),
+    ("bindings", "bound_by"),
+    ("quizzes", "asked_by"),
+    ("duels", "asked_by"),
+    ("server_changes", "changed_by"),
+    ("voice_roles", "set_by"),
+)
+"""Columns in which a member's name alone goes: the rows are others' as much."""
 ANONYMOUS = "a member who had his name erased"
 
 
@@ -13,6 +24,7 @@ def stored(db: Database, member: int) -> dict[str, int]:
         "trainings asked for": db["jobs"].count_where("member = ? OR requested_by LIKE ?", [member, signed]),
         "consents claimed": db["consents"].count_where("claimed_by LIKE ?", [signed]),
         "posts decided": db["post_changes"].count_where("who LIKE ?", [signed]),
+        "points and votes in games": db["guesses"].count_where("member = ?", [member]) + db["votes"].count_where("member = ?", [member]),
         "messages followed": db["watches"].count_where("member = ?", [member]),
         "trainings not answered yet": db["askings"].count_where("member = ?", [member]),
     }
@@ -24,6 +36,9 @@ def erase(db: Database, member: int) -> None:
     db.conn.execute("DELETE FROM requests WHERE member = ? OR requested_by LIKE ?", [member, signed])
     db.conn.execute("DELETE FROM watches WHERE member = ?", [member])
     db.conn.execute("DELETE FROM askings WHERE member = ?", [member])
+    db.conn.execute("DELETE FROM guesses WHERE member = ?", [member])
+    db.conn.execute("DELETE FROM votes WHERE member = ?", [member])
+    db.conn.execute("UPDATE duels SET member = 0 WHERE member = ?", [member])
     db.conn.execute("UPDATE jobs SET requested_by = ?, member = NULL WHERE member = ? OR requested_by LIKE ?", [ANONYMOUS, member, signed])
     db.conn.execute("UPDATE jobs SET cancel_requested_by = ? WHERE cancel_requested_by LIKE ?", [ANONYMOUS, signed])
     db.conn.execute(
@@ -31,7 +46,7 @@ def erase(db: Database, member: int) -> None:
     )
     # Two claims on one ground may become the same.
     db.conn.execute("UPDATE OR REPLACE consents SET claimed_by = ? WHERE claimed_by LIKE ?", [ANONYMOUS, signed])
-    for table, column in (("opt_outs", "said_by"), ("post_changes", "who"), ("schedules", "created_by"), ("bindings", "bound_by")):
+    for table, column in SIGNED:
         db.conn.execute(f"UPDATE {table} SET {column} = ? WHERE {column} LIKE ?", [ANONYMOUS, signed])  # noqa: S608 - fixed names
 
 

@@ -301,6 +301,110 @@ def m013_talk(db: Database) -> None:
 
 
 @migrations()
+def m014_games(db: Database) -> None:
+    """Games in Discord: quizzes about who wrote what, and duels of two voices. Points fall with the voice that they were won by."""
+    db.conn.execute("""
+        CREATE TABLE quizzes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: buttons of old messages hold it
+            server INTEGER NOT NULL,             -- this and the next two are Discord's ids
+            channel INTEGER NOT NULL,
+            message INTEGER,                     -- NULL: not put up yet
+            voice TEXT NOT NULL REFERENCES voices(name) ON DELETE CASCADE,
+            model INTEGER NOT NULL REFERENCES models(id) ON DELETE CASCADE,
+            options TEXT NOT NULL,               -- four texts in the order in which they are shown
+            odd INTEGER NOT NULL,                -- which of them, from 0, is unlike the others
+            odd_is_voice INTEGER NOT NULL,       -- 1: the voice's among real posts; 0: a real post among the voice's
+            asked_by TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            ends_at TEXT NOT NULL,
+            status TEXT NOT NULL CHECK (status IN ('open', 'closed', 'told')) -- closed: guesses count; told: the message shows it, too
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX quizzes_voice ON quizzes(voice)")
+    db.conn.execute("CREATE INDEX quizzes_model ON quizzes(model)")
+    db.conn.execute("CREATE INDEX quizzes_server ON quizzes(server)")
+    db.conn.execute("CREATE INDEX quizzes_untold ON quizzes(id) WHERE status IN ('open', 'closed')")
+    # Two members who begin one in the same channel at the same instant: the index is what lets one through.
+    db.conn.execute("CREATE UNIQUE INDEX quizzes_open ON quizzes(channel) WHERE status = 'open'")
+    db.conn.execute("""
+        CREATE TABLE guesses (
+            quiz INTEGER NOT NULL REFERENCES quizzes(id) ON DELETE CASCADE,
+            member INTEGER NOT NULL,
+            name TEXT NOT NULL,                  -- as the member was shown: Discord tells names only of who does something
+            option INTEGER NOT NULL,
+            PRIMARY KEY (quiz, member)           -- one may think again; the last counts
+        ) STRICT""")
+    db.conn.execute("""
+        CREATE TABLE duels (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            server INTEGER NOT NULL,
+            channel INTEGER NOT NULL,
+            message INTEGER,                     -- NULL: not put up yet
+            one TEXT NOT NULL REFERENCES voices(name) ON DELETE CASCADE,
+            two TEXT NOT NULL REFERENCES voices(name) ON DELETE CASCADE,
+            topic TEXT NOT NULL,
+            lines TEXT NOT NULL,                 -- what was said, by turns, the first by `one`
+            member INTEGER NOT NULL,             -- who asked, which is what quotas count the lines by
+            asked_by TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            seconds INTEGER NOT NULL,            -- for which members may vote
+            ends_at TEXT,                        -- of the vote; NULL: the voices still talk
+            status TEXT NOT NULL CHECK (status IN ('talking', 'voting', 'closed', 'told')),
+            error TEXT                           -- why it ended without a vote: one sentence for a person
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX duels_one ON duels(one)")
+    db.conn.execute("CREATE INDEX duels_two ON duels(two)")
+    db.conn.execute("CREATE INDEX duels_untold ON duels(id) WHERE status IN ('talking', 'voting', 'closed')")
+    db.conn.execute("""
+        CREATE TABLE votes (
+            duel INTEGER NOT NULL REFERENCES duels(id) ON DELETE CASCADE,
+            member INTEGER NOT NULL,
+            side INTEGER NOT NULL CHECK (side IN (1, 2)),
+            PRIMARY KEY (duel, member)
+        ) STRICT""")
+
+
+@migrations()
+def m015_servers(db: Database) -> None:
+    """What the moderators of a server in Discord set there; a server without a row is as config.toml says."""
+    # Channels and roles are read and written whole, with their row, and nothing looks for one of them: a table each would only add joins.
+    db.conn.execute("""
+        CREATE TABLE servers (
+            id INTEGER PRIMARY KEY,              -- Discord's
+            channels TEXT NOT NULL DEFAULT '[]' CHECK (json_type(channels) = 'array'), -- ids in which Mynah is used; none: in all
+            train_roles TEXT NOT NULL DEFAULT '[]' CHECK (json_type(train_roles) = 'array'), -- ids of who may train; none: everybody
+            post_roles TEXT NOT NULL DEFAULT '[]' CHECK (json_type(post_roles) = 'array'), -- ids of who may send to X; none: Manage Server
+            trainings_a_day INTEGER CHECK (trainings_a_day >= 0), -- of a member; this and the next two NULL: config.toml's
+            trainings_a_day_server INTEGER CHECK (trainings_a_day_server >= 0), -- of the members together
+            lines_a_minute INTEGER CHECK (lines_a_minute >= 1), -- of a member
+            prefix_commands INTEGER NOT NULL DEFAULT 1 CHECK (prefix_commands IN (0, 1)), -- 0: typed commands but help are ignored
+            answer_chance REAL NOT NULL DEFAULT 0 CHECK (answer_chance BETWEEN 0 AND 1), -- of messages that mention nobody, bound channels
+            language TEXT NOT NULL DEFAULT 'auto' CHECK (language IN ('auto', 'en', 'ja')),
+            profanity TEXT CHECK (profanity IN ('any', 'mild', 'none')) -- NULL: config.toml's
+        ) STRICT""")
+    db.conn.execute("""
+        CREATE TABLE server_changes (            -- who changed what when; never changed itself
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            server INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+            name TEXT NOT NULL,                  -- a column of servers
+            value TEXT NOT NULL,                 -- what it was changed to, as JSON
+            changed_by TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX server_changes_server ON server_changes(server, id)")
+    # Who set it stands here and not in server_changes, so that it falls with its voice.
+    db.conn.execute("""
+        CREATE TABLE voice_roles (               -- whose members alone may use a voice in a server; without a row everybody may
+            server INTEGER NOT NULL,             -- Discord's id; one without settings has no row above
+            voice TEXT NOT NULL REFERENCES voices(name) ON DELETE CASCADE,
+            roles TEXT NOT NULL CHECK (json_array_length(roles) > 0), -- ids
+            set_by TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            PRIMARY KEY (server, voice)
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX voice_roles_voice ON voice_roles(voice)")
+
+
+@migrations()
 def m016_askings(db: Database) -> None:
     """Trainings that wait for a yes: what was asked, until a button settles it or a day has passed."""
     db.conn.execute("""

@@ -45,6 +45,8 @@ class Request:
     """queued, running, done or failed."""
     requested_by: str
     error: str | None
+    server: int | None
+    """Discord's id of the server where it was asked for; None: elsewhere."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,12 @@ BUSY_SECONDS = 30.0  # a command typed beside the bot waits this long for the bo
 
 def now() -> str:
     """Return this instant as the database writes it: ISO 8601, UTC, microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+    return stamp(datetime.now(UTC))
+
+
+def stamp(moment: datetime) -> str:
+    """Return an aware moment as the database writes it, which sorts by time."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def insert(db: Database, table: str, row: dict[str, Any]) -> int:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from bot.services import choosing
 from bot.services.learned import Indexed, Learned
+from bot.services.profanity import Level
 from bot.services.safety import Safety, Said
 from data import speech
 from data.models import Model
@@ -18,11 +19,14 @@ REMEMBERED = 500  # lines of a voice that it does not repeat
 class Answer:
     """The candidates of a request so far."""
 
-    def __init__(self, request: speech.Request, model: Model, safety: Safety, learned: Indexed, said: Said, store: Store) -> None:
+    def __init__(
+        self, request: speech.Request, model: Model, safety: Safety, learned: Indexed, said: Said, store: Store, level: Level | None
+    ) -> None:
         self._request = request
         self._store = store
         self._typical = choosing.typical(model)
         self._safety = safety
+        self._level = level
         self._learned = learned
         self._said = said
         self._judged: list[speech.Generation] = []
@@ -30,8 +34,10 @@ class Answer:
         """In the order of their numbers, as `choose` left them."""
 
     @classmethod
-    async def begin(cls, request: speech.Request, model: Model, safety: Safety, learned: Learned, store: Store) -> "Answer":
-        """Return an answer without candidates.
+    async def begin(
+        cls, request: speech.Request, model: Model, safety: Safety, learned: Learned, store: Store, level: Level | None
+    ) -> "Answer":
+        """Return an answer without candidates; `level` is the profanity level of the server where it is said, if one was set there.
 
         It may be neither the message nor what the voice said before, unless a person named the seed to hear that again.
         """
@@ -39,7 +45,7 @@ class Answer:
         said = await asyncio.to_thread(Said, before)
         if request.message:
             said.add(request.message)
-        return cls(request, model, safety, await learned.of(model.corpus, request.author), said, store)
+        return cls(request, model, safety, await learned.of(model.corpus, request.author), said, store, level)
 
     @property
     def missing(self) -> int:
@@ -75,7 +81,8 @@ class Answer:
         return ", ".join(f"{verdict} {times}" for verdict, times in Counter(line.verdict for line in self.candidates).most_common())
 
     def _generation(self, number: int, line: Line) -> speech.Generation:
-        verdict = self._safety.judge(line.text, self._learned.copies, self._said, prompt=self._request.prompt, complete=line.complete)
+        prompt, complete, level = self._request.prompt, line.complete, self._level
+        verdict = self._safety.judge(line.text, self._learned.copies, self._said, prompt=prompt, complete=complete, level=level)
         style = self._learned.manner.share(line.text)
         return speech.Generation(
             number=number,

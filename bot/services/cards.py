@@ -10,9 +10,11 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot.settings import PREFIX, Trainer
-from data import jobs, models
+from data import jobs, models, quizzes
 from data.models import Model
 from data.store import Store
+
+ENOUGH_GUESSES = 10  # below that a fool rate says more about who happened to guess
 
 
 def card(model: Model) -> dict[str, Any]:
@@ -38,6 +40,13 @@ def card(model: Model) -> dict[str, Any]:
     }
 
 
+def told_card(db: Database, model: Model) -> dict[str, Any]:
+    """Return the card with what members made of the voice: its fool rate (data/quizzes.py), None before `ENOUGH_GUESSES`."""
+    found = quizzes.fool_rate(db, model.voice)
+    rate = {"share": found.share, "guesses": found.guesses, "chance": quizzes.CHANCE} if found.guesses >= ENOUGH_GUESSES else None
+    return card(model) | {"fool_rate": rate}
+
+
 def full_card(db: Database, model: Model) -> dict[str, Any]:
     """Return the card with all that is needed to make the model again.
 
@@ -48,7 +57,7 @@ def full_card(db: Database, model: Model) -> dict[str, Any]:
     # What was left open when the job was asked for, the trainer chose; the device and the start are the job's alone.
     recipe = {name: value for name, value in job.recipe.items() if value is not None} | model.result["details"].get("recipe", {})
     start = next((v.version for v in models.versions(db, model.voice) if v.sha256 == recipe.get("start")), None)
-    return card(model) | {
+    return told_card(db, model) | {
         "job": asdict(job),
         "recipe": recipe,
         "started_from": start,

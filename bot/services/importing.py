@@ -1,6 +1,7 @@
 """Importing: a file of an account's posts into the store, with whoever says that it may be there, all of it or nothing."""
 
 import asyncio
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,16 @@ class Imported:
     ground: Ground
 
 
-async def import_file(store: Store, path: Path, handle: str, *, by: str, ground: Ground | None = None, short_rule: ShortRule) -> Imported:
+async def import_file(
+    store: Store,
+    path: Path,
+    handle: str,
+    *,
+    by: str,
+    ground: Ground | None = None,
+    short_rule: ShortRule,
+    blocked: Container[str] = (),
+) -> Imported:
     """Read a file, or an archive's folder, and store what is new of it, with the claim that it may be learned from.
 
     Args:
@@ -36,11 +46,13 @@ async def import_file(store: Store, path: Path, handle: str, *, by: str, ground:
         by: who claims the consent.
         ground: on what ground; None: the archive, where its account.js names the account, else a permission.
         short_rule: which posts count as too short.
+        blocked: handles that are never stored.
 
     Raises:
         BadHandleError, SourceError, ConsentError: nothing was stored.
     """
     name = normalise_handle(handle)
+    consents.refuse_blocked([name], blocked)
     await store.read(consents.refuse_opted_out, [name])
     owner = await asyncio.to_thread(read_owner, path)
     if ground is Ground.ARCHIVE and owner != name:

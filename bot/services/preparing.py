@@ -55,6 +55,7 @@ async def prepare(
         raise BadRequestError(f"Name 1 to {MAX_ACCOUNTS} accounts to train on.")
     if file and len(names) > 1:
         raise BadRequestError("A file holds one account's posts: bring them in one after another, and then train on all.")
+    consents.refuse_blocked(names, settings.consent.blocked_handles)
     await store.read(consents.refuse_opted_out, names)
     owner = await asyncio.to_thread(read_owner, file) if file else None
     brought = await asyncio.to_thread(lambda: list(read_posts(file))) if file else []

@@ -5,7 +5,7 @@ They are our own, because no library's will do: better-profanity (2020) and glin
 """
 
 from functools import cache
-from typing import Literal
+from typing import Literal, get_args
 
 from bot.services.blocklist import Rules
 from bot.services.folding import Views
@@ -13,6 +13,14 @@ from data.bundled import bundled
 
 #: any: all passes. mild: slurs and the strongest are refused. none: ordinary swearing is refused, too.
 Level = Literal["any", "mild", "none"]
+
+LEVELS: tuple[Level, ...] = get_args(Level)
+"""The laxest first."""
+
+
+def stricter(one: Level, other: Level | None) -> Level:
+    """Return the stricter of two levels; None is none."""
+    return max(one, other or one, key=LEVELS.index)
 
 
 def broken_by(views: Views, level: Level) -> str | None:

@@ -6,11 +6,19 @@ from sqlite_utils import Database
 
 from bot.errors import QuotaError
 from bot.settings import Quotas
-from data import jobs, speech
+from data import jobs, servers, speech
 from data.origin import Origin
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
+
+
+def quotas_of(db: Database, server: int | None, quotas: Quotas) -> Quotas:
+    """Return the quotas that hold in a server: the operator's, but where its moderators set a lower one."""
+    there = servers.get(db, server)
+    wanted = {name: getattr(there, name) for name in Quotas.model_fields}
+    lower = {name: min(number, getattr(quotas, name)) for name, number in wanted.items() if number is not None}
+    return quotas.model_copy(update=lower)
 
 
 def check_trainings(db: Database, origin: Origin, quotas: Quotas) -> None:

@@ -12,6 +12,7 @@ from rapidfuzz import fuzz, process
 from bot.services import personal, profanity
 from bot.services.blocklist import Blocklist
 from bot.services.folding import Views, plain
+from bot.services.profanity import Level
 from bot.settings import Safety as Settings
 from bot.x.text import broken_rule
 from data.copies import NEAR_EQUAL, TrainingPosts
@@ -63,7 +64,9 @@ class Safety:
         self._profanity = settings.profanity
         self._blocklist = Blocklist(settings.blocklist)
 
-    def judge(self, line: str, learned: TrainingPosts, said: Said, *, prompt: str = "", complete: bool = True) -> Verdict:
+    def judge(
+        self, line: str, learned: TrainingPosts, said: Said, *, prompt: str = "", complete: bool = True, level: Level | None = None
+    ) -> Verdict:
         """Return the first rule that a line breaks, or `passed`.
 
         Args:
@@ -72,13 +75,14 @@ class Safety:
             said: what it must not repeat.
             prompt: what the line was told to begin with.
             complete: whether the model ended the line itself.
+            level: of profanity, where it is said; it can only be stricter than the operator's. None: the operator's.
         """
         views = Views(line)
         if not any(character.isalnum() for character in views.visible):
             return Verdict("empty", "has no letter and no digit")
         if not complete:
             return Verdict("cut_off", "was cut off before its end")
-        if broken := self._broken(line, views):
+        if broken := self._broken(line, views, level):
             return broken
         if learned.copied_in(line):
             return Verdict("copy", "copies a post that the voice learned from")
@@ -86,11 +90,11 @@ class Safety:
             return Verdict("repeat", "repeats what the voice said before, or what it answers")
         return Verdict(PASSED)
 
-    def refusal(self, prompt: str) -> Verdict | None:
-        """Return the rule that every line would break that begins with a prompt, or None."""
-        return self._broken(prompt, Views(prompt)) if prompt else None
+    def refusal(self, prompt: str, level: Level | None = None) -> Verdict | None:
+        """Return the rule that every line would break that begins with a prompt, or None; `level` as for `judge`."""
+        return self._broken(prompt, Views(prompt), level) if prompt else None
 
-    def _broken(self, text: str, views: Views) -> Verdict | None:
+    def _broken(self, text: str, views: Views, level: Level | None) -> Verdict | None:
         """Return the first broken rule of those that concern the text alone."""
         if broken := broken_rule(text):
             return Verdict(broken.rule, broken.why)
@@ -98,7 +102,7 @@ class Safety:
             if found.timed_out:
                 log.warning("an expression of the blocklist takes too long, and what it was tried on is refused", line=found.line)
             return Verdict("blocked", f"holds what line {found.line} of the blocklist refuses")
-        if why := profanity.broken_by(views, self._profanity):
+        if why := profanity.broken_by(views, profanity.stricter(self._profanity, level)):
             return Verdict("profane", why)
         if why := personal.found_in(text):
             return Verdict("personal", why)

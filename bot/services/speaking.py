@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +17,11 @@ from bot.executors.speaker import Speaker
 from bot.services import weights
 from bot.services.answers import Answer
 from bot.services.learned import Learned
-from bot.services.quotas import check_lines
-from bot.services.safety import Safety
+from bot.services.profanity import Level
+from bot.services.quotas import check_lines, quotas_of
+from bot.services.safety import Safety, Verdict
 from bot.settings import Quotas, Settings
-from data import models, speech
+from data import models, servers, speech
 from data.cleaning import training_text, without_controls
 from data.handles import normalise_handle, voice_name
 from data.origin import Origin
@@ -120,7 +121,7 @@ class Speaking:
         # No line with a mention may be said: one that is not drawn need not be thrown away.
         sampling = replace(sampling, temperature=temperature, without="@")
         prompt = without_controls(" ".join(prompt.split()))
-        if refused := await asyncio.to_thread(self._safety.refusal, prompt):
+        if refused := await self.refusal(prompt, origin.server if origin else None):
             raise BadRequestError(f"That prompt {refused.reason}, so no line that begins with it may be said: give another.")
         name = voice_name(voice.split("-"))
         wanted_version = (models.current, name) if version is None else (models.version, name, version)
@@ -156,6 +157,22 @@ class Speaking:
         candidates = await self._store.read(speech.generations, request_id)
         chosen = [line for line in candidates if line.chosen]
         return Spoken(request, sorted(chosen, key=lambda line: (-line.score, line.number)), candidates)
+
+    async def refusal(self, text: str, server: int | None) -> Verdict | None:
+        """Return the rule that keeps a text from being shown where lines are, or None; copies and repeats are no matter here.
+
+        `server`: whose profanity level counts; None: outside servers.
+        """
+        return await asyncio.to_thread(self._safety.refusal, text, await self._level(server))
+
+    async def allowed(self, lines: Sequence[str], server: int | None) -> list[str]:
+        """Return those lines, said long ago, that may be shown in a server; None: outside servers."""
+        level = await self._level(server)
+        return await asyncio.to_thread(lambda: [line for line in lines if not self._safety.refusal(line, level)])
+
+    async def _level(self, server: int | None) -> Level | None:
+        """Return the profanity level that was set in a server; None: none was."""
+        return (await self._store.read(servers.get, server)).profanity
 
     # ---------------------------------------------------- in the process that leads
 
@@ -209,7 +226,8 @@ class Speaking:
     async def _drawn(self, request: speech.Request) -> tuple[Answer, SpeechFailedError | None]:
         """Return what was drawn for a request, and what ended it early."""
         model = await self._store.read(models.get, request.model)
-        answer = await Answer.begin(request, model, self._safety, self._learned, self._store)
+        level = await self._level(request.server)
+        answer = await Answer.begin(request, model, self._safety, self._learned, self._store, level)
         failure: SpeechFailedError | None = None
         for number in range(ROUNDS):
             drawn = max(answer.missing + SPARE, self._settings.speaker.candidates)
@@ -246,7 +264,7 @@ class Speaking:
 def _add(db: Database, /, quotas: Quotas, *, origin: Origin | None, **wish: Any) -> speech.Request:
     request = speech.add(db, origin=origin, **wish)
     if origin:
-        check_lines(db, origin, quotas)
+        check_lines(db, origin, quotas_of(db, origin.server, quotas))
     return request
 
 

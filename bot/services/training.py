@@ -14,7 +14,7 @@ from bot.errors import BadRequestError, NotStoredError, StoreError, TrainingFail
 from bot.executors.port import Executor
 from bot.executors.processes import sweep
 from bot.services import orders
-from bot.services.quotas import check_trainings
+from bot.services.quotas import check_trainings, quotas_of
 from bot.services.safety import Safety
 from bot.settings import Quotas, Settings
 from data import accounts, consents, jobs, models
@@ -74,6 +74,7 @@ class Training:
         names = normalise_handles(handles)
         if not 1 <= len(names) <= MAX_ACCOUNTS:
             raise BadRequestError(f"Name 1 to {MAX_ACCOUNTS} accounts to train on.")
+        consents.refuse_blocked(names, self._settings.consent.blocked_handles)
         await self._store.read(consents.refuse_opted_out, names)
         corpus = await self._store.read(_build, names, self._settings, posts)
         await self._store.read(consents.require, names, self._settings.consent.grounds)
@@ -149,6 +150,9 @@ class Training:
         for job in await self._store.read(jobs.interrupted):
             await self._store.write(jobs.requeue, job.id)
             log.warning("training was cut off and is queued again", job=job.id, voice=job.voice)
+        for job in await self._store.read(jobs.unfinished):
+            if self._settings.consent.blocked_handles.intersection(job.voice.split("-")):
+                await self._store.write(jobs.end, job.id, jobs.Status.CANCELLED, sentence="The operator blocked an account of this voice.")
         await orders.tidy(self._store, self._settings)
 
     async def run_forever(self) -> None:
@@ -224,7 +228,7 @@ def _enqueue(
         recipe |= {"start": sha256}
     job, new = jobs.enqueue(db, voice, corpus, recipe, by, origin)
     if new and origin:
-        check_trainings(db, origin, quotas)
+        check_trainings(db, origin, quotas_of(db, origin.server, quotas))
     return job, new
 
 

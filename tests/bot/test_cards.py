@@ -1,12 +1,16 @@
 """The full card: what it says of a model's making, and that its command asks for the same training."""
 
+import io
 import shlex
+from datetime import UTC, datetime
 
 import pytest
+from rich.console import Console
 
+from bot.faces.terminal import render
 from bot.services import cards
 from bot.settings import load_settings
-from data import jobs, models
+from data import jobs, models, quizzes
 from tests.voices import RECIPE, add_version
 
 CHOSEN = {"base": "tiny-random", "method": "lora", "seed": 7, "rank": 16, "learning_rate": 0.00012345678912345, "epochs": 3, "row": 256}
@@ -56,3 +60,26 @@ async def test_a_card_says_whether_its_version_speaks(store, pinned):
         old = await store.write(models.pin, "ann", 1)
     document = cards.card(await store.read(models.get, old.id))
     assert (document["current"], document["pinned"]) == (pinned, pinned)
+
+
+@pytest.mark.parametrize("guesses", [cards.ENOUGH_GUESSES - 1, cards.ENOUGH_GUESSES])
+async def test_a_card_says_how_often_the_voice_fools_once_enough_have_guessed(store, guesses):
+    model = await store.write(add_version)
+
+    def guess(db):
+        at = datetime(2026, 11, 21, tzinfo=UTC)
+        quiz = {"options": "abcd", "odd": 1, "odd_is_voice": True, "by": "me", "at": at, "seconds": 60}
+        row = quizzes.add(db, server=1, channel=1, voice="ann", model=model.id, **quiz)
+        for member in range(guesses):
+            quizzes.guess(db, row.id, member, "m", 1 if member < 3 else 0, at)
+        quizzes.close_due(db, row.ends_at)
+
+    await store.write(guess)
+    later = await store.write(add_version)  # the tally is the voice's, of all its versions
+    console = Console(file=io.StringIO(), width=100)
+    for card in (cards.told_card, cards.full_card):
+        document = await store.read(card, later)
+        console.print(render.card(document))
+        assert document["fool_rate"] == ({"share": 0.7, "guesses": 10, "chance": 0.75} if guesses == 10 else None)
+    said = "70% of 10 guesses were wrong (by chance: 75%)"
+    assert console.file.getvalue().count(said) == (2 if guesses == 10 else 0)

@@ -57,3 +57,9 @@ async def test_an_account_that_opted_out_is_not_stored(store, tmp_path):
     with pytest.raises(ConsentError, match="@ann has opted out"):
         await brought(store, archive(tmp_path / "x", "ann"))
     assert await store.read(accounts.known_handles) == []
+
+
+async def test_what_the_operator_blocked_is_not_even_read(store, tmp_path):
+    with pytest.raises(ConsentError, match="@ann is blocked by the operator: nothing of it may be imported or trained"):
+        await import_file(store, tmp_path / "nowhere.txt", "@Ann", by="me", short_rule="default", blocked={"ann"})
+    assert await store.read(accounts.known_handles) == []

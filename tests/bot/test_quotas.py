@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from bot.errors import QuotaError
+from bot.services.quotas import quotas_of
 from bot.services.speaking import Speaking
 from bot.services.training import Training
 from bot.settings import Quotas
-from data import jobs
+from data import jobs, servers
 from data.origin import Origin
 from tests.bot.test_speaking import ScriptedSpeaker
 from tests.voices import add_version
@@ -81,3 +82,27 @@ async def test_lines_are_counted_by_the_minute(filled, settings):
     await filled.write(age, "requests", 31)
     await ask(4)
     assert await filled.read(lambda db: db["requests"].count) == 5
+
+
+@pytest.mark.parametrize(("set_there", "holds"), [(2, 2), (0, 0), (3, 3), (9, 3), (None, 3)])
+async def test_a_server_lowers_a_quota_and_never_raises_it(filled, set_there, holds):
+    operator = Quotas(trainings_a_day=3, trainings_a_day_server=3, lines_a_minute=3)
+    for name in ("trainings_a_day", "trainings_a_day_server"):
+        await filled.write(servers.change, HERE, "boss", **{name: set_there})
+    found = await filled.read(quotas_of, HERE, operator)
+    assert found == Quotas(trainings_a_day=holds, trainings_a_day_server=holds, lines_a_minute=3)
+    assert await filled.read(quotas_of, THERE, operator) == operator
+    assert await filled.read(quotas_of, None, operator) == operator
+
+
+async def test_a_servers_quotas_hold_in_it_alone(training, filled, settings):
+    await filled.write(servers.change, HERE, "boss", trainings_a_day_server=0, lines_a_minute=2)
+    with pytest.raises(QuotaError, match=r"The members here together may ask for 0 trainings within a day\.$"):
+        await training.request(["ann"], by="a", origin=Origin(ANN, HERE))
+    assert (await training.request(["ann"], by="a", origin=Origin(ANN, THERE))).new
+    await filled.write(add_version, ("ann",))
+    speaking = Speaking(filled, limited(settings, lines_a_minute=10), ScriptedSpeaker())
+    with pytest.raises(QuotaError, match="You may ask for 2 lines within a minute: ask for fewer"):
+        await speaking.request("ann", by="a", origin=Origin(ANN, HERE), count=3)
+    for server in (THERE, None):
+        await speaking.request("ann", by="a", origin=Origin(BOB, server), count=3)

@@ -100,6 +100,24 @@ def test_profanity_is_a_setting(level, name):
     assert verdict("well damn it all", rules=Safety(Settings(profanity=level))) == name
 
 
+@pytest.mark.parametrize(
+    ("operator", "there", "refused"),
+    [
+        ("any", None, False),
+        ("any", "mild", False),
+        ("any", "none", True),
+        ("none", "any", True),
+        ("none", "mild", True),
+        ("mild", "any", False),
+    ],
+)
+def test_profanity_where_a_line_is_said_can_only_be_stricter(operator, there, refused):
+    rules = Safety(Settings(profanity=operator))
+    found = rules.judge("well damn it all", LEARNED, SAID, level=there)
+    assert (found.name == "profane") == refused
+    assert bool(rules.refusal("damn", there)) == refused
+
+
 def test_a_prompt_is_left_out_of_what_is_compared():
     assert verdict("Once upon a time there was a lamp", prompt="Once upon a time") == "passed"
     assert verdict("Once upon a time and a very good time it was: soup", prompt="Once upon a time") == "repeat"

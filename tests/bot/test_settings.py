@@ -52,6 +52,14 @@ def test_the_environment_outranks_the_file(config, monkeypatch):
     assert (settings.trainer.max_posts, settings.trainer.seed) == (70, 3)
 
 
+def test_who_is_blocked(config, monkeypatch):
+    path = config('[discord]\nblocked_users = [1456074443980800014]\n[consent]\nblocked_handles = ["@Ann", "bob"]\n')
+    assert load_settings(path).discord.blocked_users == {1456074443980800014}
+    assert load_settings(path).consent.blocked_handles == {"ann", "bob"}
+    monkeypatch.setenv("MYNAH_DISCORD__BLOCKED_USERS", "[5, 6]")
+    assert load_settings(path).discord.blocked_users == {5, 6}
+
+
 def test_relative_paths_are_relative_to_the_file(config, tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     assert load_settings(config('data_dir = "../lib"\n')).data_dir == tmp_path / "lib"
@@ -77,6 +85,12 @@ def test_relative_paths_are_relative_to_the_file(config, tmp_path, monkeypatch):
         ("[trainer]\nstay_minutes = inf\n", {}, "trainer.stay_minutes in config.toml is wrong"),
         ("[trainer]\nstart_from = 'first'\n", {}, "trainer.start_from in config.toml is wrong"),
         ("[speaker]\ntop_p = 1.5\n", {}, "speaker.top_p in config.toml is wrong"),
+        (
+            "[consent]\nblocked_handles = ['a b']\n",
+            {},
+            "consent.blocked_handles.0 in config.toml is wrong: Value error, 'a b' is not a handle",
+        ),
+        ("[discord]\nblocked_users = ['bob']\n", {}, "discord.blocked_users.0 in config.toml is wrong"),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_the_key(config, monkeypatch, text, environ, named):

@@ -446,6 +446,20 @@ async def test_where_the_operator_asks_for_own_archives_a_claim_is_not_enough(fi
     assert (await training.request(["ann"], by="me")).new
 
 
+async def test_what_the_operator_blocked_is_not_trained_nor_what_waits_of_it(filled, settings, executor):
+    before = Training(filled, settings, executor)
+    for handles in (["ann", "bob"], ["bob"]):
+        await before.request(handles, by="me")
+    blocking = Training(filled, settings.model_copy(update={"consent": Consent(blocked_handles=frozenset({"ann"}))}), executor)
+    for handles in (["@Ann"], ["bob", "ann"], ["ann", "nobody"]):
+        with pytest.raises(ConsentError, match="@ann is blocked by the operator: nothing of it may be imported or trained"):
+            await blocking.request(handles, by="me")
+    await blocking.recover()
+    joint, alone = reversed(await filled.read(jobs.recent))
+    assert (joint.status, joint.error) == ("cancelled", "The operator blocked an account of this voice.")
+    assert alone.status == "queued"
+
+
 async def test_opting_out_forgets_and_is_remembered(filled, settings, executor):
     training = Training(filled, settings, executor)
     await training.request(["ann"], by="me")

@@ -135,8 +135,9 @@ async def _train(bot: "MynahBot", interaction: discord.Interaction[Any], number:
     asking = await app.store.read(askings.get, number)
     by, names = signature(interaction.user), asking.handles.split()
     if asking.file:
-        short_rule = app.settings.trainer.short_rule
-        await import_file(app.store, Path(asking.file), names[0], by=by, ground=asking.ground, short_rule=short_rule)
+        trainer, blocked = app.settings.trainer, app.settings.consent.blocked_handles
+        file = Path(asking.file)
+        await import_file(app.store, file, names[0], by=by, ground=asking.ground, short_rule=trainer.short_rule, blocked=blocked)
     elif asking.ground:
         for name in names:
             await app.store.write(consents.claim, name, asking.ground, by)

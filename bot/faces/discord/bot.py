@@ -14,7 +14,9 @@ from discord.ext import commands
 
 from bot.app import Mynah
 from bot.faces.discord.about import About, EraseButton
+from bot.faces.discord.admitting import admit, blocked, closed, open_here, settings_here
 from bot.faces.discord.asking import GroundSelect, TrainButton
+from bot.faces.discord.configuring import Configuring, SettingMenu, ValueMenu
 from bot.faces.discord.context import Context
 from bot.faces.discord.conversing import AnswerAs, Conversing
 from bot.faces.discord.ending import VoiceButton
@@ -23,6 +25,9 @@ from bot.faces.discord.following import CancelButton
 from bot.faces.discord.forgetting import ForgetButton, Forgetting
 from bot.faces.discord.help import Help
 from bot.faces.discord.listing import PageButton
+from bot.faces.discord.managing import VersionMenu, VoiceRolesMenu
+from bot.faces.discord.playing import GuessButton, Playing, VoteButton
+from bot.faces.discord.refereeing import Refereeing
 from bot.faces.discord.saying import SayButton
 from bot.faces.discord.speaking import Speaking
 from bot.faces.discord.training import Training
@@ -39,7 +44,25 @@ PERMISSIONS = discord.Permissions(
     read_message_history=True,  # what a reply replies to is context
 )
 """What a server is asked for; docs/discord.md names each."""
-COGS = (Training, Watching, Speaking, Conversing, Forgetting, About, Help)
+COGS = (Training, Watching, Speaking, Conversing, Playing, Refereeing, Forgetting, Configuring, About, Help)
+BUTTONS = (
+    AnswerAs,
+    CancelButton,
+    EraseButton,
+    ForgetButton,
+    GroundSelect,
+    GuessButton,
+    PageButton,
+    SayButton,
+    SettingMenu,
+    TrainButton,
+    ValueMenu,
+    VersionMenu,
+    VoiceButton,
+    VoiceRolesMenu,
+    VoteButton,
+)
+"""Buttons and menus that are known by their ids, whichever process put them up."""
 CLOSE_SECONDS = 3.0  # a gateway that does not answer the farewell would hold the end up for half a minute
 log = structlog.get_logger()
 
@@ -67,9 +90,7 @@ class MynahBot(commands.Bot):
 
     async def setup_hook(self) -> None:
         """Add the commands, and register them where they changed."""
-        self.add_dynamic_items(
-            AnswerAs, CancelButton, EraseButton, ForgetButton, GroundSelect, PageButton, SayButton, TrainButton, VoiceButton
-        )
+        self.add_dynamic_items(*BUTTONS)
         for cog in COGS:
             await self.add_cog(cog(self))
         try:
@@ -104,10 +125,21 @@ class MynahBot(commands.Bot):
             log.info("it is in no server yet: open this link and choose one", url=url)
 
     async def on_message(self, message: discord.Message) -> None:
-        """Obey prefix commands of people."""
-        if not message.author.bot:
-            self.hold_end()
-            await self.process_commands(message)
+        """Obey prefix commands of people, where a server's settings let them be."""
+        if message.author.bot or blocked(self, message.author):
+            return
+        self.hold_end()
+        context = await self.get_context(message)
+        if context.command is None:  # the prefix is other bots' too
+            return
+        settings = await settings_here(self, message.guild)
+        name = context.command.name
+        if not settings.prefix_commands and name != "help":  # somebody must say why nothing happens
+            return
+        if open_here(settings, message.channel) or name == "settings":
+            await self.invoke(context)
+        else:
+            await context.refuse(closed(settings))
 
     async def get_context(self, origin: discord.Message | discord.Interaction, /, *, cls: Any = Context) -> Any:
         """Make contexts of Mynah's own kind, for both sorts of command."""
@@ -115,8 +147,6 @@ class MynahBot(commands.Bot):
 
     async def on_command_error(self, context: Any, error: commands.CommandError, /) -> None:
         """Tell the person, once: every error of a command, slash or prefix, arrives here."""
-        if isinstance(error, commands.CommandNotFound):
-            return  # the prefix is other bots' too
         command = context.command
         usage = f"`{context.clean_prefix}{command.qualified_name} {command.signature}".rstrip() + "`"
         await context.refuse(explain(error, usage, command=command.qualified_name, user=context.author.id))
@@ -156,9 +186,9 @@ class Tree(app_commands.CommandTree[MynahBot]):
     """The slash commands."""
 
     async def interaction_check(self, interaction: discord.Interaction[MynahBot], /) -> bool:
-        """Let everything through, and make sure that the end waits for it."""
-        interaction.client.hold_end()
-        return True
+        """Let through who may use Mynah here, and make sure that the end waits for it."""
+        settings = isinstance(interaction.command, app_commands.Command) and interaction.command.name == "settings"
+        return await admit(interaction, anywhere=settings)
 
     async def on_error(self, interaction: discord.Interaction[MynahBot], error: app_commands.AppCommandError, /) -> None:
         """Tell what went wrong outside a command proper: an unknown one, or an autocompletion, which has no words."""

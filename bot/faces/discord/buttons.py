@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import discord
 
+from bot.faces.discord.admitting import admit
 from bot.faces.discord.context import refuse
 from bot.faces.discord.failures import explain
 
@@ -11,7 +12,18 @@ if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
 
 
-class Pressed:
+class Admitted:
+    """Stands before discord.ui.DynamicItem among the bases of whatever can be pressed or chosen from: who may not use Mynah may not."""
+
+    anywhere = False
+    """Whether it works in channels that the server's settings close."""
+
+    async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
+        """Let through who may use Mynah here, and tell the others; the library asks this first."""
+        return await admit(interaction, anywhere=self.anywhere)
+
+
+class Pressed(Admitted):
     """Stands before discord.ui.DynamicItem among a button's bases; its `pressed` does the work, and may raise as a command may."""
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
@@ -27,3 +39,9 @@ class Pressed:
         except Exception as error:
             words = explain(error, button=type(self).__name__, user=interaction.user.id)
             await refuse(interaction, words, begun_in_public=not interaction.extras.get("answered"))
+
+
+class Anywhere(Pressed):
+    """Works in every channel."""
+
+    anywhere = True

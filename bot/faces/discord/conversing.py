@@ -1,5 +1,6 @@
 """Answers without a command: to a message chosen in its menu, to replies and mentions, and in a channel that has a voice."""
 
+import random
 import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Self
@@ -10,6 +11,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.errors import BadRequestError, MynahError, NotStoredError
+from bot.faces.discord.admitting import blocked, need_voice, open_here, settings_here
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid, origin, signature
 from bot.faces.discord.failures import explain
@@ -79,29 +81,54 @@ class Conversing(commands.Cog):
 
     @commands.Cog.listener()
     async def on_message(self, message: discord.Message) -> None:
-        """Answer a reply to a line, and who mentions Mynah; a command is none of this."""
-        if message.author.bot or not (message.reference or self._addressed(message)):
-            return
-        if (await self.bot.get_context(message)).command is not None:
+        """Answer a reply to a line, who mentions Mynah, and now and then anybody where a voice is bound; a command is none of this.
+
+        Blocked users and closed channels get no word: a message cannot be answered in private.
+        """
+        if message.author.bot or blocked(self.bot, message.author) or (await self.bot.get_context(message)).command is not None:
             return
         self.bot.hold_end()
+        settings = await settings_here(self.bot, message.guild)
+        if not open_here(settings, message.channel):
+            return
+        unasked = False
         try:
-            await self._answer(message)
+            voice, author = await self._voice(message) if message.reference or self._addressed(message) else ("", "")
+            if not voice and not self._addressed(message):
+                voice, unasked = await self._by_chance(message, settings.answer_chance), True
+            await self._answer(message, voice, author)
         except MynahError as error:
+            if unasked:  # as that a quota is used up: nobody waits for an answer
+                log.info("a message is not answered by chance", error=str(error), user=message.author.id)
+                return
             await message.reply(explain(error), mention_author=False)
         except Exception as error:
-            await message.reply(explain(error, user=message.author.id), mention_author=False)
+            words = explain(error, user=message.author.id)
+            if not unasked:
+                await message.reply(words, mention_author=False)
+
+    async def _by_chance(self, message: discord.Message, chance: float) -> str:
+        """Return the voice that is to answer a message which asked for none; mostly none.
+
+        The answer counts against its writer's quota, so that a busy channel is no flood.
+        """
+        # Without the message content intent there are no words; what begins as a command is another bot's.
+        words = message.content.strip()
+        if not words or words.startswith(self.app.settings.discord.prefix) or random.random() >= chance:  # noqa: S311 - no secret
+            return ""
+        binding = await self.app.store.read(talk.bound, message.channel.id)
+        return binding.voice if binding else ""
 
     def _addressed(self, message: discord.Message) -> bool:
         """Whether a message is private, or mentions Mynah, as a reply to it does unless its writer took that out."""
         return message.guild is None or self.bot.user in message.mentions
 
-    async def _answer(self, message: discord.Message) -> None:
-        voice, author = await self._voice(message)
+    async def _answer(self, message: discord.Message, voice: str, author: str) -> None:
         if not voice:
             if message.guild is not None and self._addressed(message):
                 raise BadRequestError(ONE_VOICE)
             return
+        await need_voice(self.bot, message.author, message.guild, voice)
         asked = await self._context(message)
         async with message.channel.typing():
             by, where = signature(message.author), origin(message.author, message.guild)
@@ -179,6 +206,7 @@ class AnswerAs(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template
         if not text:
             raise BadRequestError("I have no words of that message: it has none, or I was restarted since. Choose it again.")
         (voice,) = self.item.values
+        await need_voice(bot, interaction.user, interaction.guild, voice)
         await interaction.response.edit_message(content=f"**{safe(voice)}** is thinking …", view=None)
         interaction.extras["answered"] = True
         by, where = signature(interaction.user), origin(interaction.user, interaction.guild)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 import discord
 
 from bot.errors import BadRequestError
+from bot.faces.discord.admitting import need_role, need_voice, settings_here
 from bot.faces.discord.asking import question
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import origin, signature
@@ -51,6 +52,7 @@ class VoiceButton(
         if self.choice == "generate":
             await interaction.response.defer(thinking=True)
             voice = (await app.store.read(jobs.get, self.job)).voice
+            await need_voice(bot, interaction.user, interaction.guild, voice)
             request = await app.speaking.request(voice, by=signature(interaction.user), origin=origin(interaction.user, interaction.guild))
             spoken = await app.speaking.answer(request.id)
             await say(app, answer_with(interaction), spoken, attach=interaction.app_permissions.attach_files)
@@ -58,12 +60,14 @@ class VoiceButton(
         await interaction.response.defer(ephemeral=True, thinking=True)
         interaction.extras["answered"] = True  # what is private is refused in private
         handles = (await app.store.read(jobs.get, self.job)).voice.split("-")
+        moderates = interaction.guild is not None and interaction.permissions.manage_guild
         if self.choice == "retrain":
+            roles = (await settings_here(bot, interaction.guild)).train_roles
+            need_role(interaction.user, roles, "Training", moderates=moderates)
             asking = Asking(interaction.user.id, " ".join(handles))
             content, view = await question(app, await app.store.write(askings.ask, asking), asking)
         elif len(handles) > 1:
             raise BadRequestError("A joint voice goes with one of its accounts: `/forget` deletes an account with all that was made of it.")
         else:
-            moderates = interaction.guild is not None and interaction.permissions.manage_guild
             content, view = await forget_question(app, handles[0], interaction.user, moderates=moderates)
         await interaction.edit_original_response(content=content, view=view)

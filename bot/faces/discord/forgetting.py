@@ -9,6 +9,7 @@ from discord.ext import commands
 
 from bot.app import Mynah
 from bot.errors import BadRequestError
+from bot.faces.discord.buttons import Admitted
 from bot.faces.discord.context import Context, hybrid, signature
 from bot.faces.discord.failures import explain
 from bot.faces.discord.text import plural, safe
@@ -63,6 +64,7 @@ async def question(app: Mynah, handle: str, user: discord.abc.User, *, moderates
 
 
 class ForgetButton(
+    Admitted,
     discord.ui.DynamicItem[discord.ui.Button[Any]],
     template=r"mynah:(?P<choice>forget|keep):(?P<handle>[a-z0-9_]{1,20}):(?P<member>\d{1,20})",
 ):

@@ -6,6 +6,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.errors import BadRequestError
+from bot.faces.discord.admitting import settings_here
 from bot.faces.discord.context import Context, hybrid
 from bot.faces.discord.text import MESSAGE, cut
 
@@ -24,18 +25,21 @@ class Help(commands.Cog):
     async def help(self, ctx: Context, command: str = "") -> None:
         """List the commands, or explain one."""
         if not command:
-            await ctx.send(self._everything(), ephemeral=True)
+            settings = await settings_here(self.bot, ctx.guild)
+            await ctx.send(self._everything(typed=settings.prefix_commands), ephemeral=True)
             return
         found = self.bot.get_command(command.removeprefix("/").removeprefix(self._prefix))
         if found is None:
             raise BadRequestError(f"There is no command {command[:40]!r}: `/help` lists them.")
         await ctx.send(cut(_explain(found), MESSAGE), ephemeral=True)
 
-    def _everything(self) -> str:
+    def _everything(self, *, typed: bool) -> str:
         lines = [
             f"`/{command.qualified_name}` — {command.short_doc}" for command in sorted(self.bot.commands, key=lambda command: command.name)
         ]
-        if self.bot.prefix_commands:
+        if not typed:
+            lines.append(f"Typed with `{self._prefix}` they are off in this server: begin with `/`.")
+        elif self.bot.prefix_commands:
             lines.append(f"Each is typed with `{self._prefix}` too, as in `{self._prefix}train keeper_ottoline`.")
         return cut("\n".join(lines), MESSAGE)
 

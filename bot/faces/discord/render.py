@@ -19,7 +19,7 @@ MARKS = {Status.QUEUED: "⏳", Status.RUNNING: "🐦", Status.DONE: "✅", Statu
 
 
 def card(document: dict[str, Any], *, curve: bool) -> discord.Embed:
-    """Render a model's card; with `curve`, its picture is attached to the same message as curve.png."""
+    """Render a model's card, with what quizzes say if it holds that; with `curve`, its picture is attached as curve.png."""
     who = "AI CYBORG" if len(document["accounts"]) > 1 else "AI BOT"
     samples = "\n".join(f"• {safe(line, SAMPLE)}" for line in document["samples"][:SAMPLES])
     embed = discord.Embed(
@@ -33,6 +33,9 @@ def card(document: dict[str, Any], *, curve: bool) -> discord.Embed:
     )
     embed.add_field(name="Time", value=duration(document["seconds"]), inline=True)
     embed.add_field(name="Size", value=f"{document['bytes'] / 1e6:.1f} MB", inline=True)
+    if rate := document.get("fool_rate"):
+        value = f"**{rate['share']:.0%}** of {rate['guesses']:,} guesses were wrong\n(by chance: {rate['chance']:.0%})"
+        embed.add_field(name="Fool rate", value=value, inline=True)
     counts = "\n".join(_counts(handle, document["counts"][handle]) for handle in document["accounts"][:ACCOUNTS_SHOWN])
     embed.add_field(name="Posts", value=cut(counts, EMBED_FIELD), inline=False)
     embed.set_footer(text=f"version {document['version']} · {document['base']} ({document['method']}) · {document['created_at'][:16]} UTC")

@@ -10,6 +10,7 @@ import discord
 from bot.app import Mynah
 from bot.errors import BadRequestError
 from bot.faces.discord import render
+from bot.faces.discord.admitting import need_role, need_voice, settings_here
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import origin, signature
 from bot.faces.discord.text import MESSAGE, cut, units
@@ -77,10 +78,11 @@ class SayButton(
         """Have the voice say more, or lay its best line into the outbox."""
         app = bot.app
         if self.choice == "post":
-            await self._post(app, interaction)
+            await self._post(bot, interaction)
             return
         await interaction.response.defer(thinking=True)
         asked = await app.store.read(speech.get, self.request)
+        await need_voice(bot, interaction.user, interaction.guild, asked.voice)
         prompt = asked.prompt if self.choice == "again" else " ".join((await self._said(app))[0].text.split()[:OPENING])
         request = await app.speaking.request(
             asked.voice,
@@ -96,11 +98,15 @@ class SayButton(
 
         await say(app, answer_with(interaction), spoken, attach=interaction.app_permissions.attach_files)
 
-    async def _post(self, app: Mynah, interaction: discord.Interaction[Any]) -> None:
+    async def _post(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
+        app = bot.app
         await interaction.response.defer(ephemeral=True, thinking=True)
         interaction.extras["answered"] = True  # what is private is told in private
-        if interaction.guild is None or not interaction.permissions.manage_guild:
+        moderates = interaction.guild is not None and interaction.permissions.manage_guild
+        roles = (await settings_here(bot, interaction.guild)).post_roles
+        if not moderates and not roles:
             raise BadRequestError("Sending to X is for members with the permission Manage Server.")
+        need_role(interaction.user, roles, "Sending to X", moderates=moderates)
         asked = await app.store.read(speech.get, self.request)
         post = await app.posting.draft(asked.voice, None, (await self._said(app))[0].text, signature(interaction.user))
         await interaction.edit_original_response(content=f"Draft {post.id} waits for approval: `mynah posts approve {post.id}`.")

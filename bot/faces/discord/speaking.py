@@ -11,8 +11,10 @@ from discord.ext import commands
 
 from bot.app import Mynah
 from bot.faces.discord import render
+from bot.faces.discord.admitting import need_voice
 from bot.faces.discord.context import Context, hybrid, origin, signature
 from bot.faces.discord.listing import listing
+from bot.faces.discord.managing import card_menus
 from bot.faces.discord.saying import say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
 from bot.services import cards
@@ -53,6 +55,7 @@ class Speaking(commands.Cog):
 
     async def _speak(self, ctx: Context, voice: str, **wanted: Any) -> None:
         await ctx.begin(f"**{safe(voice, 200)}** is thinking …")
+        await need_voice(self.bot, ctx.author, ctx.guild, voice)
         by, where = signature(ctx.author), origin(ctx.author, ctx.guild)
         request = await self.app.speaking.request(voice, by=by, origin=where, **wanted)
         spoken = await self.app.speaking.answer(request.id)
@@ -72,25 +75,33 @@ class Speaking(commands.Cog):
         """Show a voice's card."""
         await ctx.begin(f"Looking for the card of {safe(voice, 200)} …")
         name = voice_name(voice.replace(",", " ").replace("-", " ").split())
-        await show_card(ctx, self.app, await self.app.store.read(models.current, name), "")
+        menu = await card_menus(self.app, name, ctx.guild) if ctx.moderates and ctx.guild else None
+        await show_card(ctx, self.app, await self.app.store.read(models.current, name), "", menu)
 
     @generate.autocomplete("voice")
     @ask.autocomplete("voice")
     @show.autocomplete("voice")
     async def complete_voice(self, interaction: discord.Interaction["MynahBot"], current: str) -> list[app_commands.Choice[str]]:
-        """Offer the voices whose name holds what was typed, those that begin with it first."""
+        """Offer the voices whose name holds what was typed."""
         del interaction
-        typed = current.strip().removeprefix("@").lower()
-        # A joint voice's name may be longer than a choice; it can still be typed.
-        names = await self.app.store.read(models.names, typed, CHOICES, longest=CHOICE)
-        return [app_commands.Choice(name=name, value=name) for name in names]
+        return await offered_voices(self.app, current)
 
 
-async def show_card(ctx: Context, app: Mynah, model: models.Model, words: str) -> None:
-    """Answer with a model's card and its curve."""
+async def offered_voices(app: Mynah, current: str) -> list[app_commands.Choice[str]]:
+    """Return as choices the voices whose name holds what was typed, those that begin with it first."""
+    typed = current.strip().removeprefix("@").lower()
+    # A joint voice's name may be longer than a choice; it can still be typed.
+    names = await app.store.read(models.names, typed, CHOICES, longest=CHOICE)
+    return [app_commands.Choice(name=name, value=name) for name in names]
+
+
+async def show_card(ctx: Context, app: Mynah, model: models.Model, words: str, view: discord.ui.View | None = None) -> None:
+    """Answer with a model's card and its curve; of its samples, with those that may be said in this server."""
     picture = await curve_file(app, model) if ctx.bot_permissions.attach_files else None
     files = [picture] if picture else []
-    await ctx.answer(words, embed=render.card(cards.card(model), curve=bool(files)), files=files)
+    document = await app.store.read(cards.told_card, model)
+    document["samples"] = await app.speaking.allowed(document["samples"], ctx.guild.id if ctx.guild else None)
+    await ctx.answer(words, embed=render.card(document, curve=bool(files)), files=files, view=view)
 
 
 async def curve_file(app: Mynah, model: models.Model) -> discord.File | None:

@@ -10,6 +10,7 @@ from discord.ext import commands, tasks
 
 from bot.errors import BadRequestError
 from bot.faces.discord import render
+from bot.faces.discord.admitting import need_role, settings_here
 from bot.faces.discord.asking import expire, question, settle
 from bot.faces.discord.context import Context, hybrid
 from bot.faces.discord.following import cancel
@@ -70,6 +71,8 @@ class Training(commands.Cog):
         if attached:
             check_upload(attached.filename, attached.size, self.app.settings.discord.upload_mib)
         await ctx.begin(f"Looking at the posts of {safe(', '.join(names), 200)} …", private=True)
+        settings = await settings_here(self.bot, ctx.guild)
+        need_role(ctx.author, settings.train_roles, "Training", moderates=ctx.moderates)
         ctx.need_to_speak()
         if base is not None and base not in protocol.LANGUAGES and base != self.app.settings.trainer.base:
             raise BadRequestError(f"{base[:60]!r} is no base that is offered here: choose one of the list, or leave it out.")

@@ -117,6 +117,8 @@ class Watching(commands.Cog):
             view.progress = Progress(job.attempt, list(warnings))
         for number, event in events:
             view.progress.take(number, event)
+        if events and not await self._allowed(view.watch, [view.progress.sample]):
+            view.progress.sample = ""
         text = view.progress.render(job, before)
         if text != view.shown:
             await self._message(view.watch).edit(content=text)
@@ -146,7 +148,9 @@ class Watching(commands.Cog):
 
     async def _show_model(self, watch: jobs.Watch, model: models.Model, words: str) -> None:
         picture = await curve_file(self.app, model)
-        embed = render.card(cards.card(model), curve=picture is not None)
+        document = await self.app.store.read(cards.told_card, model)
+        document["samples"] = await self._allowed(watch, document["samples"])
+        embed = render.card(document, curve=picture is not None)
         try:
             attachments = [picture] if picture else []
             await self._message(watch).edit(content=words, embed=embed, attachments=attachments, view=buttons(watch.job))
@@ -159,6 +163,11 @@ class Watching(commands.Cog):
             await self.app.store.write(jobs.mark_told, view.watch.id)
         except Exception:
             log.exception("that an end was told could not be written down", job=view.watch.job)
+
+    async def _allowed(self, watch: jobs.Watch, lines: list[str]) -> list[str]:
+        """Return those lines that may be said in the server where a message stands."""
+        guild = getattr(self.bot.get_channel(watch.channel), "guild", None)
+        return await self.app.speaking.allowed(lines, guild.id if guild else None)
 
     def _message(self, watch: jobs.Watch) -> discord.PartialMessage:
         return self.bot.get_partial_messageable(watch.channel).get_partial_message(watch.message)

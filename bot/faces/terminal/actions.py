@@ -37,8 +37,9 @@ class Answer:
 
 async def import_posts(app: Mynah, path: Path, handle: str, by: str, ground: str | None = None) -> Answer:
     """Store the posts of a file or archive, and who claims on what ground that they may be learned from."""
-    short_rule = app.settings.trainer.short_rule
-    result = await import_file(app.store, path, handle, by=by, ground=Ground(ground) if ground else None, short_rule=short_rule)
+    short_rule, blocked = app.settings.trainer.short_rule, app.settings.consent.blocked_handles
+    claimed = Ground(ground) if ground else None
+    result = await import_file(app.store, path, handle, by=by, ground=claimed, short_rule=short_rule, blocked=blocked)
     document = {"handle": result.handle, "counts": asdict(result.counts), "new": result.new, "ground": result.ground}
     return Answer(document, render.imported(result, by))
 
@@ -46,6 +47,8 @@ async def import_posts(app: Mynah, path: Path, handle: str, by: str, ground: str
 async def consent(app: Mynah, handle: str, by: str, ground: str | None = None) -> Answer:
     """List who claims consent for an account, after claiming it on a ground, if one is given."""
     name = normalise_handle(handle)
+    if ground:
+        consents.refuse_blocked([name], app.settings.consent.blocked_handles)
     await app.store.read(accounts.read_tweets, name)  # or the sentence that nothing is stored
     if ground:
         await app.store.write(consents.claim, name, Ground(ground), by)
@@ -94,7 +97,7 @@ async def show(app: Mynah, handles: Sequence[str], *, version: int | None = None
 
 
 async def _card(app: Mynah, model: models_table.Model, *, full: bool = False) -> Answer:
-    document = await app.store.read(cards.full_card, model) if full else cards.card(model)
+    document = await app.store.read(cards.full_card if full else cards.told_card, model)
     picture = await cards.save_curve(app.store, model, app.settings.data_dir / "cards")
     document["curve"] = str(picture)
     said = [render.card(document), Text(f"The curve: {picture}")]

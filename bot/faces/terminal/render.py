@@ -38,6 +38,10 @@ def card(document: dict[str, Any]) -> RenderableType:
     facts.add_row("size", f"{document['bytes'] / 1e6:.1f} MB")
     facts.add_row("base", Text(f"{document['base']} ({document['method']})"))
     facts.add_row("version", str(document["version"]))
+    if rate := document.get("fool_rate"):
+        facts.add_row(
+            "fool rate", f"[bold]{rate['share']:.0%}[/] of {rate['guesses']:,} guesses were wrong (by chance: {rate['chance']:.0%})"
+        )
     who = "AI CYBORG" if len(document["accounts"]) > 1 else "AI BOT"
     title = Text(f"{document['name']} · {who}", style="bold")
     return Panel(Group(counts, facts), title=title, title_align="left", box=box.ROUNDED, expand=False, padding=(0, 2))

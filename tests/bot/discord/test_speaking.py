@@ -211,15 +211,17 @@ async def test_declared_limits(stage: Stage):
     commands = {command["name"]: command for command in registration.json}
     (menu,) = [command for command in commands.values() if command["type"] == 3]
     assert commands.pop(menu["name"])["name"] == "Answer as…"
-    assert set(commands) == {"train", "cancel", "queue", "generate", "ask", "bind", "models", "show", "forget", "about", "help"}
-    for name in ("forget", "bind"):
+    talking = {"generate", "ask", "bind", "models", "show"}
+    games = {"quiz", "duel", "leaderboard"}
+    assert set(commands) == {"train", "cancel", "queue", "forget", "settings", "about", "help"} | talking | games
+    for name in ("forget", "bind", "settings"):
         assert commands[name]["contexts"] == [0]
         assert int(commands[name]["default_member_permissions"]) == 1 << 5
     for command in commands.values():
         assert 1 <= len(command["description"]) <= 100
         assert command["name"] == command["name"].lower()
         assert len(command["name"]) <= 32
-        if command["name"] not in ("forget", "bind"):
-            assert command["contexts"] == [0, 1]
+        if command["name"] not in ("forget", "bind", "settings"):
+            assert command["contexts"] == ([0] if command["name"] in games else [0, 1])
             assert command["default_member_permissions"] is None
         assert command["integration_types"] == [0]

@@ -8,7 +8,7 @@ from rich.console import Console
 from bot.app import Mynah
 from bot.errors import ConsentError, NotStoredError
 from bot.faces.terminal import actions
-from bot.settings import Secrets
+from bot.settings import Consent, Secrets
 from tests.acceptance.conftest import write_posts
 
 
@@ -50,3 +50,16 @@ async def test_opting_out_forgets_refuses_and_can_be_undone(app, tmp_path):
     assert "may be stored and trained again" in shown(await actions.opt_out(app, "ann", "paula", undo=True))
     assert "had not opted out" in shown(await actions.opt_out(app, "ann", "paula", undo=True))
     assert (await actions.import_posts(app, file, "ann", "paula")).document["new"] == 150
+
+
+async def test_what_the_operator_blocked_is_neither_imported_nor_consented_to(settings, executor, tmp_path):
+    file = write_posts(tmp_path / "ann.jsonl")
+    blocked = settings.model_copy(update={"consent": Consent(blocked_handles=frozenset({"ann"}))})
+    async with Mynah(settings, Secrets(), executor) as app:
+        await actions.import_posts(app, file, "ann", "paula")
+    async with Mynah(blocked, Secrets(), executor) as app:
+        with pytest.raises(ConsentError, match="@ann is blocked by the operator"):
+            await actions.import_posts(app, file, "@Ann", "paula")
+        with pytest.raises(ConsentError, match="@ann is blocked by the operator"):
+            await actions.consent(app, "ann", "paula", "parody")
+        assert [one["ground"] for one in (await actions.consent(app, "ann", "paula")).document["claims"]] == ["permission"]

@@ -1,0 +1,91 @@
+"""Who may use Mynah where: the operator's blocked users, and what the moderators of a server set."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+import discord
+
+from bot.errors import BadRequestError
+from bot.faces.discord.context import refuse
+from bot.faces.discord.failures import explain
+from data import servers
+from data.handles import voice_name
+
+if TYPE_CHECKING:
+    from bot.faces.discord.bot import MynahBot
+
+NAMED = 5  # channels, in a refusal
+
+
+def blocked(bot: "MynahBot", user: discord.abc.User) -> bool:
+    """Whether the operator wants a user not to be listened to."""
+    return user.id in bot.app.settings.discord.blocked_users
+
+
+def open_here(settings: servers.ServerSettings, channel: Any) -> bool:
+    """Whether Mynah may be used in a channel; a thread, as a post in a forum is one, counts as the channel that it is in."""
+    return not settings.channels or (channel is not None and (getattr(channel, "parent_id", None) or channel.id) in settings.channels)
+
+
+def closed(settings: servers.ServerSettings) -> str:
+    """Return the sentence that says where else Mynah may be used."""
+    there = ", ".join(f"<#{number}>" for number in settings.channels[:NAMED]) + (", …" if len(settings.channels) > NAMED else "")
+    return f"In this server I am used in {there} alone."
+
+
+async def settings_here(bot: "MynahBot", guild: discord.Guild | None) -> servers.ServerSettings:
+    """Return what is set in a server; the defaults in a private talk."""
+    return await bot.app.store.read(servers.get, guild.id if guild else None)
+
+
+async def admit(interaction: discord.Interaction[Any], *, anywhere: bool = False) -> bool:
+    """Say whether somebody may use a command, a button or a menu where he did; if not, he is told in private.
+
+    `anywhere`: in closed channels, too, so that moderators cannot lock themselves out.
+    """
+    bot: MynahBot = interaction.client
+    bot.hold_end()
+    try:
+        words = await _refusal(bot, interaction, anywhere=anywhere)
+    except Exception as error:  # as of a database that cannot be read: the library would say nothing at all
+        words = explain(error, user=interaction.user.id)
+    if words and interaction.type is not discord.InteractionType.autocomplete:
+        await refuse(interaction, words, begun_in_public=False)
+    return not words
+
+
+async def _refusal(bot: "MynahBot", interaction: discord.Interaction[Any], *, anywhere: bool) -> str:
+    """Return why somebody may not use Mynah where he did; empty: he may."""
+    if blocked(bot, interaction.user):
+        return "The operator does not let you use me."
+    settings = await settings_here(bot, interaction.guild)
+    return "" if anywhere or open_here(settings, interaction.channel) else closed(settings)
+
+
+def need_role(user: discord.abc.User, roles: Collection[int], what: str, *, moderates: bool) -> None:
+    """Make sure that a member has one of the roles that may do something, if any are named; moderators could name their own.
+
+    Raises:
+        BadRequestError: he has none; the text begins with `what`, which names what it is that he may not do.
+    """
+    if not roles or moderates or (isinstance(user, discord.Member) and any(role.id in roles for role in user.roles)):
+        return
+    guild = user.guild if isinstance(user, discord.Member) else None
+    names = [role.name for number in roles if guild and (role := guild.get_role(number))]
+    whose = f"the role {' or '.join(names)}" if names else "a role that is no more"
+    raise BadRequestError(f"{what} is for members with {whose} in this server.")
+
+
+async def need_voice(bot: "MynahBot", user: discord.abc.User, guild: discord.Guild | None, voice: str) -> None:
+    """Make sure that a member may use a voice in a server.
+
+    Raises:
+        BadHandleError: no voice can have that name.
+        BadRequestError: he may not; the text says who may.
+    """
+    if guild is None:
+        return
+    name = voice_name(voice.split("-"))
+    roles = await bot.app.store.read(servers.voice_roles, guild.id, name)
+    moderates = isinstance(user, discord.Member) and user.guild_permissions.manage_guild
+    need_role(user, roles, f"The voice {name}", moderates=moderates)

@@ -1,0 +1,141 @@
+"""The menus under a voice's card by which moderators choose the version that it speaks with, and who may use it in their server."""
+
+import re
+from typing import TYPE_CHECKING, Any, Self
+
+import discord
+from sqlite_utils import Database
+
+from bot.app import Mynah
+from bot.errors import BadRequestError, NotStoredError
+from bot.faces.discord.buttons import Pressed
+from bot.faces.discord.context import signature
+from bot.faces.discord.text import CHOICES, safe
+from data import models, servers
+from data.models import Model
+
+if TYPE_CHECKING:
+    from bot.faces.discord.bot import MynahBot
+
+REFUSAL = "Choosing who speaks, and for whom, is for members with the permission Manage Server."
+NEWEST = "newest"
+ROLES = 25  # as many as a menu takes
+
+
+async def card_menus(app: Mynah, voice: str, guild: discord.Guild) -> discord.ui.View:
+    """Return the menus for a voice's card in a server; that of versions is left out where there is but one.
+
+    Raises:
+        NotStoredError: there is no such voice.
+    """
+    versions = await app.store.read(models.versions, voice)
+    roles = await app.store.read(servers.voice_roles, guild.id, voice)
+    view = discord.ui.View(timeout=None)
+    if len(versions) > 1:
+        view.add_item(VersionMenu(versions[0].id, versions))
+    # Discord refuses a menu in which a role is chosen that is gone.
+    view.add_item(VoiceRolesMenu(versions[0].id, [role for number in roles if (role := guild.get_role(number))]))
+    return view
+
+
+class VersionMenu(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"mynah:version:(?P<model>\d{1,18})"):
+    """The choice of a version; its id holds a model of the voice, whose name may be too long for it."""
+
+    def __init__(self, model: int, versions: list[Model] | None = None) -> None:
+        options = [discord.SelectOption(label="Always the newest version", value=NEWEST)]
+        for version in (versions or [])[: CHOICES - 1]:
+            about = f"{version.created_at[:16]} UTC, loss {version.result['loss_after']:.3f}"
+            label = f"Version {version.version}"
+            options.append(discord.SelectOption(label=label, value=str(version.version), description=about, default=version.pinned))
+        options[0].default = not any(option.default for option in options)
+        super().__init__(discord.ui.Select(options=options, custom_id=f"mynah:version:{model}"))
+        self.model = model
+
+    @classmethod
+    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
+        """Make it anew from the id of a choice that was made."""
+        del interaction, item
+        return cls(int(match["model"]))
+
+    async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
+        """Pin the version, or none, and say so over the card."""
+        guild = _moderated(interaction)
+        (chosen,) = self.item.values
+        voice = await bot.app.store.write(_pin, self.model, chosen)
+        what = "its newest version" if chosen == NEWEST else f"version {chosen}"
+        words = f"**{safe(voice)}** speaks with {what} from now on, as {safe(interaction.user.display_name, 60)} chose."
+        await interaction.response.edit_message(content=words, view=await card_menus(bot.app, voice, guild))
+
+
+class VoiceRolesMenu(Pressed, discord.ui.DynamicItem[discord.ui.RoleSelect[Any]], template=r"mynah:users:(?P<model>\d{1,18})"):
+    """The choice of the roles whose members alone may use a voice in a server; its id is as that of the versions."""
+
+    def __init__(self, model: int, roles: list[discord.Role] | None = None) -> None:
+        chosen = [discord.SelectDefaultValue.from_role(role) for role in roles or []]
+        super().__init__(
+            discord.ui.RoleSelect(
+                placeholder="Who may use it here: everybody",
+                min_values=0,
+                max_values=ROLES,
+                default_values=chosen,
+                custom_id=f"mynah:users:{model}",
+            )
+        )
+        self.model = model
+
+    @classmethod
+    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
+        """Make it anew from the id of a choice that was made."""
+        del interaction, item
+        return cls(int(match["model"]))
+
+    async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
+        """Set the roles, and say so over the card."""
+        guild = _moderated(interaction)
+        roles = sorted(role.id for role in self.item.values)
+        voice = await bot.app.store.write(_set_roles, self.model, guild.id, roles, signature(interaction.user))
+        who = "members with " + " or ".join(f"<@&{number}>" for number in roles) if roles else "everybody"
+        words = f"**{safe(voice)}** is for {who} in this server from now on, as {safe(interaction.user.display_name, 60)} chose."
+        await interaction.response.edit_message(content=words, view=await card_menus(bot.app, voice, guild))
+
+
+def _moderated(interaction: discord.Interaction[Any]) -> discord.Guild:
+    """Return the server where a moderator chose something.
+
+    Raises:
+        BadRequestError: whoever did is none.
+    """
+    if interaction.guild is None or not interaction.permissions.manage_guild:
+        raise BadRequestError(REFUSAL)
+    return interaction.guild
+
+
+def _pin(db: Database, model_id: int, chosen: str) -> str:
+    """Pin a version of the voice that a model is of, or unpin it; return the voice's name.
+
+    Raises:
+        NotStoredError: the voice, or the version, was forgotten meanwhile.
+    """
+    voice = _voice(db, model_id)
+    if chosen == NEWEST:
+        models.unpin(db, voice)
+    else:
+        models.pin(db, voice, int(chosen))
+    return voice
+
+
+def _set_roles(db: Database, model_id: int, server: int, roles: list[int], by: str) -> str:
+    """Set who may use the voice that a model is of in a server; return the voice's name.
+
+    Raises:
+        NotStoredError: the voice was forgotten meanwhile.
+    """
+    voice = _voice(db, model_id)
+    servers.set_voice_roles(db, server, voice, roles, by)
+    return voice
+
+
+def _voice(db: Database, model_id: int) -> str:
+    if not models.exists(db, model_id):
+        raise NotStoredError("That voice was forgotten.")
+    return models.get(db, model_id).voice
