@@ -6,6 +6,7 @@ model's repository is ever run.
 """
 
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from trainer.lora import LoraLinear
 from trainer.mixing import Readers
 from trainer.process import Check, Emit
 
+_ONE_AT_A_TIME = threading.Lock()
+"""transformers changes how modules are made while it makes a model's, for all threads: two at once leave each other without weights."""
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
@@ -191,7 +194,8 @@ def load(name: str, cache: Path, device: torch.device, emit: Emit, check: Check,
         source, options = name, {"cache_dir": str(cache / "hub")}
     check()
     try:
-        return _load(entry, str(source), options, device, trainable=trainable)
+        with _ONE_AT_A_TIME:
+            return _load(entry, str(source), options, device, trainable=trainable)
     except (TrainerError, MemoryError):
         raise
     except Exception as error:  # the hub, the cache, the parsers: each has exceptions of its own

@@ -4,6 +4,7 @@ import itertools
 import json
 import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -190,3 +191,12 @@ def test_damaged_weights_are_made_anew_and_said_so(tmp_path, monkeypatch):
     assert "damaged" in notes[0].sentence
     assert next(built) == 2
     assert [path.name for path in Path(tmp_path, "bases").iterdir() if path.is_dir()] == [folder.name]
+
+
+def test_two_bases_may_be_loaded_at_once(load, gpt2_folder):
+    """As a speaker does, in threads."""
+    names = ["tiny-random", gpt2_folder] * 4
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda name: bases.pack(load(name)), names))
+    assert [base.name for base in found] == names
+    assert not any(parameter.is_meta for base in found for parameter in base.model.parameters())
