@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +20,14 @@ __all__ = ["loopback_discord"]
 # The server's side of a connection whose client is killed in this very moment may be collected open, with the loop, in a later test.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 SECONDS = 90  # by which a training of the tiny model has ended on a busy machine
+
+
+@pytest.fixture(autouse=True)
+def _collected_here():
+    """Collect what is left open where that is ignored, not in somebody else's test."""
+    gc.collect()
+    yield
+    gc.collect()
 
 
 @pytest.fixture
