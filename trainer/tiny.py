@@ -7,12 +7,12 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from trainer.files import build_folder_once
-from trainer.process import Check, Emit
+from trainer.process import Check, Tell
 
 END = "<|endoftext|>"
 
 
-def folder(cache: Path, _emit: Emit, check: Check) -> Path:
+def folder(cache: Path, _tell: Tell, check: Check) -> Path:
     """Return the folder of the base, 0.4 MB, made if it is not there."""
     made = cache / "bases" / "tiny-random-1"
     build_folder_once(made, build, check)

@@ -16,7 +16,7 @@ from trainer.errors import CANCELLED, BadJob, Cancelled, failure, tell_log
 from trainer.learner import Learner, insist_finite
 from trainer.loss import losses
 from trainer.packing import IGNORED, Row
-from trainer.process import Check, Emit
+from trainer.process import Check, Emit, Tell
 from trainer.protocol import Done, Evaluation, Job, Note, Sample, Sampling
 from trainer.trainable import refuse_too_large, wearing
 
@@ -36,7 +36,7 @@ class Bases:
         self._key: tuple[str, str, str] | None = None
         self._base: Base | None = None
 
-    def get(self, job: Job, emit: Emit, check: Check) -> Base:
+    def get(self, job: Job, tell: Tell, check: Check) -> Base:
         """Return the base of a job; one that is trained in full is loaded for it alone.
 
         Raises:
@@ -46,10 +46,10 @@ class Bases:
         key = job.recipe.base, job.cache, device.type
         if job.recipe.method == "full":
             self._key = self._base = None
-            return bases.load(job.recipe.base, Path(job.cache), device, emit, check, trainable=True)
+            return bases.load(job.recipe.base, Path(job.cache), device, tell, check, trainable=True)
         if self._base is None or self._key != key:
             self._key = self._base = None  # before the next one comes: both would not fit
-            self._base = bases.load(job.recipe.base, Path(job.cache), device, emit, check)
+            self._base = bases.load(job.recipe.base, Path(job.cache), device, tell, check)
             self._key = key
         return self._base
 
@@ -99,7 +99,11 @@ class _Order:
             began = time.monotonic()
             for job in jobs:
                 self._emit(protocol.Stage("base", job=job.id))
-            base = self._kept.get(jobs[0], self._emit, self._check)
+            def tell(sentence: str) -> None:
+                for job in jobs:
+                    self._emit(protocol.Note(sentence, job=job.id))
+
+            base = self._kept.get(jobs[0], tell, self._check)
             if base.device.type == "cuda":
                 torch.use_deterministic_algorithms(True, warn_only=True)
                 torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from bot.executors import trainers
 from bot.executors.local import LocalExecutor
 from bot.executors.port import CutOffError
 from tests.conftest import ROOT
-from trainer.protocol import Done, Failed, Job, Post, Recipe, Stage
+from trainer.protocol import Done, Failed, Job, Note, Post, Recipe, Stage
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_trainer.py")))
 
@@ -236,3 +236,23 @@ async def own(folder, *command):
 
 asyncio.run(own(Path(sys.argv[1]), *sys.argv[2:]))
 """
+
+
+async def test_each_job_hears_that_its_base_is_fetched_and_that_it_cannot_be(tmp_path, monkeypatch, job):
+    """A real trainer on a machine that never trained, and that has no network."""
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake/pip.py").write_text("raise SystemExit(1)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fake"))
+    executor = LocalExecutor(tmp_path / "trainer.log")
+    try:
+        heard = [await all_of(run) for run in await executor.start([job("one"), job("two")])]
+    finally:
+        await executor.close()
+    for job_id, events in zip(("one", "two"), heard, strict=True):
+        assert {event.job for event in events} == {job_id}
+        stage, note, failed = events
+        assert isinstance(stage, Stage)
+        assert isinstance(note, Note)
+        assert "Fetching" in note.sentence
+        assert isinstance(failed, Failed)
+        assert failed.code == "base_unavailable"

@@ -188,7 +188,7 @@ def test_damaged_weights_are_made_anew_and_said_so(tmp_path, monkeypatch):
     assert embedded.folder(tmp_path, notes.append, never) == folder
     embedded._verified.clear()
     assert (folder / "model.safetensors").read_bytes() == b"weights"
-    assert "damaged" in notes[0].sentence
+    assert "damaged" in notes[0]
     assert next(built) == 2
     assert [path.name for path in Path(tmp_path, "bases").iterdir() if path.is_dir()] == [folder.name]
 
