@@ -99,6 +99,7 @@ class _Order:
             began = time.monotonic()
             for job in jobs:
                 self._emit(protocol.Stage("base", job=job.id))
+
             def tell(sentence: str) -> None:
                 for job in jobs:
                     self._emit(protocol.Note(sentence, job=job.id))
