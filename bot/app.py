@@ -45,7 +45,8 @@ class Mynah:
         executor = executor or LocalExecutor(settings.data_dir / "trainer.log")
         self.training = Training(self.store, settings, executor)
         wanted = settings.speaker
-        speaker = speaker or Speaker(settings.data_dir / "speaker.log", timeout=wanted.timeout_seconds, memory_mib=wanted.memory_mib)
+        options = ("--memory", str(wanted.memory_mib), "--precision", wanted.precision)
+        speaker = speaker or Speaker(settings.data_dir / "speaker.log", timeout=wanted.timeout_seconds, options=options)
         self.speaking = Speaking(self.store, settings, speaker, Precedence(executor).wanted)
         self.posting = Posting(self.store, x)
         self.scheduling = Scheduling(self.store, self._draft)

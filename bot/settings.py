@@ -93,6 +93,7 @@ class Speaker(Section):
     no_repeat_ngram: int | None = Field(None, ge=0, le=100)
     max_tokens: int | None = Field(None, ge=8, le=400)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32"] = "auto"
     timeout_seconds: float = Field(180, gt=0)
     memory_mib: int = Field(4096, ge=256)
     disk_mib: int = Field(2048, ge=64)

@@ -29,7 +29,7 @@ def main() -> int:
             _use_threads()
             from trainer.speaking import speak
 
-            speak(emit, stop, arguments.memory << 20)
+            speak(emit, stop, arguments.memory << 20, integers=arguments.precision == "auto")
             return 0
         if arguments.stay:
             _stay(Parent(), emit, stop)
@@ -81,6 +81,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lifeline", action="store_true", help="with --job: hear cancellations on stdin, and end when it closes")
     parser.add_argument(
         "--memory", type=int, default=4096, metavar="MIB", help="with --speak: most memory of bases and voices that are kept"
+    )
+    parser.add_argument(
+        "--precision", choices=("auto", "float32"), default="auto", help="with --speak: auto multiplies 8-bit integers where that pays"
     )
     arguments = parser.parse_args()
     if arguments.lifeline and not arguments.job:

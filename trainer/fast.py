@@ -2,10 +2,12 @@
 
 Attention: grouped-query heads are read where they are, instead of being copied for each query head first.
 RMSNorm (Zhang & Sennrich 2019, arXiv:1910.07467): forward and backward in six passes over memory instead of some twenty.
-Products with few rows: a frozen matrix lies in memory as oneDNN reads it, instead of being brought into order for each product.
+Products with few rows: a frozen matrix lies in memory as oneDNN reads it, instead of being brought into order for each product; in
+8-bit integers, if they are wanted, for then a step of decoding waits for memory more than for anything else.
 Measured in docs/benchmarks.md.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,6 +20,10 @@ ATTENTION = "mynah"
 _ONE_DNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 PACKED_FOR = 64
 """Rows for which the order of a packed matrix is chosen; with others it is hardly slower."""
+#: Whether products of 8-bit integers are quicker here, and exact: without VNNI the processor adds them up in 16 bits.
+INTEGERS: bool = _ONE_DNN and torch.cpu._is_vnni_supported()  # noqa: SLF001
+_BLOCK = 64
+_TINY = 1e-30
 
 
 def _attention(
@@ -129,12 +135,64 @@ class Product:
         return product
 
 
+class IntegerProduct:
+    """x Wᵀ with a frozen W in 8-bit integers, each row with a scale of its own, and x turned into such: a quarter of the memory to read.
+
+    A few columns of x are far greater than the others and would set the scale for all. So both are turned by an orthogonal matrix first,
+    a block of columns at a time, which leaves the product as it is and spreads them (QuaRot, Ashkboos et al. 2024, arXiv:2404.00456).
+    Sums of integers are exact: a row of the result is the same, bit for bit, whatever the others are.
+    """
+
+    def __init__(self, matrix: torch.Tensor) -> None:
+        """Take W (out, in), fp32 on a CPU."""
+        self._turn = _hadamard(matrix.shape[1])  # (block, block)
+        turned = self._turned(matrix)
+        self._scales = turned.abs().amax(1).clamp_min_(_TINY).div_(127)  # (out,)
+        self._zeros = torch.zeros(len(self._scales), dtype=torch.long)
+        integers = turned.div_(self._scales[:, None]).round_().to(torch.int8)
+        # What torch.compile uses for quantised weights. `torch.ao`'s own tensors are going away.
+        self._packed = torch.ops.onednn.qlinear_prepack(integers, [PACKED_FOR, matrix.shape[1]])
+        self.bytes = integers.numel()
+        """Memory that it takes."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (N, out) for x (N, in)."""
+        turned = self._turned(x)
+        scales = torch.linalg.vector_norm(turned, torch.inf, dim=1, keepdim=True).clamp_min_(_TINY).div_(127)  # (N, 1)
+        unsigned = turned.div_(scales).round_().add_(128).to(torch.uint8)  # what VNNI multiplies with signed ones
+        product: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
+            unsigned, 1.0, 128, self._packed, self._scales, self._zeros, None, 1.0, 0, torch.float32, "none", [], ""
+        )
+        return product.mul_(scales)
+
+    def _turned(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x (N, in), turned; a tensor of its own."""
+        return (x.reshape(-1, len(self._turn)) @ self._turn).view(x.shape)
+
+
+def _hadamard(columns: int) -> torch.Tensor:
+    """Return Sylvester's Hadamard matrix, made orthogonal, of the greatest size that divides a number of columns, at most a block's."""
+    matrix = torch.ones(1, 1)
+    while len(matrix) < _BLOCK and columns % (2 * len(matrix)) == 0:
+        matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
+    return matrix / len(matrix) ** 0.5
+
+
+Multiply = Callable[[torch.Tensor], Product | IntegerProduct]
+"""What makes a product of a frozen matrix (out, in)."""
+
+
+def multiply(device: torch.device, *, integers: bool) -> Multiply:
+    """Return what a device decodes quickest with; with integers, if they are wanted and pay there."""
+    return IntegerProduct if integers and INTEGERS and device.type == "cpu" else Product
+
+
 class PackedLinear(nn.Module):
     """A frozen linear layer without bias, such as the output layer."""
 
-    def __init__(self, weight: torch.Tensor) -> None:
+    def __init__(self, product: Product | IntegerProduct) -> None:
         super().__init__()
-        self.product = Product(weight)
+        self.product = product
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (…, out) for x (…, in)."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from trainer.fast import Product
+from trainer.fast import Multiply, Product
 from trainer.lora import Lora, LoraLinear
 
 LEAST_ROWS, MOST_COLUMNS = 16, 768
@@ -17,24 +17,24 @@ number of rows; a row's last bits would tell how many others there are (measured
 class Readers:
     """Layers that read the same x, such as those of queries, keys and values: one frozen product serves them all, and one with A."""
 
-    def __init__(self, layers: Sequence[LoraLinear], *, packed: bool) -> None:
-        """Take layers of equal `in`; the weights of `packed` ones are kept in the form that decoding multiplies quickest, and only so."""
+    def __init__(self, layers: Sequence[LoraLinear], pack: Multiply | None) -> None:
+        """Take layers of equal `in`; with `pack`, their weights are kept in the form that it gives them, and only so."""
         self.names = [layer.name for layer in layers]
         self.widths = [layer.out_features for layer in layers]
         self.biases = [layer.bias for layer in layers]
         matrix = layers[0].matrix if len(layers) == 1 else torch.cat([layer.matrix for layer in layers])
-        self.product = Product(matrix, packed=packed)
-        for layer in layers if packed else ():
+        self.product = pack(matrix) if pack else Product(matrix, packed=False)
+        for layer in layers if pack else ():
             layer.weight = None
 
 
 def apart(layers: Mapping[str, LoraLinear]) -> dict[str, Readers]:
     """Return each layer by itself, by its name, with the weights that it has."""
-    return {name: Readers([layer], packed=False) for name, layer in layers.items()}
+    return {name: Readers([layer], None) for name, layer in layers.items()}
 
 
 @torch.no_grad()
-def together(model: nn.Module, layers: Mapping[str, LoraLinear], ids: Sequence[int]) -> dict[str, Readers]:
+def together(model: nn.Module, layers: Mapping[str, LoraLinear], ids: Sequence[int], pack: Multiply) -> dict[str, Readers]:
     """Return what multiplies each layer, packed, by its name. Which read the same is seen while the model reads these tokens.
 
     A layer that these do not reach stays alone and as it is.
@@ -57,7 +57,7 @@ def together(model: nn.Module, layers: Mapping[str, LoraLinear], ids: Sequence[i
     for _, group in groups:
         # A layer that was called twice has its readers already.
         if fresh := [layer for layer in dict.fromkeys(group) if layer.name not in found]:
-            found.update(dict.fromkeys([layer.name for layer in fresh], Readers(fresh, packed=True)))
+            found.update(dict.fromkeys([layer.name for layer in fresh], Readers(fresh, pack)))
     return apart({name: layer for name, layer in layers.items() if name not in found}) | found
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from asyncio.subprocess import Process
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,10 +34,13 @@ class _Pending:
 class Speaker:
     """Sends requests to one child process and gives each the answers that are its own."""
 
-    def __init__(self, log_file: Path, *command: str, timeout: float, memory_mib: int = 4096) -> None:
-        """Log the child's stderr to a file; `timeout` is how many seconds one request may take, loading the base included."""
+    def __init__(self, log_file: Path, *command: str, timeout: float, options: Sequence[str] = ()) -> None:
+        """Log the child's stderr to a file; `timeout` is how many seconds one request may take, loading the base included.
+
+        `options` go to the real speaker; tests of what a bad one does name another `command`.
+        """
         self._log_file = log_file
-        self._command = command or (sys.executable, "-m", "trainer", "--speak", "--memory", str(memory_mib))
+        self._command = command or (sys.executable, "-m", "trainer", "--speak", *options)
         self._timeout = timeout
         self._process: Process | None = None
         self._reader: asyncio.Task[None] | None = None

@@ -123,3 +123,48 @@ def test_attention_without_a_mask_sees_what_came_before_and_no_more(base):
 
 def test_the_attention_is_known_to_transformers(load):
     assert load("tiny-random", trainable=True).model.config._attn_implementation == bases.fast.ATTENTION
+
+
+integers = pytest.mark.skipif(not fast.INTEGERS, reason="this processor has no VNNI")
+
+
+@integers
+@pytest.mark.parametrize("columns", [64, 96, 100, 576, 1536])
+def test_a_product_of_integers_is_nearly_the_product(columns):
+    """Also where one column is far greater than the others, as behind an activation; turned in blocks, or hardly where none fits."""
+    torch.manual_seed(0)
+    matrix, x = torch.randn(80, columns), torch.randn(12, columns)
+    product = fast.IntegerProduct(matrix.clone())
+    assert product.bytes == matrix.numel()
+
+    def error(x):
+        return (product(x) - x @ matrix.T).norm() / (x @ matrix.T).norm()
+
+    assert error(x) < 0.015
+    x[:, 5] *= 30
+    assert error(x) < (0.015 if columns % 32 == 0 else 0.03)
+
+
+@integers
+def test_a_row_of_integers_has_no_say_in_another():
+    torch.manual_seed(0)
+    product = fast.IntegerProduct(torch.randn(192, 576))
+    x = torch.randn(70, 576)
+    x[3], x[4], x[5] = 0, torch.nan, 1e30
+    whole = product(x)
+    for count in (1, 2, 3, 7, 16, 64, 70):
+        torch.testing.assert_close(product(x[:count]), whole[:count], rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(product(x[-count:]), whole[-count:], rtol=0, atol=0, equal_nan=True)
+    assert not whole[3].any()
+    assert whole[4].isnan().all()
+    assert whole[5].isfinite().all()
+    assert whole[[*range(3), *range(6, 70)]].isfinite().all()
+
+
+def test_integers_are_taken_where_they_are_wanted_and_pay(monkeypatch):
+    monkeypatch.setattr(fast, "INTEGERS", True)
+    assert fast.multiply(CPU, integers=True) is fast.IntegerProduct
+    assert fast.multiply(CPU, integers=False) is fast.Product
+    assert fast.multiply(torch.device("cuda"), integers=True) is fast.Product
+    monkeypatch.setattr(fast, "INTEGERS", False)
+    assert fast.multiply(CPU, integers=True) is fast.Product
