@@ -9,7 +9,7 @@ from bot.errors import BadRequestError
 from bot.faces.discord.admitting import need_role, need_voice, settings_here
 from bot.faces.discord.asking import question
 from bot.faces.discord.buttons import Pressed
-from bot.faces.discord.context import origin, signature
+from bot.faces.discord.context import moderates, origin, signature
 from bot.faces.discord.forgetting import question as forget_question
 from bot.faces.discord.saying import answer_with, say
 from data import askings, jobs
@@ -60,14 +60,13 @@ class VoiceButton(
         await interaction.response.defer(ephemeral=True, thinking=True)
         interaction.extras["answered"] = True  # what is private is refused in private
         handles = (await app.store.read(jobs.get, self.job)).voice.split("-")
-        moderates = interaction.guild is not None and interaction.permissions.manage_guild
         if self.choice == "retrain":
             roles = (await settings_here(bot, interaction.guild)).train_roles
-            need_role(interaction.user, roles, "Training", moderates=moderates)
+            need_role(interaction.user, roles, "Training", moderates=moderates(interaction))
             asking = Asking(interaction.user.id, " ".join(handles))
             content, view = await question(app, await app.store.write(askings.ask, asking), asking)
         elif len(handles) > 1:
             raise BadRequestError("A joint voice goes with one of its accounts: `/forget` deletes an account with all that was made of it.")
         else:
-            content, view = await forget_question(app, handles[0], interaction.user, moderates=moderates)
+            content, view = await forget_question(app, handles[0], interaction.user, moderates=moderates(interaction))
         await interaction.edit_original_response(content=content, view=view)

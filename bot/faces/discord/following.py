@@ -8,7 +8,7 @@ import discord
 from bot.app import Mynah
 from bot.errors import BadRequestError
 from bot.faces.discord.buttons import Pressed
-from bot.faces.discord.context import asked_by, signature
+from bot.faces.discord.context import asked_by, moderates, signature
 from bot.faces.discord.text import safe
 from bot.services.training import Requested
 from data import jobs
@@ -68,7 +68,8 @@ class CancelButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], temp
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Cancel the training, for whoever asked for it and for moderators; the message's own edits tell the rest."""
-        moderates = interaction.guild is not None and interaction.permissions.manage_guild
         await interaction.response.defer(ephemeral=True, thinking=True)
         interaction.extras["answered"] = True  # what is private is refused in private
-        await interaction.edit_original_response(content=await cancel(bot.app, self.job, interaction.user, moderates=moderates))
+        await interaction.edit_original_response(
+            content=await cancel(bot.app, self.job, interaction.user, moderates=moderates(interaction))
+        )

@@ -10,7 +10,7 @@ from discord.ext import commands
 from bot.app import Mynah
 from bot.errors import BadRequestError
 from bot.faces.discord.buttons import Admitted
-from bot.faces.discord.context import Context, hybrid, signature
+from bot.faces.discord.context import Context, hybrid, moderates, signature
 from bot.faces.discord.failures import explain
 from bot.faces.discord.text import plural, safe
 from bot.services.forgetting import forget
@@ -97,7 +97,7 @@ class ForgetButton(
             await interaction.response.send_message("That question was not asked of you.", ephemeral=True)
         elif self.choice == "keep":
             await interaction.response.edit_message(content=f"**{safe(self.handle)}** stays.", view=None)
-        elif interaction.guild is None or not interaction.permissions.manage_guild:
+        elif not moderates(interaction):
             await interaction.response.edit_message(content=REFUSAL, view=None)
         else:
             await interaction.response.edit_message(content=f"Forgetting **{safe(self.handle)}** …", view=None)

@@ -7,9 +7,9 @@ import discord
 from sqlite_utils import Database
 
 from bot.app import Mynah
-from bot.errors import BadRequestError, NotStoredError
+from bot.errors import NotStoredError
 from bot.faces.discord.buttons import Pressed
-from bot.faces.discord.context import signature
+from bot.faces.discord.context import moderated, signature
 from bot.faces.discord.text import CHOICES, safe
 from data import models, servers
 from data.models import Model
@@ -59,7 +59,7 @@ class VersionMenu(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], templ
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Pin the version, or none, and say so over the card."""
-        guild = _moderated(interaction)
+        guild = moderated(interaction, REFUSAL)
         (chosen,) = self.item.values
         voice = await bot.app.store.write(_pin, self.model, chosen)
         what = "its newest version" if chosen == NEWEST else f"version {chosen}"
@@ -91,23 +91,12 @@ class VoiceRolesMenu(Pressed, discord.ui.DynamicItem[discord.ui.RoleSelect[Any]]
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Set the roles, and say so over the card."""
-        guild = _moderated(interaction)
+        guild = moderated(interaction, REFUSAL)
         roles = sorted(role.id for role in self.item.values)
         voice = await bot.app.store.write(_set_roles, self.model, guild.id, roles, signature(interaction.user))
         who = "members with " + " or ".join(f"<@&{number}>" for number in roles) if roles else "everybody"
         words = f"**{safe(voice)}** is for {who} in this server from now on, as {safe(interaction.user.display_name, 60)} chose."
         await interaction.response.edit_message(content=words, view=await card_menus(bot.app, voice, guild))
-
-
-def _moderated(interaction: discord.Interaction[Any]) -> discord.Guild:
-    """Return the server where a moderator chose something.
-
-    Raises:
-        BadRequestError: whoever did is none.
-    """
-    if interaction.guild is None or not interaction.permissions.manage_guild:
-        raise BadRequestError(REFUSAL)
-    return interaction.guild
 
 
 def _pin(db: Database, model_id: int, chosen: str) -> str:

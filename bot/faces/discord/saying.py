@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 import discord
 
 from bot.app import Mynah
-from bot.errors import BadRequestError
 from bot.faces.discord import render
 from bot.faces.discord.admitting import need_role, need_voice, settings_here
 from bot.faces.discord.buttons import Pressed
-from bot.faces.discord.context import origin, signature
+from bot.faces.discord.context import moderated, moderates, origin, signature
 from bot.faces.discord.text import MESSAGE, cut, units
 from bot.services.speaking import Spoken
 from data import speech, talk
@@ -102,11 +101,10 @@ class SayButton(
         app = bot.app
         await interaction.response.defer(ephemeral=True, thinking=True)
         interaction.extras["answered"] = True  # what is private is told in private
-        moderates = interaction.guild is not None and interaction.permissions.manage_guild
         roles = (await settings_here(bot, interaction.guild)).post_roles
-        if not moderates and not roles:
-            raise BadRequestError("Sending to X is for members with the permission Manage Server.")
-        need_role(interaction.user, roles, "Sending to X", moderates=moderates)
+        if not roles:
+            moderated(interaction, "Sending to X is for members with the permission Manage Server.")
+        need_role(interaction.user, roles, "Sending to X", moderates=moderates(interaction))
         asked = await app.store.read(speech.get, self.request)
         post = await app.posting.draft(asked.voice, None, (await self._said(app))[0].text, signature(interaction.user))
         await interaction.edit_original_response(content=f"Draft {post.id} waits for approval: `mynah posts approve {post.id}`.")
