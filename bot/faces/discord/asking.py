@@ -1,11 +1,10 @@
 """The question before a training: what it learns from, on whose word, how long it takes; its buttons outlive the process."""
 
 import asyncio
-import re
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import discord
 
@@ -84,12 +83,6 @@ class GroundSelect(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], temp
         super().__init__(discord.ui.Select(placeholder="Why may it be learned from?", options=options, custom_id=f"mynah:ground:{asking}"))
         self.asking = asking
 
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a choice that was made."""
-        del interaction, item
-        return cls(int(match["asking"]))
-
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Write the ground down, and let the question be answered with yes."""
         await _own(bot.app, self.asking, interaction.user)
@@ -108,12 +101,6 @@ class TrainButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templ
         super().__init__(discord.ui.Button(label=label, style=style, disabled=not ready, custom_id=f"mynah:train:{choice}:{asking}"))
         self.choice = choice
         self.asking = asking
-
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(match["choice"], int(match["asking"]))
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Train, or do not; the question is settled once."""

@@ -94,12 +94,6 @@ class SettingMenu(Anywhere, discord.ui.DynamicItem[discord.ui.Select[Any]], temp
         options = [discord.SelectOption(label=label, value=name, default=name == chosen) for name, label in LABELS.items()]
         super().__init__(discord.ui.Select(placeholder="What to change", options=options, custom_id="mynah:setting"))
 
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a choice that was made."""
-        del interaction, item, match
-        return cls()
-
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Open the menu or the form that changes it."""
         guild = moderated(interaction, REFUSAL)

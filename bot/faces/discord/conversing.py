@@ -3,7 +3,7 @@
 import random
 import re
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import discord
 import structlog
@@ -192,12 +192,6 @@ class AnswerAs(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template
         options = [discord.SelectOption(label=name, value=name) for name in names or ["…"]]
         super().__init__(discord.ui.Select(placeholder="Choose a voice", options=options, custom_id=f"mynah:as:{message}"))
         self.message = message
-
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a choice that was made."""
-        del interaction, item
-        return cls(int(match["message"]))
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Have the chosen voice answer, for all to see."""

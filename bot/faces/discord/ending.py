@@ -1,7 +1,6 @@
 """The buttons under a training that made a voice: have it speak, train it again, delete it."""
 
-import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import discord
 
@@ -39,12 +38,6 @@ class VoiceButton(
         super().__init__(discord.ui.Button(label=LABELS[choice], style=STYLES[choice], custom_id=f"mynah:voice:{choice}:{job}"))
         self.choice = choice
         self.job = job
-
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(match["choice"], int(match["job"]))
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Do what it says; what is asked back is asked in private."""

@@ -1,7 +1,6 @@
 """The message that follows a training: put up where it was asked for, with a button that cancels it."""
 
-import re
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import discord
 
@@ -59,12 +58,6 @@ class CancelButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], temp
     def __init__(self, job: int) -> None:
         super().__init__(discord.ui.Button(label="Cancel", style=discord.ButtonStyle.danger, custom_id=f"mynah:cancel:{job}"))
         self.job = job
-
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(int(match["job"]))
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Cancel the training, for whoever asked for it and for moderators; the message's own edits tell the rest."""

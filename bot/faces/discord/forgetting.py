@@ -1,7 +1,6 @@
 """Forgetting an account: asked for by a moderator, confirmed by a button that survives a restart, then done for good."""
 
-import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import discord
 from discord import app_commands
@@ -82,12 +81,6 @@ class ForgetButton(
         self.choice = choice
         self.handle = handle
         self.member = member
-
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(match["choice"], match["handle"], int(match["member"]))
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Forget, or do not; the question goes at once, so that it is answered once."""

@@ -1,7 +1,6 @@
 """The menus under a voice's card by which moderators choose the version that it speaks with, and who may use it in their server."""
 
-import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import discord
 from sqlite_utils import Database
@@ -51,12 +50,6 @@ class VersionMenu(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], templ
         super().__init__(discord.ui.Select(options=options, custom_id=f"mynah:version:{model}"))
         self.model = model
 
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a choice that was made."""
-        del interaction, item
-        return cls(int(match["model"]))
-
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Pin the version, or none, and say so over the card."""
         guild = moderated(interaction, REFUSAL)
@@ -82,12 +75,6 @@ class VoiceRolesMenu(Pressed, discord.ui.DynamicItem[discord.ui.RoleSelect[Any]]
             )
         )
         self.model = model
-
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a choice that was made."""
-        del interaction, item
-        return cls(int(match["model"]))
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Set the roles, and say so over the card."""

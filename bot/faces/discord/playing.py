@@ -1,7 +1,6 @@
 """The commands of games and the buttons under them: a guess and a vote are private until the end, and may be changed until then."""
 
-import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import discord
 from discord import app_commands
@@ -155,12 +154,6 @@ class GuessButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templ
         self.quiz = quiz
         self.option = option
 
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(int(match["quiz"]), int(match["option"]))
-
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Write the guess down, and tell nobody else."""
         await _begin(interaction)
@@ -183,12 +176,6 @@ class VoteButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templa
         super().__init__(discord.ui.Button(label=voice[:LABEL], custom_id=f"mynah:vote:{duel}:{side}"))
         self.duel = duel
         self.side = side
-
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(int(match["duel"]), int(match["side"]))
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Write the vote down, and tell nobody else."""

@@ -1,9 +1,8 @@
 """Lines in a message: shown within Discord's limits, with buttons that have the voice say more."""
 
 import io
-import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import discord
 
@@ -66,12 +65,6 @@ class SayButton(
         super().__init__(discord.ui.Button(label=LABELS[choice], style=style, custom_id=f"mynah:{choice}:{request}"))
         self.choice = choice
         self.request = request
-
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(match["choice"], int(match["request"]))
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Have the voice say more, or lay its best line into the outbox."""
