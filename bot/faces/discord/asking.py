@@ -122,9 +122,7 @@ async def _train(bot: "MynahBot", interaction: discord.Interaction[Any], number:
     asking = await app.store.read(askings.get, number)
     by, names = signature(interaction.user), asking.handles.split()
     if asking.file:
-        trainer, blocked = app.settings.trainer, app.settings.consent.blocked_handles
-        file = Path(asking.file)
-        await import_file(app.store, file, names[0], by=by, ground=asking.ground, short_rule=trainer.short_rule, blocked=blocked)
+        await import_file(app.store, app.settings, Path(asking.file), names[0], by=by, ground=asking.ground)
     elif asking.ground:
         for name in names:
             await app.store.write(consents.claim, name, asking.ground, by)
