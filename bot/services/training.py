@@ -176,8 +176,11 @@ class Training:
     async def run_next(self) -> bool:
         """Run the oldest queued job, and those that can share its batch, to their ends; say whether there was one."""
         await orders.tidy(self._store, self._settings)
+        # Looked at before it is written, so that an idle service writes nothing.
+        if not await self._store.read(jobs.waiting):
+            return False
         batch = await self._store.write(jobs.start_next, self._settings.trainer.at_once)
-        if not batch:
+        if not batch:  # cancelled in between
             return False
         self._warm = True
         await orders.run(batch, self._store, self._settings, self._executor, self._safety)
