@@ -6,7 +6,6 @@ import discord
 from sqlite_utils import Database
 
 from bot.app import Mynah
-from bot.errors import NotStoredError
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import moderated, signature
 from bot.faces.discord.text import CHOICES, safe
@@ -92,7 +91,7 @@ def _pin(db: Database, model_id: int, chosen: str) -> str:
     Raises:
         NotStoredError: the voice, or the version, was forgotten meanwhile.
     """
-    voice = _voice(db, model_id)
+    voice = models.get(db, model_id).voice
     if chosen == NEWEST:
         models.unpin(db, voice)
     else:
@@ -106,12 +105,6 @@ def _set_roles(db: Database, model_id: int, server: int, roles: list[int], by: s
     Raises:
         NotStoredError: the voice was forgotten meanwhile.
     """
-    voice = _voice(db, model_id)
+    voice = models.get(db, model_id).voice
     servers.set_voice_roles(db, server, voice, roles, by)
     return voice
-
-
-def _voice(db: Database, model_id: int) -> str:
-    if not models.exists(db, model_id):
-        raise NotStoredError("That voice was forgotten.")
-    return models.get(db, model_id).voice
