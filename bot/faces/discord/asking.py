@@ -21,6 +21,7 @@ from bot.services.preparing import Prepared, prepare
 from data import askings, consents
 from data.askings import Asking
 from data.consents import Ground
+from data.store import stamp
 
 if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
@@ -147,7 +148,7 @@ async def _own(app: Mynah, number: int, user: discord.abc.User) -> Asking:
 
 async def expire(app: Mynah) -> None:
     """Let go of the questions that nobody answered for a day, and of every file that no question waits with."""
-    before = (datetime.now(UTC) - KEPT).isoformat(timespec="microseconds")
+    before = stamp(datetime.now(UTC) - KEPT)
     kept = {file.parent for file in await app.store.write(askings.expire, before)}
     uploads = app.settings.data_dir / "uploads"
     found = await asyncio.to_thread(lambda: [(folder, folder.stat().st_mtime) for folder in uploads.glob("*")])
