@@ -8,9 +8,9 @@ from bot.errors import BadRequestError
 from bot.faces.discord.admitting import need_role, need_voice, settings_here
 from bot.faces.discord.asking import question
 from bot.faces.discord.buttons import Pressed
-from bot.faces.discord.context import moderates, origin, signature
+from bot.faces.discord.context import moderates
 from bot.faces.discord.forgetting import question as forget_question
-from bot.faces.discord.saying import answer_with, say
+from bot.faces.discord.saying import answer_with, lines_for, say
 from data import askings, jobs
 from data.askings import Asking
 
@@ -46,8 +46,7 @@ class VoiceButton(
             await interaction.response.defer(thinking=True)
             voice = (await app.store.read(jobs.get, self.job)).voice
             await need_voice(bot, interaction.user, interaction.guild, voice)
-            request = await app.speaking.request(voice, by=signature(interaction.user), origin=origin(interaction.user, interaction.guild))
-            spoken = await app.speaking.answer(request.id)
+            spoken = await lines_for(app, voice, interaction.user, interaction.guild)
             await say(app, answer_with(interaction), spoken, attach=interaction.app_permissions.attach_files)
             return
         await interaction.response.defer(ephemeral=True, thinking=True)

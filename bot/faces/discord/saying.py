@@ -24,6 +24,16 @@ Send = Callable[..., Awaitable[discord.Message]]
 """Takes content, files and view, and returns the message that shows them."""
 
 
+async def lines_for(app: Mynah, voice: str, user: discord.abc.User, guild: discord.Guild | None, **wanted: Any) -> Spoken:
+    """Have a voice say what a member wants, as `Speaking.request` takes it; whether he may use it is asked before (`need_voice`).
+
+    Raises:
+        MynahError: it says nothing; the text says why.
+    """
+    request = await app.speaking.request(voice, by=signature(user), origin=origin(user, guild), **wanted)
+    return await app.speaking.answer(request.id)
+
+
 async def say(app: Mynah, send: Send, spoken: Spoken, *, attach: bool) -> None:
     """Send lines, and remember which message shows them.
 
@@ -76,18 +86,17 @@ class SayButton(
         asked = await app.store.read(speech.get, self.request)
         await need_voice(bot, interaction.user, interaction.guild, asked.voice)
         prompt = asked.prompt if self.choice == "again" else " ".join((await self._said(app))[0].text.split()[:OPENING])
-        request = await app.speaking.request(
+        spoken = await lines_for(
+            app,
             asked.voice,
-            by=signature(interaction.user),
-            origin=origin(interaction.user, interaction.guild),
+            interaction.user,
+            interaction.guild,
             author=asked.author,
             message=asked.message,
             prompt=prompt,
             count=asked.count,
             temperature=asked.sampling["temperature"],
         )
-        spoken = await app.speaking.answer(request.id)
-
         await say(app, answer_with(interaction), spoken, attach=interaction.app_permissions.attach_files)
 
     async def _post(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
