@@ -49,7 +49,7 @@ def explain(error: BaseException, usage: str = "", **circumstances: object) -> s
 def lost(error: Exception, **message: object) -> bool:
     """Say whether an error means that a message can never be edited again, being gone or closed; anything else, as an outage, may pass.
 
-    It is logged, with what tells which message it is; call it where the error is handled.
+    It is logged, with what tells which message it is.
     """
     match error:
         case discord.HTTPException(status=400 | 403 | 404):
@@ -61,7 +61,7 @@ def lost(error: Exception, **message: object) -> bool:
         case OSError() | aiohttp.ClientError():
             log.warning("discord could not be reached for an edit: trying again", error=str(error), **message)
         case _:
-            log.exception("a message cannot be brought up to date", **message)
+            log.error("a message cannot be brought up to date", exc_info=error, **message)
     return False
 
 
