@@ -126,6 +126,11 @@ def unfinished(db: Database, voice: str | None = None) -> list[Job]:
     return [_job(row) for row in db.query(_SELECT + where, [voice])]
 
 
+def waiting(db: Database) -> bool:
+    """Say whether a job is queued."""
+    return bool(list(db.query("SELECT 1 FROM jobs WHERE status = 'queued' LIMIT 1")))
+
+
 def position(db: Database, job_id: int) -> int:
     """Return how many unfinished jobs come before this one: 0 means it runs, is next, or has ended."""
     queue = [row["id"] for row in _queue(db)]

@@ -123,8 +123,14 @@ def load_weights(db: Database, model_id: int) -> bytes:
 
 
 def get(db: Database, model_id: int) -> Model:
-    """Return one model by its id, which must exist."""
-    return _model(next(db.query(_SELECT + " WHERE models.id = ?", [model_id])))
+    """Return one model by its id.
+
+    Raises:
+        NotStoredError: it is not there any more.
+    """
+    for row in db.query(_SELECT + " WHERE models.id = ?", [model_id]):
+        return _model(row)
+    raise NotStoredError("That voice was forgotten.")
 
 
 def current(db: Database, voice: str) -> Model:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.services import choosing
@@ -20,7 +21,15 @@ class Answer:
     """The candidates of a request so far."""
 
     def __init__(
-        self, request: speech.Request, model: Model, safety: Safety, learned: Indexed, said: Said, store: Store, level: Level | None
+        self,
+        request: speech.Request,
+        model: Model,
+        safety: Safety,
+        learned: Indexed,
+        before: Sequence[tuple[str, str]],
+        said: Said,
+        store: Store,
+        level: Level | None,
     ) -> None:
         self._request = request
         self._store = store
@@ -28,6 +37,7 @@ class Answer:
         self._safety = safety
         self._level = level
         self._learned = learned
+        self._before = frozenset(before)
         self._said = said
         self._judged: list[speech.Generation] = []
         self.candidates: list[speech.Generation] = []
@@ -45,7 +55,7 @@ class Answer:
         said = await asyncio.to_thread(Said, before)
         if request.message:
             said.add(request.message)
-        return cls(request, model, safety, await learned.of(model.corpus, request.author), said, store, level)
+        return cls(request, model, safety, await learned.of(model.corpus, request.author), before, said, store, level)
 
     @property
     def missing(self) -> int:
@@ -65,9 +75,11 @@ class Answer:
         """Choose anew if the voice said one of the chosen lines in another answer meanwhile; nobody else may be at this point."""
         if self._request.repeatable:
             return
-        before = await asyncio.to_thread(Said, await self._store.read(speech.said_before, self._request.voice, REMEMBERED))
+        now = await self._store.read(speech.said_before, self._request.voice, REMEMBERED)
+        # What was said before the beginning was judged by then.
+        meanwhile = await asyncio.to_thread(Said, [line for line in now if line not in self._before])
         prompt = self._request.prompt
-        repeated = {line.number for line in self.candidates if line.chosen and before.has(line.text, prompt)}
+        repeated = {line.number for line in self.candidates if line.chosen and meanwhile.has(line.text, prompt)}
         if repeated:
             self._judged = [
                 replace(line, verdict="repeat", reason="repeats what the voice said meanwhile") if line.number in repeated else line

@@ -1,15 +1,14 @@
 """Importing: a file of an account's posts into the store, with whoever says that it may be there, all of it or nothing."""
 
 import asyncio
-from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlite_utils import Database
 
+from bot.settings import Settings
 from data import accounts, consents
 from data.choosing import Counts, count_tweets
-from data.cleaning import ShortRule
 from data.consents import ConsentError, Ground
 from data.handles import normalise_handle
 from data.readers import read_owner, read_posts
@@ -27,32 +26,22 @@ class Imported:
     ground: Ground
 
 
-async def import_file(
-    store: Store,
-    path: Path,
-    handle: str,
-    *,
-    by: str,
-    ground: Ground | None = None,
-    short_rule: ShortRule,
-    blocked: Container[str] = (),
-) -> Imported:
+async def import_file(store: Store, settings: Settings, path: Path, handle: str, *, by: str, ground: Ground | None = None) -> Imported:
     """Read a file, or an archive's folder, and store what is new of it, with the claim that it may be learned from.
 
     Args:
         store: where to.
+        settings: which handles are never stored, and which posts count as too short.
         path: the file or folder.
         handle: whose posts these are.
         by: who claims the consent.
         ground: on what ground; None: the archive, where its account.js names the account, else a permission.
-        short_rule: which posts count as too short.
-        blocked: handles that are never stored.
 
     Raises:
         BadHandleError, SourceError, ConsentError: nothing was stored.
     """
     name = normalise_handle(handle)
-    consents.refuse_blocked([name], blocked)
+    consents.refuse_blocked([name], settings.consent.blocked_handles)
     await store.read(consents.refuse_opted_out, [name])
     owner = await asyncio.to_thread(read_owner, path)
     if ground is Ground.ARCHIVE and owner != name:
@@ -63,7 +52,7 @@ async def import_file(
     tweets = await asyncio.to_thread(lambda: list(read_posts(path)))
     new = await store.write(_add, name, tweets, ground, by)
     stored = await store.read(accounts.read_tweets, name)
-    return Imported(name, await asyncio.to_thread(count_tweets, stored, short_rule), new, ground)
+    return Imported(name, await asyncio.to_thread(count_tweets, stored, settings.trainer.short_rule), new, ground)
 
 
 def _add(db: Database, handle: str, tweets: list[Tweet], ground: Ground, by: str) -> int:

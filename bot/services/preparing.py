@@ -9,12 +9,10 @@ from statistics import median
 from sqlite_utils import Database
 
 from bot.errors import BadRequestError
-from bot.services.training import MAX_ACCOUNTS, warnings_of
+from bot.services.training import accounts_of, corpus_of, warnings_of
 from bot.settings import Settings
 from data import accounts, consents, models
 from data.consents import Consent, Ground
-from data.corpus import build_corpus
-from data.handles import normalise_handles
 from data.readers import read_owner, read_posts
 from data.store import Store
 from data.tweets import Tweet
@@ -50,24 +48,18 @@ async def prepare(
         BadHandleError, SourceError, ConsentError, NotStoredError, TooLittleTextError: it cannot be trained.
         BadRequestError: too many accounts, or a file for several.
     """
-    names = normalise_handles(handles)
-    if not 1 <= len(names) <= MAX_ACCOUNTS:
-        raise BadRequestError(f"Name 1 to {MAX_ACCOUNTS} accounts to train on.")
+    names = await accounts_of(store, settings, handles)
     if file and len(names) > 1:
         raise BadRequestError("A file holds one account's posts: bring them in one after another, and then train on all.")
-    consents.refuse_blocked(names, settings.consent.blocked_handles)
-    await store.read(consents.refuse_opted_out, names)
     owner = await asyncio.to_thread(read_owner, file) if file else None
     brought = await asyncio.to_thread(lambda: list(read_posts(file))) if file else []
     tweets, found = await store.read(_stored, names, brought)
-    wanted = settings.trainer
-    corpus = await asyncio.to_thread(
-        build_corpus, tweets, short_rule=wanted.short_rule, max_posts=posts or wanted.max_posts, seed=wanted.seed
-    )
+    parents = await store.read(accounts.read_parents, names)
+    corpus = await asyncio.to_thread(corpus_of, settings, tweets, parents, posts)
     accepted = settings.consent.grounds
     claims = {handle: await store.read(consents.claims, handle) for handle in names}
     possible = {Ground.PERMISSION, Ground.PARODY} | ({Ground.ARCHIVE} if owner == names[0] else set())
-    chosen = base or wanted.base
+    chosen = base or settings.trainer.base
     return Prepared(
         handles=names,
         kept={handle: counts.kept - counts.duplicates for handle, counts in corpus.counts.items()},

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from bot.errors import BadRequestError, NotStoredError
+from bot.errors import BadRequestError
 from bot.services.speaking import Speaking
 from data import consents, jobs, models, quizzes, speech
 from data.origin import Origin
@@ -86,8 +86,6 @@ def _posts(db: Database, model_id: int) -> tuple[list[str], list[str]]:
         NotStoredError: the model is gone.
         ConsentError: an account wants none of it.
     """
-    if not models.exists(db, model_id):
-        raise NotStoredError("That voice was forgotten before the quiz began.")
     model = models.get(db, model_id)
     consents.refuse_opted_out(db, model.handles)
     corpus = jobs.corpus_of(db, model.corpus)

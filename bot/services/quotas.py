@@ -8,6 +8,7 @@ from bot.errors import QuotaError
 from bot.settings import Quotas
 from data import jobs, servers, speech
 from data.origin import Origin
+from data.store import stamp
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -37,9 +38,8 @@ def check_trainings(db: Database, origin: Origin, quotas: Quotas) -> None:
         ),
     ]
     for who, most, moments in asked:
-        *earlier, _ = moments or [""]
-        if len(earlier) >= most and moments:
-            when = f": the next is possible in {_wait(earlier[len(earlier) - most], DAY)}" if most else ""
+        if len(moments) > most:
+            when = f": the next is possible in {_wait(moments[-1 - most], DAY)}" if most else ""
             raise QuotaError(f"{who} may ask for {most} trainings within a day{when}.")
 
 
@@ -62,7 +62,7 @@ def check_lines(db: Database, origin: Origin, quotas: Quotas) -> None:
 
 
 def _since(span: timedelta) -> str:
-    return (datetime.now(UTC) - span).isoformat(timespec="microseconds")
+    return stamp(datetime.now(UTC) - span)
 
 
 def _wait(moment: str, span: timedelta) -> str:

@@ -1,7 +1,7 @@
 """Training: settling a request, following its job, and the queue that runs in the process that leads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from time import monotonic
@@ -23,6 +23,7 @@ from data.handles import normalise_handles, voice_name
 from data.language import NAMES, UNDETERMINED
 from data.origin import Origin
 from data.store import Store
+from data.tweets import Tweet
 from trainer import protocol
 
 MAX_ACCOUNTS = 10
@@ -71,11 +72,7 @@ class Training:
             BadHandleError, NotStoredError, ConsentError, QuotaError, TooLittleTextError: nothing was queued.
             BadRequestError: too many accounts, or a `start` from a version that was made otherwise than the settings say now.
         """
-        names = normalise_handles(handles)
-        if not 1 <= len(names) <= MAX_ACCOUNTS:
-            raise BadRequestError(f"Name 1 to {MAX_ACCOUNTS} accounts to train on.")
-        consents.refuse_blocked(names, self._settings.consent.blocked_handles)
-        await self._store.read(consents.refuse_opted_out, names)
+        names = await accounts_of(self._store, self._settings, handles)
         corpus = await self._store.read(_build, names, self._settings, posts)
         await self._store.read(consents.require, names, self._settings.consent.grounds)
         last = self._settings.trainer.start_from == "last" if start is None else start
@@ -179,8 +176,11 @@ class Training:
     async def run_next(self) -> bool:
         """Run the oldest queued job, and those that can share its batch, to their ends; say whether there was one."""
         await orders.tidy(self._store, self._settings)
+        # Looked at before it is written, so that an idle service writes nothing.
+        if not await self._store.read(jobs.waiting):
+            return False
         batch = await self._store.write(jobs.start_next, self._settings.trainer.at_once)
-        if not batch:
+        if not batch:  # cancelled in between
             return False
         self._warm = True
         await orders.run(batch, self._store, self._settings, self._executor, self._safety)
@@ -195,6 +195,32 @@ class Training:
                 await self._store.write(jobs.forget_processes)
 
 
+async def accounts_of(store: Store, settings: Settings, handles: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of accounts that may be asked for together; nothing is said of their posts or of anybody's consent.
+
+    Raises:
+        BadHandleError: no account can have that name.
+        BadRequestError: too many accounts, or none.
+        ConsentError: the operator blocked one, or one has opted out.
+    """
+    names = normalise_handles(handles)
+    if not 1 <= len(names) <= MAX_ACCOUNTS:
+        raise BadRequestError(f"Name 1 to {MAX_ACCOUNTS} accounts to train on.")
+    consents.refuse_blocked(names, settings.consent.blocked_handles)
+    await store.read(consents.refuse_opted_out, names)
+    return names
+
+
+def corpus_of(settings: Settings, tweets: Mapping[str, Sequence[Tweet]], parents: Mapping[str, str], posts: int | None) -> Corpus:
+    """Return what a training on these tweets, by handle, learns from; `parents`: the raw texts, by id, that they answer.
+
+    Raises:
+        TooLittleTextError: an account has too little to learn from.
+    """
+    wanted = settings.trainer
+    return build_corpus(tweets, short_rule=wanted.short_rule, max_posts=posts or wanted.max_posts, seed=wanted.seed, parents=parents)
+
+
 def warnings_of(corpus: Corpus, base: str) -> tuple[str, ...]:
     """Return what a person should know of a training: its corpus' warnings, and that its base hardly writes the language of the posts."""
     writes = protocol.LANGUAGES.get(base)
@@ -207,9 +233,7 @@ def warnings_of(corpus: Corpus, base: str) -> tuple[str, ...]:
 
 def _build(db: Database, handles: Sequence[str], settings: Settings, posts: int | None) -> Corpus:
     tweets = {handle: accounts.read_tweets(db, handle) for handle in handles}
-    wanted = settings.trainer
-    parents = accounts.read_parents(db, handles)
-    return build_corpus(tweets, short_rule=wanted.short_rule, max_posts=posts or wanted.max_posts, seed=wanted.seed, parents=parents)
+    return corpus_of(settings, tweets, accounts.read_parents(db, handles), posts)
 
 
 def _enqueue(

@@ -216,6 +216,12 @@ async def test_a_job_left_running_by_a_dead_owner_is_queued_again_and_a_cancelle
     assert (await filled.read(jobs.get, dropped.job.id)).status is Status.CANCELLED
 
 
+async def test_an_empty_queue_is_not_written(training, monkeypatch):
+    await training.recover()
+    monkeypatch.setattr(jobs, "start_next", None)  # which nobody can call
+    assert not await training.run_next()
+
+
 async def test_events_of_a_restarted_job_are_those_of_its_latest_attempt(training, executor, filled):
     executor.gate = asyncio.Event()
     requested = await training.request(["ann"], by="me")

@@ -66,6 +66,11 @@ async def test_a_voice_that_is_not_trained_is_a_sentence(three, work):
         await three.write(work, "no-body")
 
 
+async def test_a_model_that_is_gone_is_a_sentence(three):
+    with pytest.raises(NotStoredError, match=r"That voice was forgotten\."):
+        await three.read(models.get, 999)
+
+
 async def test_the_database_itself_refuses_a_pin_of_what_is_not_there(three):
     with pytest.raises(sqlite3.IntegrityError):
         await three.write(lambda db: db.table("pins").insert({"voice": "bob", "version": 2}))

@@ -1,8 +1,7 @@
 """What Mynah is, what it stores of whoever asks, and erasing that."""
 
-import re
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import discord
 from discord.ext import commands
@@ -51,12 +50,6 @@ class EraseButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templ
     def __init__(self, member: int) -> None:
         super().__init__(discord.ui.Button(label="Erase what is mine", style=discord.ButtonStyle.danger, custom_id=f"mynah:erase:{member}"))
         self.member = member
-
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(int(match["member"]))
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Erase it, for the member alone."""

@@ -1,11 +1,10 @@
 """The question before a training: what it learns from, on whose word, how long it takes; its buttons outlive the process."""
 
 import asyncio
-import re
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import discord
 
@@ -22,6 +21,7 @@ from bot.services.preparing import Prepared, prepare
 from data import askings, consents
 from data.askings import Asking
 from data.consents import Ground
+from data.store import stamp
 
 if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
@@ -84,12 +84,6 @@ class GroundSelect(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], temp
         super().__init__(discord.ui.Select(placeholder="Why may it be learned from?", options=options, custom_id=f"mynah:ground:{asking}"))
         self.asking = asking
 
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a choice that was made."""
-        del interaction, item
-        return cls(int(match["asking"]))
-
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Write the ground down, and let the question be answered with yes."""
         await _own(bot.app, self.asking, interaction.user)
@@ -108,12 +102,6 @@ class TrainButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templ
         super().__init__(discord.ui.Button(label=label, style=style, disabled=not ready, custom_id=f"mynah:train:{choice}:{asking}"))
         self.choice = choice
         self.asking = asking
-
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(match["choice"], int(match["asking"]))
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Train, or do not; the question is settled once."""
@@ -135,9 +123,7 @@ async def _train(bot: "MynahBot", interaction: discord.Interaction[Any], number:
     asking = await app.store.read(askings.get, number)
     by, names = signature(interaction.user), asking.handles.split()
     if asking.file:
-        trainer, blocked = app.settings.trainer, app.settings.consent.blocked_handles
-        file = Path(asking.file)
-        await import_file(app.store, file, names[0], by=by, ground=asking.ground, short_rule=trainer.short_rule, blocked=blocked)
+        await import_file(app.store, app.settings, Path(asking.file), names[0], by=by, ground=asking.ground)
     elif asking.ground:
         for name in names:
             await app.store.write(consents.claim, name, asking.ground, by)
@@ -162,7 +148,7 @@ async def _own(app: Mynah, number: int, user: discord.abc.User) -> Asking:
 
 async def expire(app: Mynah) -> None:
     """Let go of the questions that nobody answered for a day, and of every file that no question waits with."""
-    before = (datetime.now(UTC) - KEPT).isoformat(timespec="microseconds")
+    before = stamp(datetime.now(UTC) - KEPT)
     kept = {file.parent for file in await app.store.write(askings.expire, before)}
     uploads = app.settings.data_dir / "uploads"
     found = await asyncio.to_thread(lambda: [(folder, folder.stat().st_mtime) for folder in uploads.glob("*")])

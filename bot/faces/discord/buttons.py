@@ -1,6 +1,8 @@
 """Buttons that outlive the process: all that one needs is in its id, and what goes wrong is told to whoever pressed it."""
 
-from typing import TYPE_CHECKING, Any
+import inspect
+import re
+from typing import TYPE_CHECKING, Any, Self
 
 import discord
 
@@ -17,6 +19,15 @@ class Admitted:
 
     anywhere = False
     """Whether it works in channels that the server's settings close."""
+
+    @classmethod
+    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
+        """Make it anew from its id: each group of the template is the argument of that name, a word or a number as that one is."""
+        del interaction, item
+        make: Any = cls
+        kinds = inspect.get_annotations(cls.__init__)
+        made: Self = make(**{name: kinds[name](value) for name, value in match.groupdict().items()})
+        return made
 
     async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
         """Let through who may use Mynah here, and tell the others; the library asks this first."""

@@ -11,7 +11,7 @@ from discord.ext import commands
 from bot.errors import BadRequestError
 from bot.faces.discord.admitting import admit
 from bot.faces.discord.buttons import Anywhere
-from bot.faces.discord.context import Context, hybrid, refuse, signature
+from bot.faces.discord.context import Context, hybrid, moderated, refuse, signature
 from bot.faces.discord.failures import explain
 from bot.faces.discord.text import MESSAGE, cut, safe
 from bot.services.profanity import LEVELS
@@ -68,9 +68,7 @@ class Configuring(commands.Cog):
     async def settings(self, ctx: Context) -> None:
         """Show and change how I behave in this server."""
         await ctx.begin("Looking at the settings …", private=True)
-        if not ctx.moderates or ctx.guild is None:
-            raise BadRequestError(REFUSAL)
-        await ctx.ask(await _page(self.bot, ctx.guild), _menus())
+        await ctx.ask(await _page(self.bot, moderated(ctx, REFUSAL)), _menus())
 
     @commands.Cog.listener()
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
@@ -96,15 +94,9 @@ class SettingMenu(Anywhere, discord.ui.DynamicItem[discord.ui.Select[Any]], temp
         options = [discord.SelectOption(label=label, value=name, default=name == chosen) for name, label in LABELS.items()]
         super().__init__(discord.ui.Select(placeholder="What to change", options=options, custom_id="mynah:setting"))
 
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a choice that was made."""
-        del interaction, item, match
-        return cls()
-
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Open the menu or the form that changes it."""
-        guild = _moderated(interaction)
+        guild = moderated(interaction, REFUSAL)
         (name,) = self.item.values
         settings = await bot.app.store.read(servers.get, guild.id)
         if name == "numbers":
@@ -133,20 +125,9 @@ class ValueMenu(Anywhere, discord.ui.DynamicItem[discord.ui.Item[Any]], template
         await _apply(bot, interaction, {self.name: _value(self.name, data["values"], bot.app.settings)})
 
 
-def _moderated(interaction: discord.Interaction[Any]) -> discord.Guild:
-    """Return the server where a moderator pressed something.
-
-    Raises:
-        BadRequestError: whoever did is none.
-    """
-    if interaction.guild is None or not interaction.permissions.manage_guild:
-        raise BadRequestError(REFUSAL)
-    return interaction.guild
-
-
 async def _apply(bot: "MynahBot", interaction: discord.Interaction[Any], wanted: dict[str, Any]) -> None:
     """Write changes down, and confirm them in the message of the menu."""
-    guild = _moderated(interaction)
+    guild = moderated(interaction, REFUSAL)
     await bot.app.store.write(servers.change, guild.id, signature(interaction.user), **wanted)
     await interaction.response.edit_message(content=await _page(bot, guild), view=_menus())
 

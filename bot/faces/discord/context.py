@@ -100,7 +100,23 @@ class Context(commands.Context["MynahBot"]):
     @property
     def moderates(self) -> bool:
         """Whether whoever asks may act on what others asked for; outside servers nobody may."""
-        return self.guild is not None and self.permissions.manage_guild
+        return moderates(self)
+
+
+def moderates(asked: commands.Context[Any] | discord.Interaction[Any]) -> bool:
+    """Whether who used a command, a button or a menu moderates the server where he did; outside servers nobody does."""
+    return asked.guild is not None and asked.permissions.manage_guild
+
+
+def moderated(asked: commands.Context[Any] | discord.Interaction[Any], refusal: str) -> discord.Guild:
+    """Return the server where a moderator used a command, a button or a menu.
+
+    Raises:
+        BadRequestError: whoever did is none; `refusal` is its text.
+    """
+    if asked.guild is None or not moderates(asked):
+        raise BadRequestError(refusal)
+    return asked.guild
 
 
 async def refuse(interaction: discord.Interaction[Any], words: str, *, begun_in_public: bool) -> None:

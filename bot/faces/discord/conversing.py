@@ -3,7 +3,7 @@
 import random
 import re
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import discord
 import structlog
@@ -13,9 +13,9 @@ from discord.ext import commands
 from bot.errors import BadRequestError, MynahError, NotStoredError
 from bot.faces.discord.admitting import blocked, need_voice, open_here, settings_here
 from bot.faces.discord.buttons import Pressed
-from bot.faces.discord.context import Context, hybrid, origin, signature
+from bot.faces.discord.context import Context, hybrid, signature
 from bot.faces.discord.failures import explain
-from bot.faces.discord.saying import say
+from bot.faces.discord.saying import lines_for, say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
 from bot.services.speaking import MAX_PROMPT
 from data import models, speech, talk
@@ -131,9 +131,7 @@ class Conversing(commands.Cog):
         await need_voice(self.bot, message.author, message.guild, voice)
         asked = await self._context(message)
         async with message.channel.typing():
-            by, where = signature(message.author), origin(message.author, message.guild)
-            request = await self.app.speaking.request(voice, by=by, origin=where, author=author, message=asked, count=1)
-            spoken = await self.app.speaking.answer(request.id)
+            spoken = await lines_for(self.app, voice, message.author, message.guild, author=author, message=asked, count=1)
         await say(self.app, _reply(message), spoken, attach=False)
 
     async def _voice(self, message: discord.Message) -> tuple[str, str]:
@@ -193,12 +191,6 @@ class AnswerAs(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template
         super().__init__(discord.ui.Select(placeholder="Choose a voice", options=options, custom_id=f"mynah:as:{message}"))
         self.message = message
 
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a choice that was made."""
-        del interaction, item
-        return cls(int(match["message"]))
-
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Have the chosen voice answer, for all to see."""
         cog = bot.get_cog("Conversing")
@@ -209,9 +201,7 @@ class AnswerAs(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template
         await need_voice(bot, interaction.user, interaction.guild, voice)
         await interaction.response.edit_message(content=f"**{safe(voice)}** is thinking …", view=None)
         interaction.extras["answered"] = True
-        by, where = signature(interaction.user), origin(interaction.user, interaction.guild)
-        request = await bot.app.speaking.request(voice, by=by, origin=where, message=text[-MAX_PROMPT:], count=1)
-        spoken = await bot.app.speaking.answer(request.id)
+        spoken = await lines_for(bot.app, voice, interaction.user, interaction.guild, message=text[-MAX_PROMPT:], count=1)
 
         async def send(content: str, *, files: list[discord.File], view: discord.ui.View) -> discord.Message:
             del files

@@ -1,7 +1,6 @@
 """The buttons under a training that made a voice: have it speak, train it again, delete it."""
 
-import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import discord
 
@@ -9,9 +8,9 @@ from bot.errors import BadRequestError
 from bot.faces.discord.admitting import need_role, need_voice, settings_here
 from bot.faces.discord.asking import question
 from bot.faces.discord.buttons import Pressed
-from bot.faces.discord.context import origin, signature
+from bot.faces.discord.context import moderates
 from bot.faces.discord.forgetting import question as forget_question
-from bot.faces.discord.saying import answer_with, say
+from bot.faces.discord.saying import answer_with, lines_for, say
 from data import askings, jobs
 from data.askings import Asking
 
@@ -40,12 +39,6 @@ class VoiceButton(
         self.choice = choice
         self.job = job
 
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(match["choice"], int(match["job"]))
-
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Do what it says; what is asked back is asked in private."""
         app = bot.app
@@ -53,21 +46,19 @@ class VoiceButton(
             await interaction.response.defer(thinking=True)
             voice = (await app.store.read(jobs.get, self.job)).voice
             await need_voice(bot, interaction.user, interaction.guild, voice)
-            request = await app.speaking.request(voice, by=signature(interaction.user), origin=origin(interaction.user, interaction.guild))
-            spoken = await app.speaking.answer(request.id)
+            spoken = await lines_for(app, voice, interaction.user, interaction.guild)
             await say(app, answer_with(interaction), spoken, attach=interaction.app_permissions.attach_files)
             return
         await interaction.response.defer(ephemeral=True, thinking=True)
         interaction.extras["answered"] = True  # what is private is refused in private
         handles = (await app.store.read(jobs.get, self.job)).voice.split("-")
-        moderates = interaction.guild is not None and interaction.permissions.manage_guild
         if self.choice == "retrain":
             roles = (await settings_here(bot, interaction.guild)).train_roles
-            need_role(interaction.user, roles, "Training", moderates=moderates)
+            need_role(interaction.user, roles, "Training", moderates=moderates(interaction))
             asking = Asking(interaction.user.id, " ".join(handles))
             content, view = await question(app, await app.store.write(askings.ask, asking), asking)
         elif len(handles) > 1:
             raise BadRequestError("A joint voice goes with one of its accounts: `/forget` deletes an account with all that was made of it.")
         else:
-            content, view = await forget_question(app, handles[0], interaction.user, moderates=moderates)
+            content, view = await forget_question(app, handles[0], interaction.user, moderates=moderates(interaction))
         await interaction.edit_original_response(content=content, view=view)

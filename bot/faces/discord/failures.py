@@ -1,7 +1,8 @@
-"""The one place where an error becomes words for a member of a server: a sentence, or a short id that the log knows."""
+"""The one place that tells errors apart: what a member of a server is told, and whether a message can still be edited."""
 
 import secrets
 
+import aiohttp
 import discord
 import structlog
 from discord import app_commands
@@ -43,6 +44,25 @@ def explain(error: BaseException, usage: str = "", **circumstances: object) -> s
     mark = secrets.token_hex(3)
     log.error("a command failed", id=mark, exc_info=cause, **circumstances)
     return f"Something went wrong on my side: try again, and if it stays so tell the operator the number {mark}."
+
+
+def lost(error: Exception, **message: object) -> bool:
+    """Say whether an error means that a message can never be edited again, being gone or closed; anything else, as an outage, may pass.
+
+    It is logged, with what tells which message it is.
+    """
+    match error:
+        case discord.HTTPException(status=400 | 403 | 404):
+            level = log.error if error.status == 400 else log.info
+            level("a message cannot be edited any more", error=str(error), **message)
+            return True
+        case discord.HTTPException():
+            log.warning("discord did not take an edit: trying again", status=error.status, **message)
+        case OSError() | aiohttp.ClientError():
+            log.warning("discord could not be reached for an edit: trying again", error=str(error), **message)
+        case _:
+            log.error("a message cannot be brought up to date", exc_info=error, **message)
+    return False
 
 
 def _cause(error: BaseException) -> BaseException:

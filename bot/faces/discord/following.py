@@ -1,14 +1,13 @@
 """The message that follows a training: put up where it was asked for, with a button that cancels it."""
 
-import re
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import discord
 
 from bot.app import Mynah
 from bot.errors import BadRequestError
 from bot.faces.discord.buttons import Pressed
-from bot.faces.discord.context import asked_by, signature
+from bot.faces.discord.context import asked_by, moderates, signature
 from bot.faces.discord.text import safe
 from bot.services.training import Requested
 from data import jobs
@@ -60,15 +59,10 @@ class CancelButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], temp
         super().__init__(discord.ui.Button(label="Cancel", style=discord.ButtonStyle.danger, custom_id=f"mynah:cancel:{job}"))
         self.job = job
 
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(int(match["job"]))
-
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Cancel the training, for whoever asked for it and for moderators; the message's own edits tell the rest."""
-        moderates = interaction.guild is not None and interaction.permissions.manage_guild
         await interaction.response.defer(ephemeral=True, thinking=True)
         interaction.extras["answered"] = True  # what is private is refused in private
-        await interaction.edit_original_response(content=await cancel(bot.app, self.job, interaction.user, moderates=moderates))
+        await interaction.edit_original_response(
+            content=await cancel(bot.app, self.job, interaction.user, moderates=moderates(interaction))
+        )

@@ -1,7 +1,6 @@
 """Forgetting an account: asked for by a moderator, confirmed by a button that survives a restart, then done for good."""
 
-import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import discord
 from discord import app_commands
@@ -10,7 +9,7 @@ from discord.ext import commands
 from bot.app import Mynah
 from bot.errors import BadRequestError
 from bot.faces.discord.buttons import Admitted
-from bot.faces.discord.context import Context, hybrid, signature
+from bot.faces.discord.context import Context, hybrid, moderates, signature
 from bot.faces.discord.failures import explain
 from bot.faces.discord.text import plural, safe
 from bot.services.forgetting import forget
@@ -83,12 +82,6 @@ class ForgetButton(
         self.handle = handle
         self.member = member
 
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(match["choice"], match["handle"], int(match["member"]))
-
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Forget, or do not; the question goes at once, so that it is answered once."""
         bot: MynahBot = interaction.client
@@ -97,7 +90,7 @@ class ForgetButton(
             await interaction.response.send_message("That question was not asked of you.", ephemeral=True)
         elif self.choice == "keep":
             await interaction.response.edit_message(content=f"**{safe(self.handle)}** stays.", view=None)
-        elif interaction.guild is None or not interaction.permissions.manage_guild:
+        elif not moderates(interaction):
             await interaction.response.edit_message(content=REFUSAL, view=None)
         else:
             await interaction.response.edit_message(content=f"Forgetting **{safe(self.handle)}** …", view=None)

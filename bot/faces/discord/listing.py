@@ -1,7 +1,7 @@
 """The list of voices, in pages that buttons turn."""
 
 import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import discord
 
@@ -47,12 +47,6 @@ class PageButton(
         super().__init__(discord.ui.Button(label=label or "…", disabled=not leads, custom_id=f"mynah:page:{page}:{search}"))
         self.page = page
         self.search = search
-
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(int(match["page"]), match["search"])
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Show the page in the place of the one that is there."""

@@ -1,15 +1,13 @@
 """The menus under a voice's card by which moderators choose the version that it speaks with, and who may use it in their server."""
 
-import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import discord
 from sqlite_utils import Database
 
 from bot.app import Mynah
-from bot.errors import BadRequestError, NotStoredError
 from bot.faces.discord.buttons import Pressed
-from bot.faces.discord.context import signature
+from bot.faces.discord.context import moderated, signature
 from bot.faces.discord.text import CHOICES, safe
 from data import models, servers
 from data.models import Model
@@ -51,15 +49,9 @@ class VersionMenu(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], templ
         super().__init__(discord.ui.Select(options=options, custom_id=f"mynah:version:{model}"))
         self.model = model
 
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a choice that was made."""
-        del interaction, item
-        return cls(int(match["model"]))
-
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Pin the version, or none, and say so over the card."""
-        guild = _moderated(interaction)
+        guild = moderated(interaction, REFUSAL)
         (chosen,) = self.item.values
         voice = await bot.app.store.write(_pin, self.model, chosen)
         what = "its newest version" if chosen == NEWEST else f"version {chosen}"
@@ -83,31 +75,14 @@ class VoiceRolesMenu(Pressed, discord.ui.DynamicItem[discord.ui.RoleSelect[Any]]
         )
         self.model = model
 
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a choice that was made."""
-        del interaction, item
-        return cls(int(match["model"]))
-
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Set the roles, and say so over the card."""
-        guild = _moderated(interaction)
+        guild = moderated(interaction, REFUSAL)
         roles = sorted(role.id for role in self.item.values)
         voice = await bot.app.store.write(_set_roles, self.model, guild.id, roles, signature(interaction.user))
         who = "members with " + " or ".join(f"<@&{number}>" for number in roles) if roles else "everybody"
         words = f"**{safe(voice)}** is for {who} in this server from now on, as {safe(interaction.user.display_name, 60)} chose."
         await interaction.response.edit_message(content=words, view=await card_menus(bot.app, voice, guild))
-
-
-def _moderated(interaction: discord.Interaction[Any]) -> discord.Guild:
-    """Return the server where a moderator chose something.
-
-    Raises:
-        BadRequestError: whoever did is none.
-    """
-    if interaction.guild is None or not interaction.permissions.manage_guild:
-        raise BadRequestError(REFUSAL)
-    return interaction.guild
 
 
 def _pin(db: Database, model_id: int, chosen: str) -> str:
@@ -116,7 +91,7 @@ def _pin(db: Database, model_id: int, chosen: str) -> str:
     Raises:
         NotStoredError: the voice, or the version, was forgotten meanwhile.
     """
-    voice = _voice(db, model_id)
+    voice = models.get(db, model_id).voice
     if chosen == NEWEST:
         models.unpin(db, voice)
     else:
@@ -130,12 +105,6 @@ def _set_roles(db: Database, model_id: int, server: int, roles: list[int], by: s
     Raises:
         NotStoredError: the voice was forgotten meanwhile.
     """
-    voice = _voice(db, model_id)
+    voice = models.get(db, model_id).voice
     servers.set_voice_roles(db, server, voice, roles, by)
     return voice
-
-
-def _voice(db: Database, model_id: int) -> str:
-    if not models.exists(db, model_id):
-        raise NotStoredError("That voice was forgotten.")
-    return models.get(db, model_id).voice

@@ -1,7 +1,8 @@
 """The commands of games and the buttons under them: a guess and a vote are private until the end, and may be changed until then."""
 
-import re
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import discord
 from discord import app_commands
@@ -155,21 +156,11 @@ class GuessButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templ
         self.quiz = quiz
         self.option = option
 
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(int(match["quiz"]), int(match["option"]))
-
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Write the guess down, and tell nobody else."""
-        await _begin(interaction)
         who = interaction.user
-        try:
+        async with _move(interaction):
             quiz = await bot.app.store.write(quizzes.guess, self.quiz, who.id, who.display_name, self.option, discord.utils.utcnow())
-        except NotStoredError as error:
-            await _take_down(interaction, str(error))
-            raise
         letter = render_games.LETTERS[self.option]
         await interaction.edit_original_response(
             content=f"You guessed **{letter}**; you can change it until {render_games.until(quiz.ends_at)}."
@@ -184,31 +175,26 @@ class VoteButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templa
         self.duel = duel
         self.side = side
 
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(int(match["duel"]), int(match["side"]))
-
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Write the vote down, and tell nobody else."""
-        await _begin(interaction)
-        try:
+        async with _move(interaction):
             duel = await bot.app.store.write(duels.vote, self.duel, interaction.user.id, self.side, discord.utils.utcnow())
-        except NotStoredError as error:
-            await _take_down(interaction, str(error))
-            raise
         voice, end = (duel.one, duel.two)[self.side - 1], duel.ends_at
         until = f"; you can change it until {render_games.until(end)}" if end else ""
         await interaction.edit_original_response(content=f"You voted for **{safe(voice, render_games.NAME)}**{until}.")
 
 
-async def _begin(interaction: discord.Interaction[Any]) -> None:
+@asynccontextmanager
+async def _move(interaction: discord.Interaction[Any]) -> AsyncIterator[None]:
+    """Acknowledge a guess or a vote in private, to be written down within.
+
+    A message shows no more of a game whose voice was forgotten while nobody was there to take it down.
+    """
     await interaction.response.defer(ephemeral=True, thinking=True)
     interaction.extras["answered"] = True  # what is private is told in private
-
-
-async def _take_down(interaction: discord.Interaction[Any], words: str) -> None:
-    """Have a message show no more of a game whose voice was forgotten while nobody was there to take it down."""
-    if interaction.message is not None:
-        await interaction.message.edit(content=words, view=None)
+    try:
+        yield
+    except NotStoredError as error:
+        if interaction.message is not None:
+            await interaction.message.edit(content=str(error), view=None)
+        raise

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-import aiohttp
 import discord
 import structlog
 from discord.ext import commands, tasks
@@ -14,7 +13,7 @@ from sqlite_utils import Database
 
 from bot.errors import MynahError, NotStoredError, SpeechFailedError
 from bot.faces.discord import render_games
-from bot.faces.discord.failures import explain
+from bot.faces.discord.failures import explain, lost
 from bot.faces.discord.playing import guess_buttons, vote_buttons
 from data import duels, quizzes
 from data.duels import Duel
@@ -169,19 +168,11 @@ class Refereeing(commands.Cog):
             return True
         except NotStoredError:
             return False  # forgotten between two looks: the next one sees it
-        except discord.HTTPException as error:
-            if error.status in (400, 403, 404):
-                level = log.error if error.status == 400 else log.info
-                level("the message of a game cannot be edited any more", channel=board.channel, message=board.message, error=str(error))
-                board.lost = True
-                return True
-            log.warning("discord did not take an edit: trying again", channel=board.channel, status=error.status)
-        except (OSError, aiohttp.ClientError) as error:
-            log.warning("discord could not be reached for an edit: trying again", channel=board.channel, error=str(error))
-        except Exception:
-            log.exception("the message of a game cannot be brought up to date", channel=board.channel, message=board.message)
-        board.due = time.monotonic() + PAUSE_SECONDS
-        return False
+        except Exception as error:
+            board.lost = lost(error, channel=board.channel, message=board.message)
+            if not board.lost:
+                board.due = time.monotonic() + PAUSE_SECONDS
+            return board.lost
 
     async def _content(self, game: Game) -> tuple[str, discord.ui.View | None]:
         """Return what the message of a game is to show; the end can be shown twice without harm, for what counts is fixed by then."""

@@ -1,18 +1,16 @@
 """Lines in a message: shown within Discord's limits, with buttons that have the voice say more."""
 
 import io
-import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import discord
 
 from bot.app import Mynah
-from bot.errors import BadRequestError
 from bot.faces.discord import render
 from bot.faces.discord.admitting import need_role, need_voice, settings_here
 from bot.faces.discord.buttons import Pressed
-from bot.faces.discord.context import origin, signature
+from bot.faces.discord.context import moderated, moderates, origin, signature
 from bot.faces.discord.text import MESSAGE, cut, units
 from bot.services.speaking import Spoken
 from data import speech, talk
@@ -24,6 +22,16 @@ OPENING = 3  # words of a line that "More like this" begins with
 LABELS = {"again": "Again", "more": "More like this", "post": "Send to X"}
 Send = Callable[..., Awaitable[discord.Message]]
 """Takes content, files and view, and returns the message that shows them."""
+
+
+async def lines_for(app: Mynah, voice: str, user: discord.abc.User, guild: discord.Guild | None, **wanted: Any) -> Spoken:
+    """Have a voice say what a member wants, as `Speaking.request` takes it; whether he may use it is asked before (`need_voice`).
+
+    Raises:
+        MynahError: it says nothing; the text says why.
+    """
+    request = await app.speaking.request(voice, by=signature(user), origin=origin(user, guild), **wanted)
+    return await app.speaking.answer(request.id)
 
 
 async def say(app: Mynah, send: Send, spoken: Spoken, *, attach: bool) -> None:
@@ -68,12 +76,6 @@ class SayButton(
         self.choice = choice
         self.request = request
 
-    @classmethod
-    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /) -> Self:
-        """Make it anew from the id of a button that was pressed."""
-        del interaction, item
-        return cls(match["choice"], int(match["request"]))
-
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Have the voice say more, or lay its best line into the outbox."""
         app = bot.app
@@ -84,29 +86,27 @@ class SayButton(
         asked = await app.store.read(speech.get, self.request)
         await need_voice(bot, interaction.user, interaction.guild, asked.voice)
         prompt = asked.prompt if self.choice == "again" else " ".join((await self._said(app))[0].text.split()[:OPENING])
-        request = await app.speaking.request(
+        spoken = await lines_for(
+            app,
             asked.voice,
-            by=signature(interaction.user),
-            origin=origin(interaction.user, interaction.guild),
+            interaction.user,
+            interaction.guild,
             author=asked.author,
             message=asked.message,
             prompt=prompt,
             count=asked.count,
             temperature=asked.sampling["temperature"],
         )
-        spoken = await app.speaking.answer(request.id)
-
         await say(app, answer_with(interaction), spoken, attach=interaction.app_permissions.attach_files)
 
     async def _post(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         app = bot.app
         await interaction.response.defer(ephemeral=True, thinking=True)
         interaction.extras["answered"] = True  # what is private is told in private
-        moderates = interaction.guild is not None and interaction.permissions.manage_guild
         roles = (await settings_here(bot, interaction.guild)).post_roles
-        if not moderates and not roles:
-            raise BadRequestError("Sending to X is for members with the permission Manage Server.")
-        need_role(interaction.user, roles, "Sending to X", moderates=moderates)
+        if not roles:
+            moderated(interaction, "Sending to X is for members with the permission Manage Server.")
+        need_role(interaction.user, roles, "Sending to X", moderates=moderates(interaction))
         asked = await app.store.read(speech.get, self.request)
         post = await app.posting.draft(asked.voice, None, (await self._said(app))[0].text, signature(interaction.user))
         await interaction.edit_original_response(content=f"Draft {post.id} waits for approval: `mynah posts approve {post.id}`.")

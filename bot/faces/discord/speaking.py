@@ -12,10 +12,10 @@ from discord.ext import commands
 from bot.app import Mynah
 from bot.faces.discord import render
 from bot.faces.discord.admitting import need_voice
-from bot.faces.discord.context import Context, hybrid, origin, signature
+from bot.faces.discord.context import Context, hybrid
 from bot.faces.discord.listing import listing
 from bot.faces.discord.managing import card_menus
-from bot.faces.discord.saying import say
+from bot.faces.discord.saying import lines_for, say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
 from bot.services import cards
 from bot.services.speaking import MAX_LINES
@@ -56,9 +56,7 @@ class Speaking(commands.Cog):
     async def _speak(self, ctx: Context, voice: str, **wanted: Any) -> None:
         await ctx.begin(f"**{safe(voice, 200)}** is thinking …")
         await need_voice(self.bot, ctx.author, ctx.guild, voice)
-        by, where = signature(ctx.author), origin(ctx.author, ctx.guild)
-        request = await self.app.speaking.request(voice, by=by, origin=where, **wanted)
-        spoken = await self.app.speaking.answer(request.id)
+        spoken = await lines_for(self.app, voice, ctx.author, ctx.guild, **wanted)
         await say(self.app, ctx.answer, spoken, attach=ctx.bot_permissions.attach_files)
 
     @hybrid(name="models")

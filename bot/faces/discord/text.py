@@ -17,7 +17,8 @@ _NUMBER_OF_A_LIST = re.compile(r"^[ ]*\d+(\.)", re.MULTILINE)
 _DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _EMPTY_LINES = re.compile(r"\n{3,}")
 _CODE = re.compile(r"(`[^`\n]+`)")
-_OWN_COMMAND = re.compile(r"`mynah (?=(?:train|generate|models|show|queue|cancel|forget)\b)")
+_OWN_COMMAND = re.compile(r"`mynah (train|generate|models|show|jobs|cancel|forget)\b")
+_NAMES = {"jobs": "queue"}  # what Discord calls otherwise
 _AFTER_AT = "\u200b"
 ELLIPSIS = "…"
 
@@ -71,7 +72,7 @@ def sentence(text: str, limit: int = MESSAGE - 100) -> str:
 
     Sentences name commands as the terminal has them; those that Discord has too are named as there.
     """
-    parts = _CODE.split(_OWN_COMMAND.sub("`/", text.replace("`mynah jobs`", "`mynah queue`")))
+    parts = _CODE.split(_OWN_COMMAND.sub(lambda own: f"`/{_NAMES.get(own[1], own[1])}", text))
     return cut("".join(part if place % 2 else _safe_between(part) for place, part in enumerate(parts)), limit)
 
 

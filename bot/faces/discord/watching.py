@@ -5,7 +5,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import aiohttp
 import discord
 import structlog
 from discord.ext import commands, tasks
@@ -14,6 +13,7 @@ from sqlite_utils import Database
 from bot.errors import NotStoredError
 from bot.faces.discord import render
 from bot.faces.discord.ending import buttons
+from bot.faces.discord.failures import lost
 from bot.faces.discord.progress import Progress
 from bot.faces.discord.speaking import curve_file
 from bot.faces.discord.text import MESSAGE, cut, safe, sentence
@@ -92,21 +92,10 @@ class Watching(commands.Cog):
                 await self._show(view)
         except NotStoredError:
             return  # forgotten between two looks: the next one sees it
-        except discord.HTTPException as error:
+        except Exception as error:
             view.due = time.monotonic() + EDIT_SECONDS
-            if error.status in (400, 403, 404):
-                level = log.error if error.status == 400 else log.info
-                level("a message that follows a training cannot be edited any more", job=watch.job, channel=watch.channel, error=str(error))
-                if not view.over:
-                    await self._end(view)
-            else:
-                log.warning("discord did not take an edit: trying again", job=watch.job, status=error.status)
-        except (OSError, aiohttp.ClientError) as error:
-            view.due = time.monotonic() + EDIT_SECONDS
-            log.warning("discord could not be reached for an edit: trying again", job=watch.job, error=str(error))
-        except Exception:
-            view.due = time.monotonic() + EDIT_SECONDS
-            log.exception("a message that follows a training cannot be brought up to date", job=watch.job)
+            if lost(error, job=watch.job, channel=watch.channel) and not view.over:
+                await self._end(view)
 
     async def _show(self, view: View) -> None:
         job, before, events, warnings = await self.app.store.read(_state, view.watch.job, view.progress.attempt, view.progress.seen)

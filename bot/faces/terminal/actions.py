@@ -37,9 +37,7 @@ class Answer:
 
 async def import_posts(app: Mynah, path: Path, handle: str, by: str, ground: str | None = None) -> Answer:
     """Store the posts of a file or archive, and who claims on what ground that they may be learned from."""
-    short_rule, blocked = app.settings.trainer.short_rule, app.settings.consent.blocked_handles
-    claimed = Ground(ground) if ground else None
-    result = await import_file(app.store, path, handle, by=by, ground=claimed, short_rule=short_rule, blocked=blocked)
+    result = await import_file(app.store, app.settings, path, handle, by=by, ground=Ground(ground) if ground else None)
     document = {"handle": result.handle, "counts": asdict(result.counts), "new": result.new, "ground": result.ground}
     return Answer(document, render.imported(result, by))
 

@@ -251,14 +251,20 @@ async def test_a_voice_forgotten_in_the_moment_of_the_reveal_is_taken_down_as_we
     assert (ready.history[0].content, ready.history[0].components) == (FORGOTTEN, [])
 
 
-async def test_a_button_takes_down_what_was_forgotten_while_the_bot_was_down(ready: Stage):
-    row = await quiz(ready)
-    (message,) = ready.history
-    await ready.app.store.write(lambda db: db.conn.execute("DELETE FROM quizzes WHERE id = ?", [row.id]))
-    pressed = await ready.bob.click(message, label="A")
-    gone = "That quiz is gone: its voice was forgotten."
+@pytest.mark.parametrize(
+    ("begin", "table", "label", "gone"),
+    [
+        (quiz, "quizzes", "A", "That quiz is gone: its voice was forgotten."),
+        (duel, "duels", "gull", "That duel is gone: a voice of it was forgotten."),
+    ],
+)
+async def test_a_button_takes_down_what_was_forgotten_while_the_bot_was_down(pair: Stage, begin, table: str, label: str, gone: str):
+    row = await begin(pair)
+    (message,) = pair.history
+    await pair.app.store.write(lambda db: db.conn.execute(f"DELETE FROM {table} WHERE id = ?", [row.id]))
+    pressed = await pair.bob.click(message, label=label)
     assert (pressed.response.content, pressed.ephemeral) == (gone, True)
-    assert (ready.history[0].content, ready.history[0].components) == (gone, [])
+    assert (pair.history[0].content, pair.history[0].components) == (gone, [])
 
 
 async def test_a_voice_that_is_not_there(ready: Stage):
@@ -558,16 +564,6 @@ async def test_a_duel_of_a_voice_that_was_forgotten_is_taken_down(pair: Stage):
     await pair.env.advance_time(2)
     (message,) = pair.history
     assert (message.content, message.components) == (FORGOTTEN, [])
-
-
-async def test_a_vote_takes_down_what_was_forgotten_while_the_bot_was_down(pair: Stage):
-    row = await duel(pair)
-    (message,) = pair.history
-    await pair.app.store.write(lambda db: db.conn.execute("DELETE FROM duels WHERE id = ?", [row.id]))
-    pressed = await pair.bob.click(message, label="gull")
-    gone = "That duel is gone: a voice of it was forgotten."
-    assert (pressed.response.content, pressed.ephemeral) == (gone, True)
-    assert (pair.history[0].content, pair.history[0].components) == (gone, [])
 
 
 @pytest.mark.parametrize(

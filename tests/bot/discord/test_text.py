@@ -70,6 +70,7 @@ def test_sentence_is_never_empty_of_its_code(text: str):
 def test_sentence_names_commands_as_discord_does():
     """What only the terminal has keeps its name."""
     assert sentence("Try `mynah train a b` or `mynah doctor`.") == "Try `/train a b` or `mynah doctor`."
+    assert sentence("There is none: `mynah jobs` lists them.") == "There is none: `/queue` lists them."
 
 
 @given(texts.map(lambda text: safe(text, 5000)), st.integers(10, 200))
