@@ -167,7 +167,8 @@ class IntegerProduct:
 
     def _turned(self, x: torch.Tensor) -> torch.Tensor:
         """Return x (N, in), turned; a tensor of its own."""
-        return (x.reshape(-1, len(self._turn)) @ self._turn).view(x.shape)
+        turned: torch.Tensor = (x.reshape(-1, len(self._turn)) @ self._turn).view(x.shape)
+        return turned
 
 
 def _hadamard(columns: int) -> torch.Tensor:
