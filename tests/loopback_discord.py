@@ -158,7 +158,7 @@ class LoopbackDiscord:
             "guild_id": self.guild_id,
             "channel_id": self.channel_id,
             "channel": self._channel() | {"permissions": MEMBER_PERMISSIONS},
-            "member": self._membership(self.member) | {"permissions": MEMBER_PERMISSIONS},
+            "member": self._membership(self.member) | {"permissions": self.member_permissions},
             "app_permissions": ADMINISTRATOR,
             "locale": "en-US",
             "guild_locale": "en-US",
@@ -167,9 +167,24 @@ class LoopbackDiscord:
             "context": 0,
             "attachment_size_limit": 10 * 2**20,
         }
+        interaction |= self._abroad()
         self._originals[f"token-{number}"] = original
         await self.dispatch("INTERACTION_CREATE", interaction)
         return str(interaction["token"])
+
+    def _abroad(self) -> dict[str, Any]:
+        """Return how an interaction is different where the bot is no member."""
+        if not self.abroad:
+            return {}
+        installed = {"channel_id": self.foreign_channel_id, "authorizing_integration_owners": {"1": self.member["id"]}}
+        if self.abroad == "server":
+            server = {"id": self.foreign_guild_id, "features": [], "locale": "en-US"}
+            own = self._membership(self.member) | {"permissions": self.member_permissions}
+            channel = self._channel() | {"id": self.foreign_channel_id, "guild_id": server["id"], "permissions": self.member_permissions}
+            return installed | {"guild_id": server["id"], "guild": server, "channel": channel, "member": own}
+        channel = {"id": self.foreign_channel_id, "type": 3, "recipients": [self._user("carol")], "owner_id": self.member["id"]}
+        nowhere = {"guild_id": None, "guild_locale": None, "member": None, "context": 2}
+        return installed | nowhere | {"user": self.member, "channel": channel | {"name": None, "icon": None, "last_message_id": None}}
 
     async def answer(self, token: str) -> dict[str, Any]:
         """Wait for the answer to an interaction, past its "is thinking…"."""
@@ -182,14 +197,14 @@ class LoopbackDiscord:
         return dict(found)
 
     async def dispatch(self, event: str, data: dict[str, Any]) -> None:
-        """Send an event to every client."""
+        """Send an event of the server to every client, over the connection that is the server's."""
         self._sequence += 1
-        for socket in list(self._sockets):
+        for socket in [socket for socket, shard in self._sockets.items() if self._is_of(shard)]:
             await socket.send_json({"op": 0, "t": event, "s": self._sequence, "d": data})
 
     async def drop(self, code: int = WSCloseCode.SERVICE_RESTART) -> None:
         """Close every connection to the gateway."""
-        for socket in [socket for socket, shard in self._sockets.items() if self._is_of(shard)]:
+        for socket in list(self._sockets):
             await socket.close(code=code)
 
     # ------------------------------------------------------------------ gateway
@@ -273,6 +288,8 @@ class LoopbackDiscord:
 
     def _answer(self, method: str, path: list[str], body: Any, files: tuple[str, ...]) -> tuple[int, Any]:
         match method, path:
+            case _, ["channels", self.foreign_channel_id, *_]:
+                return 403, {"message": "Missing Access", "code": 50001}
             case "GET", ["users", "@me"]:
                 return 200, self.bot
             case "GET", ["oauth2", "applications", "@me"]:

@@ -15,6 +15,7 @@ from bot.faces.discord.admitting import blocked, need_voice, open_here, settings
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid, origin, signature
 from bot.faces.discord.failures import explain
+from bot.faces.discord.installs import portable
 from bot.faces.discord.saying import Send, say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
 from bot.faces.discord.webhooks import Webhooks
@@ -50,6 +51,7 @@ class Conversing(commands.Cog):
         """Take it away again."""
         self.bot.tree.remove_command(self._menu.name, type=self._menu.type)
 
+    @portable
     async def answer_as(self, interaction: discord.Interaction["MynahBot"], message: discord.Message) -> None:
         """Ask as whom a message is to be answered."""
         names = await self.app.store.read(models.names, "", CHOICES, longest=CHOICE)

@@ -13,6 +13,7 @@ from bot.faces.discord import render
 from bot.faces.discord.admitting import need_role, need_voice, settings_here
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import origin, signature
+from bot.faces.discord.installs import is_member
 from bot.faces.discord.text import MESSAGE, cut, units
 from bot.services.speaking import Spoken
 from data import speech, talk
@@ -102,6 +103,8 @@ class SayButton(
         app = bot.app
         await interaction.response.defer(ephemeral=True, thinking=True)
         interaction.extras["answered"] = True  # what is private is told in private
+        if not is_member(bot, interaction.guild):
+            raise BadRequestError("Sending to X is for members of a server that I am in.")
         moderates = interaction.guild is not None and interaction.permissions.manage_guild
         roles = (await settings_here(bot, interaction.guild)).post_roles
         if not moderates and not roles:
