@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEED ?= 7
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check bench-train bench-quality bench-answers bench-speak bench-voices bench-filter run install clean
+.PHONY: help demo test test-long check bench-train bench-quality bench-answers bench-speak bench-voices bench-filter bench-ack run install clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ bench-voices: .venv/bench  ## measure Mynah with ten thousand voices in one data
 
 bench-filter: .venv/bench  ## measure how long the filter takes for a line, and what it refuses of real posts
 	@$(BIN)/python -m bench.filter
+
+bench-ack: .venv/dev  ## measure how soon Discord hears of a hundred commands, beside a training
+	@$(BIN)/python -m bench.ack
 
 run: .venv/runtime  ## run the service (Discord, X)
 	@exec $(BIN)/mynah run

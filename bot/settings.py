@@ -46,6 +46,7 @@ class Discord(Section):
 
     prefix: str = Field("!", min_length=1, max_length=5)
     upload_mib: int = Field(100, ge=1, le=500)
+    shards: int = Field(1, ge=0, le=10_000)
     blocked_users: frozenset[Annotated[int, Field(ge=0, lt=2**63)]] = frozenset()
     api_url: str = "https://discord.com/api/v10"
 

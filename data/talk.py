@@ -36,6 +36,11 @@ def bind(db: Database, channel: int, voice: str, by: str, webhook: int | None = 
     db.table("bindings").upsert(row, pk="channel")
 
 
+def speak_through(db: Database, channel: int, voice: str, webhook: int) -> None:
+    """Have a voice speak through another webhook from now on, if it is still the channel's."""
+    db.conn.execute("UPDATE bindings SET webhook = ? WHERE channel = ? AND voice = ?", [webhook, channel, voice])
+
+
 def unbind(db: Database, channel: int) -> bool:
     """Have no voice answer in a channel; return whether one did."""
     return bool(db.conn.execute("DELETE FROM bindings WHERE channel = ?", [channel]).rowcount)

@@ -15,7 +15,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pytest_asyncio
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -56,6 +56,10 @@ class LoopbackDiscord:
     deaf: bool = False
     """Never answer a farewell of the gateway's client."""
     sessions_left: int = 1000
+    recommended_shards: int = 1
+    member_permissions: str = MEMBER_PERMISSIONS
+    abroad: Literal["", "server", "talk"] = ""
+    """Where the member uses the bot that he installed for himself: in a server that it is not in, or in a talk with somebody else."""
     requests: list[Request] = field(default_factory=list)
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
     identifies: list[dict[str, Any]] = field(default_factory=list)
@@ -68,7 +72,8 @@ class LoopbackDiscord:
         self.bot = self._user("mynah-test", bot=True)
         self.member = self._user("alice")
         self.guild_id, self.channel_id = self._id(), self._id()
-        self._sockets: set[web.WebSocketResponse] = set()
+        self.foreign_guild_id, self.foreign_channel_id = self._id(), self._id()
+        self._sockets: dict[web.WebSocketResponse, tuple[int, int]] = {}  # to its shard, and of how many
         self._sequence = 0
         self._originals: dict[str, str] = {}  # interaction's token to its message
         self._change = asyncio.Event()
@@ -153,7 +158,7 @@ class LoopbackDiscord:
             "guild_id": self.guild_id,
             "channel_id": self.channel_id,
             "channel": self._channel() | {"permissions": MEMBER_PERMISSIONS},
-            "member": self._membership(self.member) | {"permissions": MEMBER_PERMISSIONS},
+            "member": self._membership(self.member) | {"permissions": self.member_permissions},
             "app_permissions": ADMINISTRATOR,
             "locale": "en-US",
             "guild_locale": "en-US",
@@ -162,9 +167,24 @@ class LoopbackDiscord:
             "context": 0,
             "attachment_size_limit": 10 * 2**20,
         }
+        interaction |= self._abroad()
         self._originals[f"token-{number}"] = original
         await self.dispatch("INTERACTION_CREATE", interaction)
         return str(interaction["token"])
+
+    def _abroad(self) -> dict[str, Any]:
+        """Return how an interaction is different where the bot is no member."""
+        if not self.abroad:
+            return {}
+        installed = {"channel_id": self.foreign_channel_id, "authorizing_integration_owners": {"1": self.member["id"]}}
+        if self.abroad == "server":
+            server = {"id": self.foreign_guild_id, "features": [], "locale": "en-US"}
+            own = self._membership(self.member) | {"permissions": self.member_permissions}
+            channel = self._channel() | {"id": self.foreign_channel_id, "guild_id": server["id"], "permissions": self.member_permissions}
+            return installed | {"guild_id": server["id"], "guild": server, "channel": channel, "member": own}
+        channel = {"id": self.foreign_channel_id, "type": 3, "recipients": [self._user("carol")], "owner_id": self.member["id"]}
+        nowhere = {"guild_id": None, "guild_locale": None, "member": None, "context": 2}
+        return installed | nowhere | {"user": self.member, "channel": channel | {"name": None, "icon": None, "last_message_id": None}}
 
     async def answer(self, token: str) -> dict[str, Any]:
         """Wait for the answer to an interaction, past its "is thinking…"."""
@@ -177,9 +197,9 @@ class LoopbackDiscord:
         return dict(found)
 
     async def dispatch(self, event: str, data: dict[str, Any]) -> None:
-        """Send an event to every client."""
+        """Send an event of the server to every client, over the connection that is the server's."""
         self._sequence += 1
-        for socket in list(self._sockets):
+        for socket in [socket for socket, shard in self._sockets.items() if self._is_of(shard)]:
             await socket.send_json({"op": 0, "t": event, "s": self._sequence, "d": data})
 
     async def drop(self, code: int = WSCloseCode.SERVICE_RESTART) -> None:
@@ -202,7 +222,7 @@ class LoopbackDiscord:
                 if self.deaf and socket in self._sockets:
                     await self._over.wait()  # reads nothing more: a farewell gets no answer
         finally:
-            self._sockets.discard(socket)
+            self._sockets.pop(socket, None)
             self.close_codes.append(socket.close_code)
             self._ring()
         return socket
@@ -219,27 +239,31 @@ class LoopbackDiscord:
                 elif data["intents"] & PRIVILEGED & ~self.granted:
                     await socket.close(code=DISALLOWED_INTENTS)
                 else:
-                    self._sockets.add(socket)
-                    await self._welcome(socket)
+                    self._sockets[socket] = shard = tuple(data.get("shard", (0, 1)))
+                    await self._welcome(socket, shard)
                 self._ring()
             case 6:
                 self.resumes.append(data)
-                self._sockets.add(socket)
+                self._sockets[socket] = (0, 1)
                 await socket.send_json({"op": 0, "t": "RESUMED", "s": self._sequence, "d": {}})
                 self._ring()
 
-    async def _welcome(self, socket: web.WebSocketResponse) -> None:
+    def _is_of(self, shard: tuple[int, int]) -> bool:
+        return (int(self.guild_id) >> 22) % shard[1] == shard[0]
+
+    async def _welcome(self, socket: web.WebSocketResponse, shard: tuple[int, int]) -> None:
+        here = self._is_of(shard)
         ready = {
             "v": 10,
             "user": self.bot,
-            "guilds": [{"id": self.guild_id, "unavailable": True}],
+            "guilds": [{"id": self.guild_id, "unavailable": True}] if here else [],
             "session_id": "session",
             "session_type": "normal",
             "resume_gateway_url": self._gateway_url,
             "application": {"id": self.bot["id"], "flags": 0},
-            "shard": [0, 1],
+            "shard": shard,
         }
-        for event, data in (("READY", ready), ("GUILD_CREATE", self._guild())):
+        for event, data in (("READY", ready), ("GUILD_CREATE", self._guild()))[: 2 if here else 1]:
             self._sequence += 1
             await socket.send_json({"op": 0, "t": event, "s": self._sequence, "d": data})
 
@@ -264,13 +288,15 @@ class LoopbackDiscord:
 
     def _answer(self, method: str, path: list[str], body: Any, files: tuple[str, ...]) -> tuple[int, Any]:
         match method, path:
+            case _, ["channels", self.foreign_channel_id, *_]:
+                return 403, {"message": "Missing Access", "code": 50001}
             case "GET", ["users", "@me"]:
                 return 200, self.bot
             case "GET", ["oauth2", "applications", "@me"]:
                 return 200, self._application()
             case "GET", ["gateway", "bot"]:
                 limit = {"total": 1000, "remaining": self.sessions_left, "reset_after": 5000, "max_concurrency": 1}
-                return 200, {"url": self._gateway_url, "shards": 1, "session_start_limit": limit}
+                return 200, {"url": self._gateway_url, "shards": self.recommended_shards, "session_start_limit": limit}
             case "GET", ["applications", _, "commands"]:
                 return 200, self.commands
             case "PUT", ["applications", application, "commands"]:

@@ -7,6 +7,7 @@ Products with few rows: a frozen matrix lies in memory as oneDNN reads it, inste
 Measured in docs/benchmarks.md.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -176,7 +177,7 @@ def _hadamard(columns: int) -> torch.Tensor:
     matrix = torch.ones(1, 1)
     while len(matrix) < _BLOCK and columns % (2 * len(matrix)) == 0:
         matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
-    return matrix / len(matrix) ** 0.5
+    return matrix / math.sqrt(len(matrix))
 
 
 Multiply = Callable[[torch.Tensor], Product | IntegerProduct]

@@ -9,6 +9,7 @@ from discord.ext import commands
 from bot.errors import BadRequestError
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid
+from bot.faces.discord.installs import portable
 from data import members
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class About(commands.Cog):
         self.app = bot.app
 
     @hybrid()
+    @portable
     async def about(self, ctx: Context) -> None:
         """Say what Mynah is and what it stores of you, and erase that."""
         await ctx.begin("Looking …", private=True)

@@ -168,8 +168,9 @@ class MynahBot(commands.Bot):
         """End: commands under way first, then the connection; within seconds, whatever the other side does."""
         busy = self._busy - {asyncio.current_task()}
         # The library waits some seconds for servers before it says that it is ready, and does not stop waiting when it is closed.
-        if ready := getattr(self._connection, "_ready_task", None):
-            ready.cancel()
+        for ready in (getattr(self._connection, "_ready_task", None), *getattr(self._connection, "_ready_tasks", {}).values()):
+            if ready is not None:
+                ready.cancel()
         for task in busy:
             task.cancel()
         if busy:

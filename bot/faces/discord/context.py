@@ -9,6 +9,7 @@ import structlog
 from discord.ext import commands
 
 from bot.errors import BadRequestError
+from bot.faces.discord.installs import is_member
 from data.jobs import Job
 from data.origin import Origin
 
@@ -104,8 +105,9 @@ class Context(commands.Context["MynahBot"]):
 
 
 def moderates(asked: commands.Context[Any] | discord.Interaction[Any]) -> bool:
-    """Whether who used a command, a button or a menu moderates the server where he did; outside servers nobody does."""
-    return asked.guild is not None and asked.permissions.manage_guild
+    """Whether who used a command, a button or a menu moderates the server where he did; outside those that Mynah is in nobody does."""
+    client = asked.client if isinstance(asked, discord.Interaction) else asked.bot
+    return is_member(client, asked.guild) and asked.permissions.manage_guild
 
 
 def moderated(asked: commands.Context[Any] | discord.Interaction[Any], refusal: str) -> discord.Guild:

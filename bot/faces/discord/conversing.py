@@ -15,8 +15,10 @@ from bot.faces.discord.admitting import blocked, need_voice, open_here, settings
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid, signature
 from bot.faces.discord.failures import explain
-from bot.faces.discord.saying import lines_for, say
+from bot.faces.discord.installs import portable
+from bot.faces.discord.saying import Send, lines_for, say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
+from bot.faces.discord.webhooks import Webhooks
 from bot.services.speaking import MAX_PROMPT
 from data import models, speech, talk
 from data.handles import voice_name
@@ -36,6 +38,7 @@ class Conversing(commands.Cog):
     def __init__(self, bot: "MynahBot") -> None:
         self.bot = bot
         self.app = bot.app
+        self.webhooks = Webhooks(bot)
         self._menu = app_commands.ContextMenu(name="Answer as…", callback=self.answer_as)
         self.texts: OrderedDict[int, str] = OrderedDict()
         """Of messages whose menu was used: without the message content intent they cannot be read again."""
@@ -48,6 +51,7 @@ class Conversing(commands.Cog):
         """Take it away again."""
         self.bot.tree.remove_command(self._menu.name, type=self._menu.type)
 
+    @portable
     async def answer_as(self, interaction: discord.Interaction["MynahBot"], message: discord.Message) -> None:
         """Ask as whom a message is to be answered."""
         names = await self.app.store.read(models.names, "", CHOICES, longest=CHOICE)
@@ -64,20 +68,32 @@ class Conversing(commands.Cog):
     @commands.guild_only()
     @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
     @app_commands.default_permissions(manage_guild=True)
-    @app_commands.describe(voice="Who answers in this channel from now on; empty: nobody")
-    async def bind(self, ctx: Context, *, voice: str = "") -> None:
+    @app_commands.describe(
+        voice="Who answers in this channel from now on; empty: nobody", webhook="Under its own name and picture, not as the bot"
+    )
+    async def bind(self, ctx: Context, voice: str = "", webhook: bool = False) -> None:
         """Have a voice answer in this channel, for good."""
         await ctx.begin("Looking for the voice …", private=True)
         if not ctx.moderates:
             raise BadRequestError("Giving a channel a voice is for members with the permission Manage Server.")
+        before = await self.app.store.read(talk.bound, ctx.channel.id)
         if not voice:
             had = await self.app.store.write(talk.unbind, ctx.channel.id)
+            await self.webhooks.remove(before)
             await ctx.answer("Nobody answers here any more." if had else "Nobody answered here.")
             return
         ctx.need_to_speak()
         model = await self.app.store.read(models.current, voice_name(voice.split("-")))
-        await self.app.store.write(talk.bind, ctx.channel.id, model.voice, signature(ctx.author))
-        await ctx.answer(f"**{safe(model.voice)}** answers here from now on, whoever mentions me or replies to it.")
+        made = await self.webhooks.make(ctx.channel, model.voice) if webhook else None
+        await self.app.store.write(talk.bind, ctx.channel.id, model.voice, signature(ctx.author), made.id if made else None)
+        if made is None:
+            await self.webhooks.remove(before)
+        unheard = made and not self.bot.prefix_commands
+        await ctx.answer(
+            f"**{safe(model.voice)}** answers here from now on, whoever mentions me or replies to it"
+            + (", under its own name." if made else ".")
+            + (" Without the Message Content intent Discord tells me nothing of a reply that does not mention me." if unheard else "")
+        )
 
     @commands.Cog.listener()
     async def on_message(self, message: discord.Message) -> None:
@@ -93,7 +109,9 @@ class Conversing(commands.Cog):
             return
         unasked = False
         try:
-            voice, author = await self._voice(message) if message.reference or self._addressed(message) else ("", "")
+            # What does not mention Mynah has no words without the message content intent: a reply to a webhook's line mentions nobody.
+            heard = self._addressed(message) or (message.reference and self.bot.prefix_commands)
+            voice, author = await self._voice(message) if heard else ("", "")
             if not voice and not self._addressed(message):
                 voice, unasked = await self._by_chance(message, settings.answer_chance), True
             await self._answer(message, voice, author)
@@ -132,7 +150,14 @@ class Conversing(commands.Cog):
         asked = await self._context(message)
         async with message.channel.typing():
             spoken = await lines_for(self.app, voice, message.author, message.guild, author=author, message=asked, count=1)
-        await say(self.app, _reply(message), spoken, attach=False)
+        await say(self.app, await self._sender(message, voice), spoken, attach=False)
+
+    async def _sender(self, message: discord.Message, voice: str) -> Send:
+        """Return what sends an answer to a message: the webhook that a bound voice speaks through, else a reply of the bot's."""
+        binding = await self.app.store.read(talk.bound, message.channel.id)
+        if binding is None or binding.webhook is None or binding.voice != voice:
+            return _reply(message)
+        return self.webhooks.sender(message.channel, binding, _reply(message))
 
     async def _voice(self, message: discord.Message) -> tuple[str, str]:
         """Return the voice that is meant, and as which of its accounts: that of the line replied to, else the channel's."""
@@ -175,7 +200,7 @@ def _words(message: discord.Message, bot: "MynahBot") -> str:
     return text.replace(f"@{me.display_name}", "").strip() if me else text
 
 
-def _reply(message: discord.Message) -> Any:
+def _reply(message: discord.Message) -> Send:
     async def send(content: str, *, files: list[discord.File], view: discord.ui.View) -> discord.Message:
         del files
         return await message.reply(content, view=view, mention_author=False)

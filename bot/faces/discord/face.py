@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from bot.app import Mynah
 from bot.errors import SettingsError
 from bot.faces.discord.bot import MynahBot
+from bot.faces.discord.sharding import new_bot
 
 LONGEST_PAUSE = 60.0
 BAD_TOKEN = "Discord refused DISCORD_TOKEN: copy the token anew from the Bot page of the developer portal."  # noqa: S105 - no secret
@@ -55,7 +56,7 @@ class DiscordFace:
         prefix_commands = True
         failures = 0
         while True:
-            bot = MynahBot(self._app, prefix_commands=prefix_commands)
+            bot = new_bot(self._app, prefix_commands=prefix_commands)
             try:
                 await self._connect(bot)
             except discord.PrivilegedIntentsRequired:
@@ -86,11 +87,12 @@ class DiscordFace:
     async def _connect(self, bot: MynahBot) -> None:
         """Log in, and stay connected; reconnecting and resuming a session is the library's."""
         await bot.login(self._token.get_secret_value())
-        _, url, limits = await bot.http.get_bot_gateway()
-        # The library asks this only when it shards, and otherwise goes by a constant.
+        recommended, url, limits = await bot.http.get_bot_gateway()
+        # The library asks this only when it is to find out how many shards there should be, and otherwise goes by a constant.
         DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(url)
-        if limits["remaining"] == 0:  # one more session would have Discord reset the token
-            log.warning("Discord grants no more sessions for now: waiting", seconds=limits["reset_after"] / 1000)
+        bot.shard_count = self._app.settings.discord.shards or recommended
+        if limits["remaining"] < bot.shard_count:  # each is a session, and one too many would have Discord reset the token
+            log.warning("Discord grants too few sessions for now: waiting", seconds=limits["reset_after"] / 1000)
             await self._pause(limits["reset_after"] / 1000)
         await bot.connect()
 

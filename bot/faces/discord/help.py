@@ -8,6 +8,7 @@ from discord.ext import commands
 from bot.errors import BadRequestError
 from bot.faces.discord.admitting import settings_here
 from bot.faces.discord.context import Context, hybrid
+from bot.faces.discord.installs import portable
 from bot.faces.discord.text import MESSAGE, cut
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class Help(commands.Cog):
         self.bot = bot
 
     @hybrid(usage="[command]")
+    @portable
     @app_commands.describe(command="The command to explain")
     async def help(self, ctx: Context, command: str = "") -> None:
         """List the commands, or explain one."""

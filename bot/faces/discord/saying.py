@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import discord
 
 from bot.app import Mynah
+from bot.errors import BadRequestError
 from bot.faces.discord import render
 from bot.faces.discord.admitting import need_role, need_voice, settings_here
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import moderated, moderates, origin, signature
+from bot.faces.discord.installs import is_member
 from bot.faces.discord.text import MESSAGE, cut, units
 from bot.services.speaking import Spoken
 from data import speech, talk
@@ -103,6 +105,8 @@ class SayButton(
         app = bot.app
         await interaction.response.defer(ephemeral=True, thinking=True)
         interaction.extras["answered"] = True  # what is private is told in private
+        if not is_member(bot, interaction.guild):
+            raise BadRequestError("Sending to X is for members of a server that I am in.")
         roles = (await settings_here(bot, interaction.guild)).post_roles
         if not roles:
             moderated(interaction, "Sending to X is for members with the permission Manage Server.")

@@ -13,6 +13,7 @@ from bot.app import Mynah
 from bot.faces.discord import render
 from bot.faces.discord.admitting import need_voice
 from bot.faces.discord.context import Context, hybrid
+from bot.faces.discord.installs import portable
 from bot.faces.discord.listing import listing
 from bot.faces.discord.managing import card_menus
 from bot.faces.discord.saying import lines_for, say
@@ -38,6 +39,7 @@ class Speaking(commands.Cog):
         self.app = bot.app
 
     @hybrid(usage="voice [prompt]")
+    @portable
     @app_commands.describe(
         voice="Who speaks", prompt="What the lines are to begin with", count="How many lines", creativity="0 is careful, 1 usual, 2 wild"
     )
@@ -48,6 +50,7 @@ class Speaking(commands.Cog):
         await self._speak(ctx, voice, prompt=prompt, count=count, temperature=creativity)
 
     @hybrid(usage="voice message")
+    @portable
     @app_commands.describe(voice="Who answers", message="What to answer")
     async def ask(self, ctx: Context, voice: str, *, message: str) -> None:
         """Have a voice answer you."""
@@ -60,6 +63,7 @@ class Speaking(commands.Cog):
         await say(self.app, ctx.answer, spoken, attach=ctx.bot_permissions.attach_files)
 
     @hybrid(name="models")
+    @portable
     @app_commands.describe(search="A part of their names", page="Which page")
     async def list_models(self, ctx: Context, search: str = "", page: int = 1) -> None:
         """List the voices that are trained."""
@@ -68,6 +72,7 @@ class Speaking(commands.Cog):
         await ctx.answer(content, view=view)
 
     @hybrid()
+    @portable
     @app_commands.describe(voice="Whose card")
     async def show(self, ctx: Context, *, voice: str) -> None:
         """Show a voice's card."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -184,10 +185,10 @@ class Stage:
 
 
 @asynccontextmanager
-async def mynah(folder: Path, **discord_settings: str) -> AsyncIterator[Mynah]:
+async def mynah(folder: Path, **discord_settings: str | int) -> AsyncIterator[Mynah]:
     """All of Mynah with two accounts' posts, leading and working, in a folder of its own."""
     file = folder / "config.toml"
-    lines = [f'{name} = "{value}"' for name, value in discord_settings.items()]
+    lines = [f"{name} = {json.dumps(value)}" for name, value in discord_settings.items()]
     file.write_text("\n".join(['data_dir = "var"', "[trainer]", 'base = "tiny"', "[discord]", *lines]))
     async with Mynah(load_settings(file), Secrets(), FakeExecutor(), FakeSpeaker()) as app:
         for handle in ("keeper", "gull"):
