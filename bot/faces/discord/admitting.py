@@ -8,6 +8,7 @@ import discord
 from bot.errors import BadRequestError
 from bot.faces.discord.context import refuse
 from bot.faces.discord.failures import explain
+from bot.faces.discord.language import answer_in, tr
 from data import servers
 from data.handles import voice_name
 
@@ -30,7 +31,7 @@ def open_here(settings: servers.ServerSettings, channel: Any) -> bool:
 def closed(settings: servers.ServerSettings) -> str:
     """Return the sentence that says where else Mynah may be used."""
     there = ", ".join(f"<#{number}>" for number in settings.channels[:NAMED]) + (", …" if len(settings.channels) > NAMED else "")
-    return f"In this server I am used in {there} alone."
+    return tr(f"In this server I am used in {there} alone.")
 
 
 async def settings_here(bot: "MynahBot", guild: discord.Guild | None) -> servers.ServerSettings:
@@ -55,10 +56,11 @@ async def admit(interaction: discord.Interaction[Any], *, anywhere: bool = False
 
 
 async def _refusal(bot: "MynahBot", interaction: discord.Interaction[Any], *, anywhere: bool) -> str:
-    """Return why somebody may not use Mynah where he did; empty: he may."""
-    if blocked(bot, interaction.user):
-        return "The operator does not let you use me."
+    """Let the answer be in his language, and return why somebody may not use Mynah where he did; empty: he may."""
     settings = await settings_here(bot, interaction.guild)
+    answer_in(interaction.guild, settings, interaction.locale)
+    if blocked(bot, interaction.user):
+        return tr("The operator does not let you use me.")
     return "" if anywhere or open_here(settings, interaction.channel) else closed(settings)
 
 

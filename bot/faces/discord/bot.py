@@ -24,6 +24,7 @@ from bot.faces.discord.failures import explain
 from bot.faces.discord.following import CancelButton
 from bot.faces.discord.forgetting import ForgetButton, Forgetting
 from bot.faces.discord.help import Help
+from bot.faces.discord.language import Translator, answer_in, aside
 from bot.faces.discord.listing import PageButton
 from bot.faces.discord.managing import VersionMenu, VoiceRolesMenu
 from bot.faces.discord.playing import GuessButton, Playing, VoteButton
@@ -91,6 +92,7 @@ class MynahBot(commands.Bot):
     async def setup_hook(self) -> None:
         """Add the commands, and register them where they changed."""
         self.add_dynamic_items(*BUTTONS)
+        await self.tree.set_translator(Translator())
         for cog in COGS:
             await self.add_cog(cog(self))
         try:
@@ -105,7 +107,9 @@ class MynahBot(commands.Bot):
         what Mynah remembers, only of this folder and this application: so its hash lies in a file, not in the database, and
         removing that file does nothing worse than send them once more.
         """
-        payload = [command.to_dict(self.tree) for command in sorted(self.tree.get_commands(), key=lambda command: command.name)]
+        translator = Translator()
+        names = sorted(self.tree.get_commands(), key=lambda command: command.name)
+        payload = [await command.get_translated_payload(self.tree, translator) for command in names]
         digest = hashlib.sha256(json.dumps([self.application_id, payload], sort_keys=True).encode()).hexdigest()
         file = self.app.settings.data_dir / "discord-commands.sha256"
         known = await asyncio.to_thread(lambda: file.read_text("ascii").strip() if file.is_file() else "")
@@ -133,6 +137,7 @@ class MynahBot(commands.Bot):
         if context.command is None:  # the prefix is other bots' too
             return
         settings = await settings_here(self, message.guild)
+        answer_in(message.guild, settings)
         name = context.command.name
         if not settings.prefix_commands and name != "help":  # somebody must say why nothing happens
             return
@@ -147,6 +152,7 @@ class MynahBot(commands.Bot):
 
     async def on_command_error(self, context: Any, error: commands.CommandError, /) -> None:
         """Tell the person, once: every error of a command, slash or prefix, arrives here."""
+        aside()
         command = context.command
         usage = f"`{context.clean_prefix}{command.qualified_name} {command.signature}".rstrip() + "`"
         await context.refuse(explain(error, usage, command=command.qualified_name, user=context.author.id))

@@ -15,6 +15,7 @@ from bot.faces.discord.admitting import blocked, need_voice, open_here, settings
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid, origin, signature
 from bot.faces.discord.failures import explain
+from bot.faces.discord.language import answer_in, tr
 from bot.faces.discord.saying import say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
 from bot.services.speaking import MAX_PROMPT
@@ -58,7 +59,7 @@ class Conversing(commands.Cog):
             self.texts.popitem(last=False)
         view = discord.ui.View(timeout=None)
         view.add_item(AnswerAs(message.id, names))
-        await interaction.response.send_message("Who is to answer that?", view=view, ephemeral=True)
+        await interaction.response.send_message(tr("Who is to answer that?"), view=view, ephemeral=True)
 
     @hybrid(usage="voice")
     @commands.guild_only()
@@ -72,12 +73,12 @@ class Conversing(commands.Cog):
             raise BadRequestError("Giving a channel a voice is for members with the permission Manage Server.")
         if not voice:
             had = await self.app.store.write(talk.unbind, ctx.channel.id)
-            await ctx.answer("Nobody answers here any more." if had else "Nobody answered here.")
+            await ctx.answer(tr("Nobody answers here any more." if had else "Nobody answered here."))
             return
         ctx.need_to_speak()
         model = await self.app.store.read(models.current, voice_name(voice.split("-")))
         await self.app.store.write(talk.bind, ctx.channel.id, model.voice, signature(ctx.author))
-        await ctx.answer(f"**{safe(model.voice)}** answers here from now on, whoever mentions me or replies to it.")
+        await ctx.answer(tr(f"**{safe(model.voice)}** answers here from now on, whoever mentions me or replies to it."))
 
     @commands.Cog.listener()
     async def on_message(self, message: discord.Message) -> None:
@@ -89,6 +90,7 @@ class Conversing(commands.Cog):
             return
         self.bot.hold_end()
         settings = await settings_here(self.bot, message.guild)
+        answer_in(message.guild, settings)
         if not open_here(settings, message.channel):
             return
         unasked = False
@@ -190,7 +192,7 @@ class AnswerAs(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template
 
     def __init__(self, message: int, names: list[str] | None = None) -> None:
         options = [discord.SelectOption(label=name, value=name) for name in names or ["…"]]
-        super().__init__(discord.ui.Select(placeholder="Choose a voice", options=options, custom_id=f"mynah:as:{message}"))
+        super().__init__(discord.ui.Select(placeholder=tr("Choose a voice"), options=options, custom_id=f"mynah:as:{message}"))
         self.message = message
 
     @classmethod
@@ -207,7 +209,7 @@ class AnswerAs(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template
             raise BadRequestError("I have no words of that message: it has none, or I was restarted since. Choose it again.")
         (voice,) = self.item.values
         await need_voice(bot, interaction.user, interaction.guild, voice)
-        await interaction.response.edit_message(content=f"**{safe(voice)}** is thinking …", view=None)
+        await interaction.response.edit_message(content=tr(f"**{safe(voice)}** is thinking …"), view=None)
         interaction.extras["answered"] = True
         by, where = signature(interaction.user), origin(interaction.user, interaction.guild)
         request = await bot.app.speaking.request(voice, by=by, origin=where, message=text[-MAX_PROMPT:], count=1)

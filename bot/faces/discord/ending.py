@@ -11,6 +11,7 @@ from bot.faces.discord.asking import question
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import origin, signature
 from bot.faces.discord.forgetting import question as forget_question
+from bot.faces.discord.language import tr
 from bot.faces.discord.saying import answer_with, say
 from data import askings, jobs
 from data.askings import Asking
@@ -36,7 +37,7 @@ class VoiceButton(
     """One of them."""
 
     def __init__(self, choice: str, job: int) -> None:
-        super().__init__(discord.ui.Button(label=LABELS[choice], style=STYLES[choice], custom_id=f"mynah:voice:{choice}:{job}"))
+        super().__init__(discord.ui.Button(label=tr(LABELS[choice]), style=STYLES[choice], custom_id=f"mynah:voice:{choice}:{job}"))
         self.choice = choice
         self.job = job
 

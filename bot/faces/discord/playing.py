@@ -12,6 +12,7 @@ from bot.faces.discord import render_games
 from bot.faces.discord.admitting import need_voice
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid, origin, signature
+from bot.faces.discord.language import aloud, tr
 from bot.faces.discord.speaking import offered_voices
 from bot.faces.discord.text import safe
 from bot.services.quizzing import Quizzing
@@ -64,7 +65,7 @@ class Playing(commands.Cog):
         # From here on the message is the referee's: the row is what it finds, also after a restart.
         await self.app.store.write(quizzes.put_up, row.id, message.id)
         if ctx.interaction is not None:
-            await ctx.answer(f"The quiz is open: {message.jump_url}")
+            await ctx.answer(tr(f"The quiz is open: {message.jump_url}"))
 
     @hybrid(usage="voice voice topic")
     @commands.guild_only()
@@ -98,7 +99,7 @@ class Playing(commands.Cog):
         message = await ctx.publish("A duel begins …")
         await self.app.store.write(duels.put_up, row.id, message.id)
         if ctx.interaction is not None:
-            await ctx.answer(f"The duel has begun: {message.jump_url}")
+            await ctx.answer(tr(f"The duel has begun: {message.jump_url}"))
 
     async def _check(self, topic: str, server: int | None) -> None:
         """Make sure that a topic may stand in a message of Mynah's.
@@ -172,7 +173,7 @@ class GuessButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templ
             raise
         letter = render_games.LETTERS[self.option]
         await interaction.edit_original_response(
-            content=f"You guessed **{letter}**; you can change it until {render_games.until(quiz.ends_at)}."
+            content=tr(f"You guessed **{letter}**; you can change it until {render_games.until(quiz.ends_at)}.")
         )
 
 
@@ -200,7 +201,7 @@ class VoteButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templa
             raise
         voice, end = (duel.one, duel.two)[self.side - 1], duel.ends_at
         until = f"; you can change it until {render_games.until(end)}" if end else ""
-        await interaction.edit_original_response(content=f"You voted for **{safe(voice, render_games.NAME)}**{until}.")
+        await interaction.edit_original_response(content=tr(f"You voted for **{safe(voice, render_games.NAME)}**{until}."))
 
 
 async def _begin(interaction: discord.Interaction[Any]) -> None:
@@ -211,4 +212,5 @@ async def _begin(interaction: discord.Interaction[Any]) -> None:
 async def _take_down(interaction: discord.Interaction[Any], words: str) -> None:
     """Have a message show no more of a game whose voice was forgotten while nobody was there to take it down."""
     if interaction.message is not None:
-        await interaction.message.edit(content=words, view=None)
+        aloud()
+        await interaction.message.edit(content=tr(words), view=None)

@@ -61,8 +61,8 @@ async def test_the_page_says_what_holds_and_is_private(stage: Stage):
         "**Lines a minute, a member**: 40, the operator's",
         "**Typed commands**: `!` is obeyed",
         "**Answer chance**: 0 of all messages in channels that have a voice",
-        "**Language (nothing is translated yet)**: Each member's own",
-        "**Profanity**: As the operator set it: no slurs",
+        "**Language of what all can see**: As Discord has it for this server",
+        "**Profanity**: As the operator set it: No slurs",
     ):
         assert line in result.response.content.split("\n")
 
@@ -101,7 +101,7 @@ async def test_settings_are_for_moderators(stage: Stage):
     ("name", "chosen", "value", "shown"),
     [
         ("prefix_commands", "off", False, "**Typed commands**: off, slash commands alone"),
-        ("language", "ja", "ja", "**Language (nothing is translated yet)**: 日本語"),
+        ("language", "ja", "ja", "**Language of what all can see**: 日本語"),
         ("profanity", "none", "none", "**Profanity**: No swearing at all"),
     ],
 )
