@@ -9,6 +9,8 @@ from bot.errors import BadRequestError
 from bot.faces.discord.context import refuse
 from bot.faces.discord.failures import explain
 from bot.faces.discord.language import answer_in, tr
+from bot.faces.discord.naming import call_them, called
+from data import called as stored
 from data import servers
 from data.handles import voice_name
 
@@ -39,6 +41,17 @@ async def settings_here(bot: "MynahBot", guild: discord.Guild | None) -> servers
     return await bot.app.store.read(servers.get, guild.id if guild else None)
 
 
+async def arrive(bot: "MynahBot", guild: discord.Guild | None, locale: discord.Locale | None = None) -> servers.ServerSettings:
+    """Say what follows in this task as it is said in a server: in its language, with its names of voices; return its settings.
+
+    `locale`: of whoever is answered; None: nothing tells it.
+    """
+    settings = await settings_here(bot, guild)
+    answer_in(guild, settings, locale)
+    call_them(await bot.app.store.read(stored.names, guild.id if guild else None))
+    return settings
+
+
 async def admit(interaction: discord.Interaction[Any], *, anywhere: bool = False) -> bool:
     """Say whether somebody may use a command, a button or a menu where he did; if not, he is told in private.
 
@@ -57,8 +70,7 @@ async def admit(interaction: discord.Interaction[Any], *, anywhere: bool = False
 
 async def _refusal(bot: "MynahBot", interaction: discord.Interaction[Any], *, anywhere: bool) -> str:
     """Let the answer be in his language, and return why somebody may not use Mynah where he did; empty: he may."""
-    settings = await settings_here(bot, interaction.guild)
-    answer_in(interaction.guild, settings, interaction.locale)
+    settings = await arrive(bot, interaction.guild, interaction.locale)
     if blocked(bot, interaction.user):
         return tr("The operator does not let you use me.")
     return "" if anywhere or open_here(settings, interaction.channel) else closed(settings)
@@ -90,4 +102,4 @@ async def need_voice(bot: "MynahBot", user: discord.abc.User, guild: discord.Gui
     name = voice_name(voice.split("-"))
     roles = await bot.app.store.read(servers.voice_roles, guild.id, name)
     moderates = isinstance(user, discord.Member) and user.guild_permissions.manage_guild
-    need_role(user, roles, f"The voice {name}", moderates=moderates)
+    need_role(user, roles, f"The voice {called(name)}", moderates=moderates)

@@ -14,17 +14,18 @@ from discord.ext import commands
 
 from bot.app import Mynah
 from bot.faces.discord.about import About, EraseButton
-from bot.faces.discord.admitting import admit, blocked, closed, open_here, settings_here
+from bot.faces.discord.admitting import admit, arrive, blocked, closed, open_here
 from bot.faces.discord.asking import GroundSelect, TrainButton
 from bot.faces.discord.configuring import Configuring, SettingMenu, ValueMenu
 from bot.faces.discord.context import Context
 from bot.faces.discord.conversing import AnswerAs, Conversing
+from bot.faces.discord.editing import EditButton, Editing
 from bot.faces.discord.ending import VoiceButton
 from bot.faces.discord.failures import explain
 from bot.faces.discord.following import CancelButton
 from bot.faces.discord.forgetting import ForgetButton, Forgetting
 from bot.faces.discord.help import Help
-from bot.faces.discord.language import Translator, answer_in, aside
+from bot.faces.discord.language import Translator, aside
 from bot.faces.discord.listing import PageButton
 from bot.faces.discord.managing import VersionMenu, VoiceRolesMenu
 from bot.faces.discord.playing import GuessButton, Playing, VoteButton
@@ -45,10 +46,11 @@ PERMISSIONS = discord.Permissions(
     read_message_history=True,  # what a reply replies to is context
 )
 """What a server is asked for; docs/discord.md names each."""
-COGS = (Training, Watching, Speaking, Conversing, Playing, Refereeing, Forgetting, Configuring, About, Help)
+COGS = (Training, Watching, Speaking, Conversing, Playing, Refereeing, Forgetting, Configuring, Editing, About, Help)
 BUTTONS = (
     AnswerAs,
     CancelButton,
+    EditButton,
     EraseButton,
     ForgetButton,
     GroundSelect,
@@ -136,8 +138,7 @@ class MynahBot(commands.Bot):
         context = await self.get_context(message)
         if context.command is None:  # the prefix is other bots' too
             return
-        settings = await settings_here(self, message.guild)
-        answer_in(message.guild, settings)
+        settings = await arrive(self, message.guild)
         name = context.command.name
         if not settings.prefix_commands and name != "help":  # somebody must say why nothing happens
             return

@@ -11,11 +11,12 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.errors import BadRequestError, MynahError, NotStoredError
-from bot.faces.discord.admitting import blocked, need_voice, open_here, settings_here
+from bot.faces.discord.admitting import arrive, blocked, need_voice, open_here
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid, origin, signature
 from bot.faces.discord.failures import explain
-from bot.faces.discord.language import answer_in, tr
+from bot.faces.discord.language import tr
+from bot.faces.discord.naming import both, called
 from bot.faces.discord.saying import say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
 from bot.services.speaking import MAX_PROMPT
@@ -78,7 +79,7 @@ class Conversing(commands.Cog):
         ctx.need_to_speak()
         model = await self.app.store.read(models.current, voice_name(voice.split("-")))
         await self.app.store.write(talk.bind, ctx.channel.id, model.voice, signature(ctx.author))
-        await ctx.answer(tr(f"**{safe(model.voice)}** answers here from now on, whoever mentions me or replies to it."))
+        await ctx.answer(tr(f"**{safe(called(model.voice))}** answers here from now on, whoever mentions me or replies to it."))
 
     @commands.Cog.listener()
     async def on_message(self, message: discord.Message) -> None:
@@ -89,8 +90,7 @@ class Conversing(commands.Cog):
         if message.author.bot or blocked(self.bot, message.author) or (await self.bot.get_context(message)).command is not None:
             return
         self.bot.hold_end()
-        settings = await settings_here(self.bot, message.guild)
-        answer_in(message.guild, settings)
+        settings = await arrive(self.bot, message.guild)
         if not open_here(settings, message.channel):
             return
         unasked = False
@@ -191,7 +191,7 @@ class AnswerAs(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template
     """The choice of who answers a message."""
 
     def __init__(self, message: int, names: list[str] | None = None) -> None:
-        options = [discord.SelectOption(label=name, value=name) for name in names or ["…"]]
+        options = [discord.SelectOption(label=both(name)[:CHOICE], value=name) for name in names or ["…"]]
         super().__init__(discord.ui.Select(placeholder=tr("Choose a voice"), options=options, custom_id=f"mynah:as:{message}"))
         self.message = message
 
@@ -209,7 +209,7 @@ class AnswerAs(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template
             raise BadRequestError("I have no words of that message: it has none, or I was restarted since. Choose it again.")
         (voice,) = self.item.values
         await need_voice(bot, interaction.user, interaction.guild, voice)
-        await interaction.response.edit_message(content=tr(f"**{safe(voice)}** is thinking …"), view=None)
+        await interaction.response.edit_message(content=tr(f"**{safe(called(voice))}** is thinking …"), view=None)
         interaction.extras["answered"] = True
         by, where = signature(interaction.user), origin(interaction.user, interaction.guild)
         request = await bot.app.speaking.request(voice, by=by, origin=where, message=text[-MAX_PROMPT:], count=1)

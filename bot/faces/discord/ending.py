@@ -12,6 +12,7 @@ from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import origin, signature
 from bot.faces.discord.forgetting import question as forget_question
 from bot.faces.discord.language import tr
+from bot.faces.discord.naming import default_prompt
 from bot.faces.discord.saying import answer_with, say
 from data import askings, jobs
 from data.askings import Asking
@@ -54,7 +55,9 @@ class VoiceButton(
             await interaction.response.defer(thinking=True)
             voice = (await app.store.read(jobs.get, self.job)).voice
             await need_voice(bot, interaction.user, interaction.guild, voice)
-            request = await app.speaking.request(voice, by=signature(interaction.user), origin=origin(interaction.user, interaction.guild))
+            by, where = signature(interaction.user), origin(interaction.user, interaction.guild)
+            prompt = await default_prompt(app, interaction.guild, voice)
+            request = await app.speaking.request(voice, by=by, origin=where, prompt=prompt)
             spoken = await app.speaking.answer(request.id)
             await say(app, answer_with(interaction), spoken, attach=interaction.app_permissions.attach_files)
             return

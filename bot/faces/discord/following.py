@@ -10,6 +10,7 @@ from bot.errors import BadRequestError
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import asked_by, signature
 from bot.faces.discord.language import aloud, aside, tr
+from bot.faces.discord.naming import called
 from bot.faces.discord.text import safe
 from bot.services.training import Requested
 from data import jobs
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 async def follow(app: Mynah, wanted: Requested, interaction: discord.Interaction[Any]) -> None:
     """Put it up in the place of a public question, or beside a private one."""
-    voice, job = safe(wanted.job.voice), wanted.job
+    voice, job = safe(called(wanted.job.voice)), wanted.job
     if job.model is not None:
         content = tr(f"**{voice}** is trained on exactly these posts already: `/show {job.voice}` shows its card.")
         await interaction.edit_original_response(content=content, view=None)
@@ -54,7 +55,7 @@ async def cancel(app: Mynah, number: int, user: discord.abc.User, *, moderates: 
         raise BadRequestError(f"Only who asked for job {number} may cancel it, or a member with the permission Manage Server.")
     stopped = await app.training.cancel(number, by=signature(user))
     what = f"is {stopped.status}" if stopped.status.ended else "is being stopped"
-    return tr(f"Job {number}, **{safe(stopped.voice)}**, {what}.")
+    return tr(f"Job {number}, **{safe(called(stopped.voice))}**, {what}.")
 
 
 class CancelButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"mynah:cancel:(?P<job>\d{1,18})"):

@@ -1,4 +1,4 @@
-"""The menus under a voice's card by which moderators choose the version that it speaks with, and who may use it in their server."""
+"""What stands under a voice's card for moderators: menus of its versions and of who may use it, and the form's button."""
 
 import re
 from typing import TYPE_CHECKING, Any, Self
@@ -7,10 +7,12 @@ import discord
 from sqlite_utils import Database
 
 from bot.app import Mynah
-from bot.errors import BadRequestError, NotStoredError
+from bot.errors import BadRequestError
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import signature
+from bot.faces.discord.editing import EditButton, voice_of
 from bot.faces.discord.language import aloud, tr
+from bot.faces.discord.naming import called
 from bot.faces.discord.text import CHOICES, safe
 from data import models, servers
 from data.models import Model
@@ -36,6 +38,7 @@ async def card_menus(app: Mynah, voice: str, guild: discord.Guild) -> discord.ui
         view.add_item(VersionMenu(versions[0].id, versions))
     # Discord refuses a menu in which a role is chosen that is gone.
     view.add_item(VoiceRolesMenu(versions[0].id, [role for number in roles if (role := guild.get_role(number))]))
+    view.add_item(EditButton(versions[0].id))
     return view
 
 
@@ -65,7 +68,7 @@ class VersionMenu(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], templ
         voice = await bot.app.store.write(_pin, self.model, chosen)
         aloud()
         what = "its newest version" if chosen == NEWEST else f"version {chosen}"
-        words = tr(f"**{safe(voice)}** speaks with {what} from now on, as {safe(interaction.user.display_name, 60)} chose.")
+        words = tr(f"**{safe(called(voice))}** speaks with {what} from now on, as {safe(interaction.user.display_name, 60)} chose.")
         await interaction.response.edit_message(content=words, view=await card_menus(bot.app, voice, guild))
 
 
@@ -98,7 +101,9 @@ class VoiceRolesMenu(Pressed, discord.ui.DynamicItem[discord.ui.RoleSelect[Any]]
         voice = await bot.app.store.write(_set_roles, self.model, guild.id, roles, signature(interaction.user))
         aloud()
         who = f"members with {' or '.join(f'<@&{number}>' for number in roles)}" if roles else "everybody"
-        words = tr(f"**{safe(voice)}** is for {who} in this server from now on, as {safe(interaction.user.display_name, 60)} chose.")
+        words = tr(
+            f"**{safe(called(voice))}** is for {who} in this server from now on, as {safe(interaction.user.display_name, 60)} chose."
+        )
         await interaction.response.edit_message(content=words, view=await card_menus(bot.app, voice, guild))
 
 
@@ -119,7 +124,7 @@ def _pin(db: Database, model_id: int, chosen: str) -> str:
     Raises:
         NotStoredError: the voice, or the version, was forgotten meanwhile.
     """
-    voice = _voice(db, model_id)
+    voice = voice_of(db, model_id)
     if chosen == NEWEST:
         models.unpin(db, voice)
     else:
@@ -133,12 +138,6 @@ def _set_roles(db: Database, model_id: int, server: int, roles: list[int], by: s
     Raises:
         NotStoredError: the voice was forgotten meanwhile.
     """
-    voice = _voice(db, model_id)
+    voice = voice_of(db, model_id)
     servers.set_voice_roles(db, server, voice, roles, by)
     return voice
-
-
-def _voice(db: Database, model_id: int) -> str:
-    if not models.exists(db, model_id):
-        raise NotStoredError("That voice was forgotten.")
-    return models.get(db, model_id).voice

@@ -13,6 +13,7 @@ from bot.faces.discord.admitting import need_voice
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid, origin, signature
 from bot.faces.discord.language import aloud, tr
+from bot.faces.discord.naming import called
 from bot.faces.discord.speaking import offered_voices
 from bot.faces.discord.text import safe
 from bot.services.quizzing import Quizzing
@@ -46,7 +47,7 @@ class Playing(commands.Cog):
     @app_commands.describe(voice="Whose posts and lines are mixed", seconds="How long members may guess; empty: 60")
     async def quiz(self, ctx: Context, voice: str, seconds: Seconds = QUIZ_SECONDS) -> None:
         """Have members guess which post is real and which is Mynah's."""
-        await ctx.begin(f"Looking for posts like those of **{safe(voice, 200)}** …", private=True)
+        await ctx.begin(f"Looking for posts like those of **{safe(called(voice), 200)}** …", private=True)
         ctx.need_to_speak()
         await need_voice(self.bot, ctx.author, ctx.guild, voice)
         await self.app.store.read(quizzes.refuse_second, ctx.channel.id, discord.utils.utcnow())
@@ -181,7 +182,7 @@ class VoteButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templa
     """One of the two buttons under a duel."""
 
     def __init__(self, duel: int, side: int, voice: str = "…") -> None:
-        super().__init__(discord.ui.Button(label=voice[:LABEL], custom_id=f"mynah:vote:{duel}:{side}"))
+        super().__init__(discord.ui.Button(label=called(voice)[:LABEL], custom_id=f"mynah:vote:{duel}:{side}"))
         self.duel = duel
         self.side = side
 
@@ -201,7 +202,7 @@ class VoteButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templa
             raise
         voice, end = (duel.one, duel.two)[self.side - 1], duel.ends_at
         until = f"; you can change it until {render_games.until(end)}" if end else ""
-        await interaction.edit_original_response(content=tr(f"You voted for **{safe(voice, render_games.NAME)}**{until}."))
+        await interaction.edit_original_response(content=tr(f"You voted for **{safe(called(voice), render_games.NAME)}**{until}."))
 
 
 async def _begin(interaction: discord.Interaction[Any]) -> None:

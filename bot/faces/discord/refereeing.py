@@ -14,9 +14,9 @@ from sqlite_utils import Database
 
 from bot.errors import MynahError, NotStoredError, SpeechFailedError
 from bot.faces.discord import render_games
-from bot.faces.discord.admitting import settings_here
+from bot.faces.discord.admitting import arrive
 from bot.faces.discord.failures import explain
-from bot.faces.discord.language import answer_in, tr
+from bot.faces.discord.language import tr
 from bot.faces.discord.playing import guess_buttons, vote_buttons
 from data import duels, quizzes
 from data.duels import Duel
@@ -165,7 +165,7 @@ class Refereeing(commands.Cog):
         """Edit a message if there is something new; return whether nothing is left to try. An outage is waited for."""
         try:
             guild = getattr(self.bot.get_channel(board.channel), "guild", None)
-            answer_in(guild, await settings_here(self.bot, guild))
+            await arrive(self.bot, guild)
             content, view = (tr(FORGOTTEN), None) if game is None else await self._content(game)
             if content != board.shown:
                 await self.bot.get_partial_messageable(board.channel).get_partial_message(board.message).edit(content=content, view=view)

@@ -6,6 +6,7 @@ from typing import Any
 import discord
 
 from bot.faces.discord.language import tr
+from bot.faces.discord.naming import both, called
 from bot.faces.discord.text import EMBED_DESCRIPTION, EMBED_FIELD, EMBED_TITLE, MESSAGE, cut, plural, safe, sentence
 from data.jobs import Job, Status
 
@@ -24,7 +25,7 @@ def card(document: dict[str, Any], *, curve: bool) -> discord.Embed:
     who = "AI CYBORG" if len(document["accounts"]) > 1 else "AI BOT"
     samples = "\n".join(f"• {safe(line, SAMPLE)}" for line in document["samples"][:SAMPLES])
     embed = discord.Embed(
-        title=safe(f"{document['name']} · {who}", EMBED_TITLE),
+        title=safe(f"{called(document['name'])} · {who}", EMBED_TITLE),
         description=cut(samples, EMBED_DESCRIPTION),
         colour=COLOUR,
     )
@@ -70,7 +71,7 @@ def _row(document: dict[str, Any]) -> str:
     kept = sum(counts["kept"] for counts in document["counts"].values())
     loss = document["loss"]
     return tr(
-        f"• **{safe(document['name'])}** · version {document['version']} · {plural(kept, 'post')} · "
+        f"• **{safe(both(document['name']))}** · version {document['version']} · {plural(kept, 'post')} · "
         f"loss {loss['before']:.2f} → {loss['after']:.2f} · {document['created_at'][:10]}"
     )
 
@@ -80,7 +81,7 @@ def jobs(rows: Sequence[Job]) -> str:
     if not rows:
         return tr("No training was asked for yet: `/train` begins one.")
     lines = (
-        f"{MARKS[job.status]} **{job.id}** · {safe(job.voice)} · {tr(job.status.value)} · {safe(job.requested_by, 60)}"
+        f"{MARKS[job.status]} **{job.id}** · {safe(called(job.voice))} · {tr(job.status.value)} · {safe(job.requested_by, 60)}"
         + (f" · {sentence(job.error, REASON)}" if job.error else "")
         for job in rows
     )
@@ -89,7 +90,7 @@ def jobs(rows: Sequence[Job]) -> str:
 
 def lines(voice: str, texts: Sequence[str]) -> str:
     """Render what a voice said; longer than a message may be if there is much of it."""
-    said = [safe(text) for text in texts]
+    voice, said = called(voice), [safe(text) for text in texts]
     return "\n".join([f"**{safe(voice)}**", *(f"• {line}" for line in said)]) if len(said) > 1 else f"**{safe(voice)}**: {said[0]}"
 
 

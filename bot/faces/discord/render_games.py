@@ -5,6 +5,7 @@ from datetime import datetime
 from itertools import cycle
 
 from bot.faces.discord.language import tr
+from bot.faces.discord.naming import called
 from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence, units
 from data.duels import Duel
 from data.quizzes import Guess, Quiz, Score
@@ -29,7 +30,7 @@ def question(quiz: Quiz) -> str:
 
     def make(room: int) -> str:
         options = (f"**{letter}** · {safe(text, room)}" for letter, text in zip(LETTERS, quiz.options, strict=True))
-        return "\n".join([tr(f"**{safe(quiz.voice, NAME)}** · {mixture}."), *options, ask])
+        return "\n".join([tr(f"**{safe(called(quiz.voice), NAME)}** · {mixture}."), *options, ask])
 
     return _fitting(make)
 
@@ -45,7 +46,7 @@ def reveal(quiz: Quiz, guesses: Sequence[Guess], points: Mapping[int, int]) -> s
         return f"{mark} **{LETTERS[number]}** ({whose}, {plural(times, 'vote')}) · {safe(quiz.options[number], room)}"
 
     def make(room: int) -> str:
-        head = tr(f"**{safe(quiz.voice, NAME)}** · {LETTERS[quiz.odd]} was {what}.")
+        head = tr(f"**{safe(called(quiz.voice), NAME)}** · {LETTERS[quiz.odd]} was {what}.")
         return "\n".join([head, *(option(number, room) for number in range(len(quiz.options))), _right(quiz, guesses, points)])
 
     return _fitting(make)
@@ -64,7 +65,7 @@ def _right(quiz: Quiz, guesses: Sequence[Guess], points: Mapping[int, int]) -> s
 
 def duel(game: Duel) -> str:
     """Render a duel whose voices talk, or that is voted on."""
-    end = f"Who was better? Vote until {until(game.ends_at)}." if game.ends_at else f"**{safe(game.turn, NAME)}** is thinking …"
+    end = f"Who was better? Vote until {until(game.ends_at)}." if game.ends_at else f"**{safe(called(game.turn), NAME)}** is thinking …"
     return _duel(game, tr(end))
 
 
@@ -77,15 +78,16 @@ def verdict(game: Duel, one: int, two: int) -> str:
     if one == two:
         return _duel(game, tr(f"A tie: {plural(one, 'vote')} each."))
     winner = game.one if one > two else game.two
-    return _duel(game, tr(f"**{safe(winner, NAME)}** won by {plural(max(one, two), 'vote')} to {min(one, two):,}."))
+    return _duel(game, tr(f"**{safe(called(winner), NAME)}** won by {plural(max(one, two), 'vote')} to {min(one, two):,}."))
 
 
 def _duel(game: Duel, end: str) -> str:
     def make(room: int) -> str:
         lines = (
-            f"**{safe(voice, NAME)}**: {safe(line, room)}" for voice, line in zip(cycle((game.one, game.two)), game.lines, strict=False)
+            f"**{safe(called(voice), NAME)}**: {safe(line, room)}"
+            for voice, line in zip(cycle((game.one, game.two)), game.lines, strict=False)
         )
-        head = tr(f"**{safe(game.one, NAME)}** and **{safe(game.two, NAME)}** on: {safe(game.topic, room)}")
+        head = tr(f"**{safe(called(game.one), NAME)}** and **{safe(called(game.two), NAME)}** on: {safe(game.topic, room)}")
         return "\n".join([head, *lines, end])
 
     return _fitting(make)

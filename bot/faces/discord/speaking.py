@@ -15,6 +15,7 @@ from bot.faces.discord.admitting import need_voice
 from bot.faces.discord.context import Context, hybrid, origin, signature
 from bot.faces.discord.listing import listing
 from bot.faces.discord.managing import card_menus
+from bot.faces.discord.naming import both, called, default_prompt, voices_called
 from bot.faces.discord.saying import say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
 from bot.services import cards
@@ -54,8 +55,10 @@ class Speaking(commands.Cog):
         await self._speak(ctx, voice, message=message, count=1)
 
     async def _speak(self, ctx: Context, voice: str, **wanted: Any) -> None:
-        await ctx.begin(f"**{safe(voice, 200)}** is thinking …")
+        await ctx.begin(f"**{safe(called(voice), 200)}** is thinking …")
         await need_voice(self.bot, ctx.author, ctx.guild, voice)
+        if wanted.get("prompt") == "":
+            wanted["prompt"] = await default_prompt(self.app, ctx.guild, voice)
         by, where = signature(ctx.author), origin(ctx.author, ctx.guild)
         request = await self.app.speaking.request(voice, by=by, origin=where, **wanted)
         spoken = await self.app.speaking.answer(request.id)
@@ -88,11 +91,12 @@ class Speaking(commands.Cog):
 
 
 async def offered_voices(app: Mynah, current: str) -> list[app_commands.Choice[str]]:
-    """Return as choices the voices whose name holds what was typed, those that begin with it first."""
+    """Return as choices the voices whose name holds what was typed, those that begin with it first, then those called so here."""
     typed = current.strip().removeprefix("@").lower()
     # A joint voice's name may be longer than a choice; it can still be typed.
     names = await app.store.read(models.names, typed, CHOICES, longest=CHOICE)
-    return [app_commands.Choice(name=name, value=name) for name in names]
+    named = [voice for voice in voices_called(typed) if len(voice) <= CHOICE]
+    return [app_commands.Choice(name=both(name)[:CHOICE], value=name) for name in dict.fromkeys([*names, *named])][:CHOICES]
 
 
 async def show_card(ctx: Context, app: Mynah, model: models.Model, words: str, view: discord.ui.View | None = None) -> None:

@@ -13,9 +13,10 @@ from sqlite_utils import Database
 
 from bot.errors import NotStoredError
 from bot.faces.discord import render
-from bot.faces.discord.admitting import settings_here
+from bot.faces.discord.admitting import arrive
 from bot.faces.discord.ending import buttons
-from bot.faces.discord.language import answer_in, tr
+from bot.faces.discord.language import tr
+from bot.faces.discord.naming import called
 from bot.faces.discord.progress import Progress
 from bot.faces.discord.speaking import curve_file
 from bot.faces.discord.text import MESSAGE, cut, safe, sentence
@@ -89,7 +90,7 @@ class Watching(commands.Cog):
         watch = view.watch
         try:
             guild = self._guild(watch)
-            answer_in(guild, await settings_here(self.bot, guild))
+            await arrive(self.bot, guild)
             if last_words is not None:
                 await self._message(watch).edit(content=tr(last_words), view=None)
             else:
@@ -137,10 +138,12 @@ class Watching(commands.Cog):
         """
         watch = view.watch
         if job.model is None:
-            words = tr(f"The training of **{safe(job.voice)}** is over without a voice: {sentence(job.error or 'the log says why.')}")
+            words = tr(
+                f"The training of **{safe(called(job.voice))}** is over without a voice: {sentence(job.error or 'the log says why.')}"
+            )
             await self._message(watch).edit(content=cut(words, MESSAGE), view=None)
         else:
-            words = tr(f"**{safe(job.voice)}** is trained: `/generate` has it speak.")
+            words = tr(f"**{safe(called(job.voice))}** is trained: `/generate` has it speak.")
             await self._show_model(watch, await self.app.store.read(models.get, job.model), words)
         await self.bot.get_partial_messageable(watch.channel).send(
             cut(f"<@{watch.member}> {words}", MESSAGE),
