@@ -19,6 +19,7 @@ LOCALES = {
     discord.Locale.japanese: "ja",
 }
 """Those of Discord's locales whose language is spoken here."""
+DEPTH = 4
 _PLACE = re.compile(r"\{(\w+)(:words)?\}")
 _NAMES = (
     app_commands.TranslationContextLocation.command_name,
@@ -53,33 +54,42 @@ class Catalogue:
         # A whole sentence before a phrase, whose last value could be the rest of a sentence; then the most particular one.
         rank = {english: (not english.endswith((".", "?", "…")), -len(_PLACE.sub("", english))) for english in entries}
         patterns = sorted((english for english in entries if english not in self._whole), key=rank.__getitem__)
-        self._patterns = [(_pattern(english), entries[english]) for english in patterns]  # the most particular one first
+        self._patterns = [(_PLACE.split(english)[::3], _PLACE.split(english)[1::3], entries[english]) for english in patterns]
 
-    def find(self, text: str) -> str | None:
-        """Return a text in this language; None: it has no entry."""
+    def find(self, text: str, depth: int = DEPTH) -> str | None:
+        """Return a text in this language; None: it has no entry. Words within words are looked up `depth` levels deep."""
         if text in self._whole:
             return self._whole[text]
-        for pattern, own in self._patterns:
-            if match := pattern.fullmatch(text):
-                return _PLACE.sub(partial(self._value, match.groupdict()), own)
+        for fixed, names, own in self._patterns:
+            if values := _between(fixed, text):
+                return _PLACE.sub(partial(self._value, dict(zip(names, values, strict=True)), depth), own)
         return None
 
-    def _value(self, values: dict[str, str], place: re.Match[str]) -> str:
+    def _value(self, values: dict[str, str], depth: int, place: re.Match[str]) -> str:
         """Return a value as a sentence takes it; Mynah's own words may be several, with commas between."""
         value = values[place[1]]
-        if not place[2]:
+        if not place[2] or not depth:
             return value
-        pieces = [self.find(piece) for piece in value.split(", ")]
+        pieces = [self.find(piece, depth - 1) for piece in value.split(", ")]
         found = [piece for piece in pieces if piece is not None]
-        return "、".join(found) if len(found) == len(pieces) else self.find(value) or value
+        return "、".join(found) if len(found) == len(pieces) else self.find(value, depth - 1) or value
 
 
-def _pattern(english: str) -> re.Pattern[str]:
-    pieces = _PLACE.split(english)  # text, name, mark, text, …
-    return re.compile(
-        "".join(f"(?P<{piece}>.*?)" if place % 3 == 1 else re.escape(piece) for place, piece in enumerate(pieces) if place % 3 != 2),
-        re.DOTALL,
-    )
+def _between(fixed: list[str], text: str) -> list[str] | None:
+    """Return what stands between the fixed pieces of a sentence, each taken where it comes first; None: it is another sentence.
+
+    A regular expression would say the same, but try all places of all pieces together: seconds for a text that was made to take them.
+    """
+    if not (text.startswith(fixed[0]) and text.endswith(fixed[-1])):
+        return None
+    values, place, end = [], len(fixed[0]), len(text) - len(fixed[-1])
+    for piece in fixed[1:-1]:
+        found = text.find(piece, place, end)
+        if found < 0:
+            return None
+        values.append(text[place:found])
+        place = found + len(piece)
+    return [*values, text[place:end]] if place <= end else None
 
 
 @cache

@@ -166,6 +166,7 @@ def test_a_translation_carries_over_each_value_of_its_sentence_and_no_other():
     for english, own in entries().items():
         assert set(place.findall(own)) <= set(place.findall(english)), english
         assert not set(re.findall(r"`[^`]*`", own)) - set(re.findall(r"`[^`]*`", english)), english
+        assert not re.search(r"\}\{\w+:words\}", english), english  # nothing tells where the value before it ends
         lost = set(place.findall(english)) - set(place.findall(own)) - {"s"}
         assert not lost, (english, lost)
 
@@ -178,6 +179,14 @@ def test_a_value_in_a_sentence_is_never_translated_and_mynahs_own_words_in_it_ar
         "@a の使える投稿は2件・12文字です（元の投稿数 9、除外：リツイート3件、短すぎるもの4件）。"
         "学習には500文字必要です。投稿をもっと取り込んでください。"
     )
+    claim = (
+        "Nobody has claimed consent for @a on the ground of archive, as the settings ask:"
+        " `mynah consent a --ground …` writes down who does."
+    )
+    assert find(claim) == (
+        "@a について、設定で求められている根拠（archive）による同意を申告した人がいません。`mynah consent a --ground …` で記録できます。"
+    )
+    assert find("**a** · job 1 · " * 1000).startswith("**a** · ジョブ 1 · **a** · ジョブ 1 · ")  # in no time, and not without end
     assert find("A sentence that nobody wrote down.") is None
 
 
