@@ -62,8 +62,12 @@ def require(db: Database, handles: Iterable[str], grounds: Iterable[Ground]) -> 
     refuse_opted_out(db, wanted)
     for handle in wanted:
         if not accepted & {claim.ground for claim in claims(db, handle)}:
-            only = "" if accepted == set(Ground) else f" on the ground of {' or '.join(sorted(accepted))}, as the settings ask"
-            raise ConsentError(f"Nobody has claimed consent for @{handle}{only}: `mynah consent {handle} --ground …` writes down who does.")
+            if accepted == set(Ground):
+                raise ConsentError(f"Nobody has claimed consent for @{handle}: `mynah consent {handle} --ground …` writes down who does.")
+            raise ConsentError(
+                f"Nobody has claimed consent for @{handle} on the ground of {' or '.join(sorted(accepted))}, as the settings ask:"
+                f" `mynah consent {handle} --ground …` writes down who does."
+            )
 
 
 def opt_out(db: Database, handle: str, by: str) -> None:

@@ -177,8 +177,12 @@ def _judge(handle: str, counts: Counts, texts: Sequence[str], *, cut: bool) -> l
     characters = sum(map(len, texts)) + len(SEPARATOR) * max(0, len(texts) - 1)
     remedy = "raise max_posts" if cut else "import more posts"
     has = f"@{handle} has {characters:,} characters in {len(texts):,} usable post{'' if len(texts) == 1 else 's'} of {counts.downloaded:,}"
-    lost = {"retweets": counts.retweets, "too short": counts.short, "repeated or empty": counts.duplicates}
-    why = ", ".join(f"{count:,} {what}" for what, count in lost.items() if count)
+    lost = {
+        f"{counts.retweets:,} retweets": counts.retweets,
+        f"{counts.short:,} too short": counts.short,
+        f"{counts.duplicates:,} repeated or empty": counts.duplicates,
+    }
+    why = ", ".join(words for words, count in lost.items() if count)
     refused = f"{has} ({why})" if why else has
     if characters < MIN_CHARACTERS:
         raise TooLittleTextError(f"{refused}, and training needs {MIN_CHARACTERS:,}: {remedy}.")

@@ -11,6 +11,7 @@ SIGNED = (
     ("duels", "asked_by"),
     ("server_changes", "changed_by"),
     ("voice_roles", "set_by"),
+    ("called", "set_by"),
 )
 """Columns in which a member's name alone goes: the rows are others' as much."""
 ANONYMOUS = "a member who had his name erased"

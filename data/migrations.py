@@ -418,3 +418,20 @@ def m016_askings(db: Database) -> None:
             posts INTEGER,                       -- at most so many; NULL: the settings'
             created_at TEXT NOT NULL
         ) STRICT""")
+
+
+@migrations()
+def m017_called(db: Database) -> None:
+    """What moderators call a voice in their server, and with what it begins there; without a row, by its own name and with nothing."""
+    db.conn.execute("""
+        CREATE TABLE called (
+            server INTEGER NOT NULL,             -- Discord's id
+            voice TEXT NOT NULL REFERENCES voices(name) ON DELETE CASCADE,
+            name TEXT NOT NULL CHECK (length(name) <= 60), -- what it is shown as; '': its own name
+            prompt TEXT NOT NULL,                -- what lines begin with where no prompt was given; ''; judged when it is used
+            set_by TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            PRIMARY KEY (server, voice),
+            CHECK (name <> '' OR prompt <> '')
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX called_voice ON called(voice)")

@@ -33,7 +33,7 @@ class ServerSettings:
     answer_chance: float = 0.0
     """How often (0 to 1) a message that mentions nobody is answered in a channel that has a voice."""
     language: Literal["auto", "en", "ja"] = "auto"
-    """Of Mynah's own words; auto: each member's. Nothing is translated yet."""
+    """Of Mynah's own words that all can see; auto: the server's in Discord. What one member alone sees is in his own."""
     profanity: Literal["any", "mild", "none"] | None = None
     """What voices may say here at most; None: as config.toml says."""
 

@@ -10,6 +10,7 @@ from bot.errors import BadRequestError
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid
 from bot.faces.discord.installs import portable
+from bot.faces.discord.language import tr
 from data import members
 
 if TYPE_CHECKING:
@@ -38,19 +39,21 @@ class About(commands.Cog):
         """Say what Mynah is and what it stores of you, and erase that."""
         await ctx.begin("Looking …", private=True)
         found = await self.app.store.read(members.stored, ctx.author.id)
-        rows = [f"• {name}: {number:,}" for name, number in found.items() if number]
+        rows = [f"• {tr(name)}: {number:,}" for name, number in found.items() if number]
         view = discord.ui.View(timeout=None)
         if rows:
             view.add_item(EraseButton(ctx.author.id))
-        stored = "\n".join(["Stored of you:", *rows]) if rows else "Of you nothing is stored."
-        await ctx.ask(f"{WHAT.format(version=version('mynah'))}\n{stored}", view)
+        stored = "\n".join([tr("Stored of you:"), *rows]) if rows else tr("Of you nothing is stored.")
+        await ctx.ask(f"{tr(WHAT).format(version=version('mynah'))}\n{stored}", view)
 
 
 class EraseButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"mynah:erase:(?P<member>\d{1,20})"):
     """The button that erases what is stored of a member."""
 
     def __init__(self, member: int) -> None:
-        super().__init__(discord.ui.Button(label="Erase what is mine", style=discord.ButtonStyle.danger, custom_id=f"mynah:erase:{member}"))
+        super().__init__(
+            discord.ui.Button(label=tr("Erase what is mine"), style=discord.ButtonStyle.danger, custom_id=f"mynah:erase:{member}")
+        )
         self.member = member
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
@@ -60,4 +63,4 @@ class EraseButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templ
         await interaction.response.defer()
         await bot.app.store.write(members.erase, self.member)
         await bot.app.store.wipe()
-        await interaction.edit_original_response(content=ERASED, view=None)
+        await interaction.edit_original_response(content=tr(ERASED), view=None)

@@ -8,6 +8,9 @@ import discord
 from bot.errors import BadRequestError
 from bot.faces.discord.context import refuse
 from bot.faces.discord.failures import explain
+from bot.faces.discord.language import answer_in, tr
+from bot.faces.discord.naming import call_them, called
+from data import called as stored
 from data import servers
 from data.handles import voice_name
 
@@ -30,12 +33,23 @@ def open_here(settings: servers.ServerSettings, channel: Any) -> bool:
 def closed(settings: servers.ServerSettings) -> str:
     """Return the sentence that says where else Mynah may be used."""
     there = ", ".join(f"<#{number}>" for number in settings.channels[:NAMED]) + (", …" if len(settings.channels) > NAMED else "")
-    return f"In this server I am used in {there} alone."
+    return tr(f"In this server I am used in {there} alone.")
 
 
 async def settings_here(bot: "MynahBot", guild: discord.Guild | None) -> servers.ServerSettings:
     """Return what is set in a server; the defaults in a private talk."""
     return await bot.app.store.read(servers.get, guild.id if guild else None)
+
+
+async def arrive(bot: "MynahBot", guild: discord.Guild | None, locale: discord.Locale | None = None) -> servers.ServerSettings:
+    """Say what follows in this task as it is said in a server: in its language, with its names of voices; return its settings.
+
+    `locale`: of whoever is answered; None: nothing tells it.
+    """
+    settings = await settings_here(bot, guild)
+    answer_in(guild, settings, locale)
+    call_them(await bot.app.store.read(stored.names, guild.id if guild else None))
+    return settings
 
 
 async def admit(interaction: discord.Interaction[Any], *, anywhere: bool = False) -> bool:
@@ -55,10 +69,10 @@ async def admit(interaction: discord.Interaction[Any], *, anywhere: bool = False
 
 
 async def _refusal(bot: "MynahBot", interaction: discord.Interaction[Any], *, anywhere: bool) -> str:
-    """Return why somebody may not use Mynah where he did; empty: he may."""
+    """Let the answer be in his language, and return why somebody may not use Mynah where he did; empty: he may."""
+    settings = await arrive(bot, interaction.guild, interaction.locale)
     if blocked(bot, interaction.user):
-        return "The operator does not let you use me."
-    settings = await settings_here(bot, interaction.guild)
+        return tr("The operator does not let you use me.")
     return "" if anywhere or open_here(settings, interaction.channel) else closed(settings)
 
 
@@ -88,4 +102,4 @@ async def need_voice(bot: "MynahBot", user: discord.abc.User, guild: discord.Gui
     name = voice_name(voice.split("-"))
     roles = await bot.app.store.read(servers.voice_roles, guild.id, name)
     moderates = isinstance(user, discord.Member) and user.guild_permissions.manage_guild
-    need_role(user, roles, f"The voice {name}", moderates=moderates)
+    need_role(user, roles, f"The voice {called(name)}", moderates=moderates)

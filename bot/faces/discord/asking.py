@@ -13,6 +13,7 @@ from bot.errors import BadRequestError, ConsentError
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import origin, signature
 from bot.faces.discord.following import follow
+from bot.faces.discord.language import tr
 from bot.faces.discord.render import duration
 from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence
 from bot.faces.words import GROUNDS
@@ -58,21 +59,21 @@ async def question(app: Mynah, number: int, asking: Asking) -> tuple[str, discor
 def _lines(app: Mynah, asking: Asking, prepared: Prepared, file: Path | None, *, open_: bool) -> list[str]:
     trainer = app.settings.trainer
     most = asking.posts or trainer.max_posts
-    lines = [f"Train **{safe('-'.join(prepared.handles))}** on {safe(asking.base or trainer.base, 100)}?"]
+    lines = [tr(f"Train **{safe('-'.join(prepared.handles))}** on {safe(asking.base or trainer.base, 100)}?")]
     for handle, kept in prepared.kept.items():
-        used = f", of which the newest {most:,} are learned from" if kept > most else ""
+        used = tr(f", of which the newest {most:,} are learned from") if kept > most else ""
         lines.append(f"• {safe('@' + handle)}: {plural(kept, 'usable post')}{used}")
-    source = f"`{file.name}`, {plural(prepared.new, 'post')} of it new" if file else "what is stored"
-    lines.append(f"• Source: {source}. Nothing is read from X, so it costs nothing.")
-    known = f"about {duration(prepared.seconds)}, as the last ones took here" if prepared.seconds else "none was measured here yet"
-    lines.append(f"• Time: {known}.")
+    source = tr(f"`{file.name}`, {plural(prepared.new, 'post')} of it new") if file else tr("what is stored")
+    lines.append(tr(f"• Source: {source}. Nothing is read from X, so it costs nothing."))
+    known = tr(f"about {duration(prepared.seconds)}, as the last ones took here" if prepared.seconds else "none was measured here yet")
+    lines.append(tr(f"• Time: {known}."))
     for handle, claims in prepared.claims.items():
-        said = [f"{GROUNDS[one.ground]}, says {safe(one.claimed_by, 60)}" for one in claims]
-        lines += [f"• Consent of {safe('@' + handle)}: {'; '.join(said)}."] if said else []
+        said = [tr(f"{GROUNDS[one.ground]}, says {safe(one.claimed_by, 60)}") for one in claims]
+        lines += [tr(f"• Consent of {safe('@' + handle)}: {'; '.join(said)}.")] if said else []
     if open_:
-        lines.append("• Consent: choose on what ground you claim it. It is written down under your name.")
+        lines.append(tr("• Consent: choose on what ground you claim it. It is written down under your name."))
     elif asking.ground:
-        lines.append(f"• Consent: you claim it; the ground is {GROUNDS[asking.ground]}.")
+        lines.append(tr(f"• Consent: you claim it; the ground is {GROUNDS[asking.ground]}."))
     return [*lines, *(f"⚠ {sentence(warning)}" for warning in prepared.warnings)]
 
 
@@ -80,8 +81,10 @@ class GroundSelect(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], temp
     """The choice of the ground on which consent is claimed."""
 
     def __init__(self, asking: int, grounds: tuple[Ground, ...] = tuple(Ground)) -> None:
-        options = [discord.SelectOption(label=CLAIMS[ground], value=ground) for ground in grounds]
-        super().__init__(discord.ui.Select(placeholder="Why may it be learned from?", options=options, custom_id=f"mynah:ground:{asking}"))
+        options = [discord.SelectOption(label=tr(CLAIMS[ground]), value=ground) for ground in grounds]
+        super().__init__(
+            discord.ui.Select(placeholder=tr("Why may it be learned from?"), options=options, custom_id=f"mynah:ground:{asking}")
+        )
         self.asking = asking
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
@@ -98,7 +101,7 @@ class TrainButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templ
 
     def __init__(self, choice: str, asking: int, *, ready: bool = True) -> None:
         style = discord.ButtonStyle.success if choice == "yes" else discord.ButtonStyle.secondary
-        label = "Train" if choice == "yes" else "Never mind"
+        label = tr("Train" if choice == "yes" else "Never mind")
         super().__init__(discord.ui.Button(label=label, style=style, disabled=not ready, custom_id=f"mynah:train:{choice}:{asking}"))
         self.choice = choice
         self.asking = asking
@@ -108,7 +111,7 @@ class TrainButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templ
         await _own(bot.app, self.asking, interaction.user)
         if self.choice == "no":
             await settle(bot.app, self.asking)
-            await interaction.response.edit_message(content="Nothing was trained.", view=None)
+            await interaction.response.edit_message(content=tr("Nothing was trained."), view=None)
         else:
             await interaction.response.defer()
             await _train(bot, interaction, self.asking)

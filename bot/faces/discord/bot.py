@@ -14,16 +14,18 @@ from discord.ext import commands
 
 from bot.app import Mynah
 from bot.faces.discord.about import About, EraseButton
-from bot.faces.discord.admitting import admit, blocked, closed, open_here, settings_here
+from bot.faces.discord.admitting import admit, arrive, blocked, closed, open_here
 from bot.faces.discord.asking import GroundSelect, TrainButton
 from bot.faces.discord.configuring import Configuring, SettingMenu, ValueMenu
 from bot.faces.discord.context import Context
 from bot.faces.discord.conversing import AnswerAs, Conversing
+from bot.faces.discord.editing import EditButton, Editing
 from bot.faces.discord.ending import VoiceButton
 from bot.faces.discord.failures import explain
 from bot.faces.discord.following import CancelButton
 from bot.faces.discord.forgetting import ForgetButton, Forgetting
 from bot.faces.discord.help import Help
+from bot.faces.discord.language import Translator, aside
 from bot.faces.discord.listing import PageButton
 from bot.faces.discord.managing import VersionMenu, VoiceRolesMenu
 from bot.faces.discord.playing import GuessButton, Playing, VoteButton
@@ -44,10 +46,11 @@ PERMISSIONS = discord.Permissions(
     read_message_history=True,  # what a reply replies to is context
 )
 """What a server is asked for; docs/discord.md names each."""
-COGS = (Training, Watching, Speaking, Conversing, Playing, Refereeing, Forgetting, Configuring, About, Help)
+COGS = (Training, Watching, Speaking, Conversing, Playing, Refereeing, Forgetting, Configuring, Editing, About, Help)
 BUTTONS = (
     AnswerAs,
     CancelButton,
+    EditButton,
     EraseButton,
     ForgetButton,
     GroundSelect,
@@ -91,6 +94,7 @@ class MynahBot(commands.Bot):
     async def setup_hook(self) -> None:
         """Add the commands, and register them where they changed."""
         self.add_dynamic_items(*BUTTONS)
+        await self.tree.set_translator(Translator())
         for cog in COGS:
             await self.add_cog(cog(self))
         try:
@@ -105,7 +109,9 @@ class MynahBot(commands.Bot):
         what Mynah remembers, only of this folder and this application: so its hash lies in a file, not in the database, and
         removing that file does nothing worse than send them once more.
         """
-        payload = [command.to_dict(self.tree) for command in sorted(self.tree.get_commands(), key=lambda command: command.name)]
+        translator = Translator()
+        names = sorted(self.tree.get_commands(), key=lambda command: command.name)
+        payload = [await command.get_translated_payload(self.tree, translator) for command in names]
         digest = hashlib.sha256(json.dumps([self.application_id, payload], sort_keys=True).encode()).hexdigest()
         file = self.app.settings.data_dir / "discord-commands.sha256"
         known = await asyncio.to_thread(lambda: file.read_text("ascii").strip() if file.is_file() else "")
@@ -132,7 +138,7 @@ class MynahBot(commands.Bot):
         context = await self.get_context(message)
         if context.command is None:  # the prefix is other bots' too
             return
-        settings = await settings_here(self, message.guild)
+        settings = await arrive(self, message.guild)
         name = context.command.name
         if not settings.prefix_commands and name != "help":  # somebody must say why nothing happens
             return
@@ -147,6 +153,7 @@ class MynahBot(commands.Bot):
 
     async def on_command_error(self, context: Any, error: commands.CommandError, /) -> None:
         """Tell the person, once: every error of a command, slash or prefix, arrives here."""
+        aside()
         command = context.command
         usage = f"`{context.clean_prefix}{command.qualified_name} {command.signature}".rstrip() + "`"
         await context.refuse(explain(error, usage, command=command.qualified_name, user=context.author.id))

@@ -9,6 +9,7 @@ import discord
 from bot.faces.discord.admitting import admit
 from bot.faces.discord.context import refuse
 from bot.faces.discord.failures import explain
+from bot.faces.discord.language import aside
 
 if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
@@ -48,6 +49,7 @@ class Pressed(Admitted):
         try:
             await self.pressed(bot, interaction)
         except Exception as error:
+            aside()
             words = explain(error, button=type(self).__name__, user=interaction.user.id)
             await refuse(interaction, words, begun_in_public=not interaction.extras.get("answered"))
 

@@ -13,6 +13,7 @@ from bot.faces.discord.admitting import admit
 from bot.faces.discord.buttons import Anywhere
 from bot.faces.discord.context import Context, hybrid, moderated, refuse, signature
 from bot.faces.discord.failures import explain
+from bot.faces.discord.language import tr
 from bot.faces.discord.text import MESSAGE, cut, safe
 from bot.services.profanity import LEVELS
 from bot.settings import Quotas, Settings
@@ -40,7 +41,7 @@ LABELS = {
     "post_roles": "Who may send to X",
     "numbers": "Quotas and answer chance",
     "prefix_commands": "Typed commands",
-    "language": "Language (nothing is translated yet)",
+    "language": "Language of what all can see",
     "profanity": "Profanity",
 }
 NUMBERS = {
@@ -49,7 +50,7 @@ NUMBERS = {
     "lines_a_minute": "Lines a minute, a member",
     "answer_chance": "Answer chance",
 }
-LANGUAGES = {"auto": "Each member's own", "en": "English", "ja": "日本語"}
+LANGUAGES = {"auto": "As Discord has it for this server", "en": "English", "ja": "日本語"}
 PROFANITY = {"any": "All may be said", "mild": "No slurs", "none": "No swearing at all"}
 AS_SET = "operator"  # the value of a menu that stands for None
 
@@ -91,8 +92,8 @@ class SettingMenu(Anywhere, discord.ui.DynamicItem[discord.ui.Select[Any]], temp
     """The menu of what to change."""
 
     def __init__(self, chosen: str = "") -> None:
-        options = [discord.SelectOption(label=label, value=name, default=name == chosen) for name, label in LABELS.items()]
-        super().__init__(discord.ui.Select(placeholder="What to change", options=options, custom_id="mynah:setting"))
+        options = [discord.SelectOption(label=tr(label), value=name, default=name == chosen) for name, label in LABELS.items()]
+        super().__init__(discord.ui.Select(placeholder=tr("What to change"), options=options, custom_id="mynah:setting"))
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Open the menu or the form that changes it."""
@@ -158,7 +159,7 @@ def _levels(operator: Settings) -> tuple[str, ...]:
 
 def _form(settings: ServerSettings, operator: Quotas) -> discord.ui.Modal:
     """Return the form of numbers, filled in with those that are set."""
-    form = discord.ui.Modal(title=LABELS["numbers"], custom_id=FORM)
+    form = discord.ui.Modal(title=tr(LABELS["numbers"]), custom_id=FORM)
     for name, label in NUMBERS.items():
         value, most = getattr(settings, name), getattr(operator, name, None)
         if value is not None and most is not None:  # lowered since it was set here
@@ -167,7 +168,7 @@ def _form(settings: ServerSettings, operator: Quotas) -> discord.ui.Modal:
         field: discord.ui.TextInput[Any] = discord.ui.TextInput(
             custom_id=name, required=False, max_length=8, default=None if value is None else f"{value:g}"
         )
-        form.add_item(discord.ui.Label(text=label, description=about, component=field))
+        form.add_item(discord.ui.Label(text=tr(label), description=tr(about), component=field))
     return form
 
 
@@ -225,7 +226,7 @@ def _select(name: str, guild: discord.Guild, settings: ServerSettings, operator:
             # Discord refuses a menu in which something is chosen that is gone.
             there = [discord.SelectDefaultValue.from_channel(channel) for number in value if (channel := guild.get_channel(number))]
             return discord.ui.ChannelSelect(
-                placeholder="None: all channels",
+                placeholder=tr("None: all channels"),
                 channel_types=KINDS,
                 min_values=0,
                 max_values=CHOSEN,
@@ -235,19 +236,19 @@ def _select(name: str, guild: discord.Guild, settings: ServerSettings, operator:
         case "train_roles" | "post_roles":
             roles = [discord.SelectDefaultValue.from_role(role) for number in value if (role := guild.get_role(number))]
             nobody = "None: everybody" if name == "train_roles" else "None: members who may Manage Server"
-            return discord.ui.RoleSelect(placeholder=nobody, min_values=0, max_values=CHOSEN, default_values=roles, custom_id=custom_id)
+            return discord.ui.RoleSelect(placeholder=tr(nobody), min_values=0, max_values=CHOSEN, default_values=roles, custom_id=custom_id)
         case "prefix_commands":
             choices, value = {"on": "On", "off": "Off"}, "on" if value else "off"
         case "language":
             choices = LANGUAGES
         case _:
             choices = {AS_SET: _as_operator(operator)} | {level: PROFANITY[level] for level in _levels(operator)}
-    options = [discord.SelectOption(label=label, value=key, default=key == (value or AS_SET)) for key, label in choices.items()]
+    options = [discord.SelectOption(label=tr(label), value=key, default=key == (value or AS_SET)) for key, label in choices.items()]
     return discord.ui.Select(options=options, custom_id=custom_id)
 
 
 def _as_operator(operator: Settings) -> str:
-    return f"As the operator set it: {PROFANITY[operator.safety.profanity].lower()}"
+    return tr(f"As the operator set it: {PROFANITY[operator.safety.profanity]}")
 
 
 async def _page(bot: "MynahBot", guild: discord.Guild) -> str:
@@ -256,11 +257,11 @@ async def _page(bot: "MynahBot", guild: discord.Guild) -> str:
     changes = await bot.app.store.read(servers.changes, guild.id, CHANGES)
     labels = LABELS | NUMBERS
     lines = [
-        f"**{labels[name]}**: {_shown(name, getattr(settings, name), bot.app.settings)}" for name in ServerSettings.__dataclass_fields__
+        f"**{tr(labels[name])}**: {_shown(name, getattr(settings, name), bot.app.settings)}" for name in ServerSettings.__dataclass_fields__
     ]
     for change in changes:
         value = _shown(change.name, change.value, bot.app.settings)
-        lines.append(f"-# {safe(change.changed_by, 60)} set {labels[change.name]} on {change.created_at[:16]} UTC: {value}")
+        lines.append(tr(f"-# {safe(change.changed_by, 60)} set {labels[change.name]} on {change.created_at[:16]} UTC: {value}"))
     return cut("\n".join(lines), MESSAGE)
 
 
@@ -268,23 +269,23 @@ def _shown(name: str, value: Any, operator: Settings) -> str:
     """Return a setting's value in words."""
     match name:
         case "channels":
-            return _named("#", value) or "all"
+            return _named("#", value) or tr("all")
         case "train_roles" | "post_roles":
             nobody = "everybody" if name == "train_roles" else "members with the permission Manage Server"
-            return _named("@&", value) or nobody
+            return _named("@&", value) or tr(nobody)
         case "prefix_commands":
-            return f"`{operator.discord.prefix}` is obeyed" if value else "off, slash commands alone"
+            return tr(f"`{operator.discord.prefix}` is obeyed" if value else "off, slash commands alone")
         case "answer_chance":
-            return f"{value:g} of all messages in channels that have a voice"
+            return tr(f"{value:g} of all messages in channels that have a voice")
         case "language":
-            return LANGUAGES[value]
+            return tr(LANGUAGES[value])
         case "profanity":
-            return PROFANITY[value] if value else _as_operator(operator)
+            return tr(PROFANITY[value]) if value else _as_operator(operator)
     most: int = getattr(operator.quotas, name)
-    return f"{most}, the operator's" if value is None else str(min(value, most))
+    return tr(f"{most}, the operator's") if value is None else str(min(value, most))
 
 
 def _named(sign: str, ids: Sequence[int]) -> str:
     """Return channels or roles as Discord shows their names, not more than a message has room for."""
-    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    more = tr(f" and {len(ids) - NAMED} more") if len(ids) > NAMED else ""
     return ", ".join(f"<{sign}{number}>" for number in ids[:NAMED]) + more

@@ -10,6 +10,7 @@ from discord.ext import commands
 
 from bot.errors import BadRequestError
 from bot.faces.discord.installs import is_member
+from bot.faces.discord.language import aloud, aside, tr
 from data.jobs import Job
 from data.origin import Origin
 
@@ -36,10 +37,12 @@ class Context(commands.Context["MynahBot"]):
     async def begin(self, waiting: str, *, private: bool = False) -> None:
         """Acknowledge: a slash command is deferred, a prefix command gets a message that says what it waits for."""
         self._private = private
+        if not private:
+            aloud()
         if self.interaction is not None:
             await self.defer(ephemeral=private)
         else:
-            self._placeholder = await self.reply(waiting, mention_author=False)
+            self._placeholder = await self.reply(tr(waiting), mention_author=False)
 
     async def answer(
         self,
@@ -60,7 +63,10 @@ class Context(commands.Context["MynahBot"]):
 
     async def publish(self, content: str) -> discord.Message:
         """Put up a message of the bot's own, which can be edited for good: an answer to an interaction is out of reach after 15 minutes."""
-        return self._placeholder or await self.channel.send(content)
+        aloud()
+        message = self._placeholder or await self.channel.send(tr(content))
+        aside()
+        return message
 
     async def ask(self, content: str, view: discord.ui.View) -> None:
         """Ask something that buttons answer, in private where Discord can."""

@@ -11,11 +11,13 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.errors import BadRequestError, MynahError, NotStoredError
-from bot.faces.discord.admitting import blocked, need_voice, open_here, settings_here
+from bot.faces.discord.admitting import arrive, blocked, need_voice, open_here
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid, signature
 from bot.faces.discord.failures import explain
 from bot.faces.discord.installs import portable
+from bot.faces.discord.language import tr
+from bot.faces.discord.naming import both, called
 from bot.faces.discord.saying import Send, lines_for, say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
 from bot.faces.discord.webhooks import Webhooks
@@ -62,7 +64,7 @@ class Conversing(commands.Cog):
             self.texts.popitem(last=False)
         view = discord.ui.View(timeout=None)
         view.add_item(AnswerAs(message.id, names))
-        await interaction.response.send_message("Who is to answer that?", view=view, ephemeral=True)
+        await interaction.response.send_message(tr("Who is to answer that?"), view=view, ephemeral=True)
 
     @hybrid(usage="voice")
     @commands.guild_only()
@@ -80,7 +82,7 @@ class Conversing(commands.Cog):
         if not voice:
             had = await self.app.store.write(talk.unbind, ctx.channel.id)
             await self.webhooks.remove(before)
-            await ctx.answer("Nobody answers here any more." if had else "Nobody answered here.")
+            await ctx.answer(tr("Nobody answers here any more." if had else "Nobody answered here."))
             return
         ctx.need_to_speak()
         model = await self.app.store.read(models.current, voice_name(voice.split("-")))
@@ -88,12 +90,13 @@ class Conversing(commands.Cog):
         await self.app.store.write(talk.bind, ctx.channel.id, model.voice, signature(ctx.author), made.id if made else None)
         if made is None:
             await self.webhooks.remove(before)
-        unheard = made and not self.bot.prefix_commands
-        await ctx.answer(
-            f"**{safe(model.voice)}** answers here from now on, whoever mentions me or replies to it"
-            + (", under its own name." if made else ".")
-            + (" Without the Message Content intent Discord tells me nothing of a reply that does not mention me." if unheard else "")
-        )
+        name = safe(called(model.voice))
+        words = tr(f"**{name}** answers here from now on, whoever mentions me or replies to it.")
+        if made:
+            words = tr(f"**{name}** answers here from now on, whoever mentions me or replies to it, under its own name.")
+        if made and not self.bot.prefix_commands:
+            words += " " + tr("Without the Message Content intent Discord tells me nothing of a reply that does not mention me.")
+        await ctx.answer(words)
 
     @commands.Cog.listener()
     async def on_message(self, message: discord.Message) -> None:
@@ -104,7 +107,7 @@ class Conversing(commands.Cog):
         if message.author.bot or blocked(self.bot, message.author) or (await self.bot.get_context(message)).command is not None:
             return
         self.bot.hold_end()
-        settings = await settings_here(self.bot, message.guild)
+        settings = await arrive(self.bot, message.guild)
         if not open_here(settings, message.channel):
             return
         unasked = False
@@ -212,8 +215,8 @@ class AnswerAs(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template
     """The choice of who answers a message."""
 
     def __init__(self, message: int, names: list[str] | None = None) -> None:
-        options = [discord.SelectOption(label=name, value=name) for name in names or ["…"]]
-        super().__init__(discord.ui.Select(placeholder="Choose a voice", options=options, custom_id=f"mynah:as:{message}"))
+        options = [discord.SelectOption(label=both(name)[:CHOICE], value=name) for name in names or ["…"]]
+        super().__init__(discord.ui.Select(placeholder=tr("Choose a voice"), options=options, custom_id=f"mynah:as:{message}"))
         self.message = message
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
@@ -224,7 +227,7 @@ class AnswerAs(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template
             raise BadRequestError("I have no words of that message: it has none, or I was restarted since. Choose it again.")
         (voice,) = self.item.values
         await need_voice(bot, interaction.user, interaction.guild, voice)
-        await interaction.response.edit_message(content=f"**{safe(voice)}** is thinking …", view=None)
+        await interaction.response.edit_message(content=tr(f"**{safe(called(voice))}** is thinking …"), view=None)
         interaction.extras["answered"] = True
         spoken = await lines_for(bot.app, voice, interaction.user, interaction.guild, message=text[-MAX_PROMPT:], count=1)
 

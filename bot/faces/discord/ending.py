@@ -10,6 +10,8 @@ from bot.faces.discord.asking import question
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import moderates
 from bot.faces.discord.forgetting import question as forget_question
+from bot.faces.discord.language import tr
+from bot.faces.discord.naming import default_prompt
 from bot.faces.discord.saying import answer_with, lines_for, say
 from data import askings, jobs
 from data.askings import Asking
@@ -35,7 +37,7 @@ class VoiceButton(
     """One of them."""
 
     def __init__(self, choice: str, job: int) -> None:
-        super().__init__(discord.ui.Button(label=LABELS[choice], style=STYLES[choice], custom_id=f"mynah:voice:{choice}:{job}"))
+        super().__init__(discord.ui.Button(label=tr(LABELS[choice]), style=STYLES[choice], custom_id=f"mynah:voice:{choice}:{job}"))
         self.choice = choice
         self.job = job
 
@@ -46,7 +48,8 @@ class VoiceButton(
             await interaction.response.defer(thinking=True)
             voice = (await app.store.read(jobs.get, self.job)).voice
             await need_voice(bot, interaction.user, interaction.guild, voice)
-            spoken = await lines_for(app, voice, interaction.user, interaction.guild)
+            prompt = await default_prompt(app, interaction.guild, voice)
+            spoken = await lines_for(app, voice, interaction.user, interaction.guild, prompt=prompt)
             await say(app, answer_with(interaction), spoken, attach=interaction.app_permissions.attach_files)
             return
         await interaction.response.defer(ephemeral=True, thinking=True)

@@ -9,6 +9,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.errors import MynahError
+from bot.faces.discord.language import tr
 from bot.faces.discord.text import sentence
 
 log = structlog.get_logger()
@@ -24,26 +25,26 @@ def explain(error: BaseException, usage: str = "", **circumstances: object) -> s
         case MynahError():
             return sentence(str(cause))
         case commands.NoPrivateMessage() | app_commands.NoPrivateMessage():
-            return "That works in a server alone, not in private."
+            return tr("That works in a server alone, not in private.")
         case commands.MissingPermissions() | app_commands.MissingPermissions():
-            return f"That is for members with the permission {_named(cause.missing_permissions)}."
+            return tr(f"That is for members with the permission {_named(cause.missing_permissions)}.")
         case commands.BotMissingPermissions() | app_commands.BotMissingPermissions():
-            return f"I lack the permission {_named(cause.missing_permissions)} here: ask a moderator to give it to me."
+            return tr(f"I lack the permission {_named(cause.missing_permissions)} here: ask a moderator to give it to me.")
         case commands.UserInputError() | app_commands.TransformerError():
-            return f"Type it as: {usage}." if usage else "I cannot read that: `/help` says how it is typed."
+            return tr(f"Type it as: {usage}." if usage else "I cannot read that: `/help` says how it is typed.")
         case commands.CheckFailure() | app_commands.CheckFailure():
-            return "You may not do that here."
+            return tr("You may not do that here.")
         case app_commands.CommandNotFound() | app_commands.CommandSignatureMismatch():
-            return "That command changed meanwhile: reload Discord, and try again."
+            return tr("That command changed meanwhile: reload Discord, and try again.")
         case discord.NotFound(code=10062):  # an interaction must be acknowledged within 3 seconds
             log.warning("an interaction came too late", **circumstances)
-            return "That took too long to reach me: try again."
+            return tr("That took too long to reach me: try again.")
         case discord.Forbidden():
             log.warning("discord refused", error=str(cause), **circumstances)
-            return "Discord does not let me do that here: I need View Channel, Send Messages, Embed Links and Attach Files."
+            return tr("Discord does not let me do that here: I need View Channel, Send Messages, Embed Links and Attach Files.")
     mark = secrets.token_hex(3)
     log.error("a command failed", id=mark, exc_info=cause, **circumstances)
-    return f"Something went wrong on my side: try again, and if it stays so tell the operator the number {mark}."
+    return tr(f"Something went wrong on my side: try again, and if it stays so tell the operator the number {mark}.")
 
 
 def lost(error: Exception, **message: object) -> bool:

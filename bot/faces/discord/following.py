@@ -8,6 +8,8 @@ from bot.app import Mynah
 from bot.errors import BadRequestError
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import asked_by, moderates, signature
+from bot.faces.discord.language import aloud, aside, tr
+from bot.faces.discord.naming import called
 from bot.faces.discord.text import safe
 from bot.services.training import Requested
 from data import jobs
@@ -18,21 +20,23 @@ if TYPE_CHECKING:
 
 async def follow(app: Mynah, wanted: Requested, interaction: discord.Interaction[Any]) -> None:
     """Put it up in the place of a public question, or beside a private one."""
-    voice, job = safe(wanted.job.voice), wanted.job
+    voice, job = safe(called(wanted.job.voice)), wanted.job
     if job.model is not None:
-        content = f"**{voice}** is trained on exactly these posts already: `/show {job.voice}` shows its card."
+        content = tr(f"**{voice}** is trained on exactly these posts already: `/show {job.voice}` shows its card.")
         await interaction.edit_original_response(content=content, view=None)
         return
-    words = f"**{voice}** · job {job.id} · is queued"
+    aloud()
+    words = tr(f"**{voice}** · job {job.id} · is queued")
     view = discord.ui.View(timeout=None)
     view.add_item(CancelButton(job.id))
+    aside()
     if interaction.message is not None and not interaction.message.flags.ephemeral:
         message: Any = await interaction.edit_original_response(content=words, view=view)
     else:
         # The bot's own, which can be edited for good: an answer to an interaction is out of reach after 15 minutes.
         message = await cast("discord.abc.Messageable", interaction.channel).send(words, view=view)
         begun = "is queued" if wanted.new else "was asked for already"
-        content = f"The training of **{voice}** {begun}: {message.jump_url} shows how it goes."
+        content = tr(f"The training of **{voice}** {begun}: {message.jump_url} shows how it goes.")
         await interaction.edit_original_response(content=content, view=None)
     # From here on the message is the watchers': the row is what they find, also after a restart.
     await app.store.write(jobs.add_watch, job.id, message.channel.id, message.id, interaction.user.id)
@@ -49,14 +53,15 @@ async def cancel(app: Mynah, number: int, user: discord.abc.User, *, moderates: 
     if not asked_by(found, user) and not moderates:
         raise BadRequestError(f"Only who asked for job {number} may cancel it, or a member with the permission Manage Server.")
     stopped = await app.training.cancel(number, by=signature(user))
-    return f"Job {number}, **{safe(stopped.voice)}**, {f'is {stopped.status}' if stopped.status.ended else 'is being stopped'}."
+    what = f"is {stopped.status}" if stopped.status.ended else "is being stopped"
+    return tr(f"Job {number}, **{safe(called(stopped.voice))}**, {what}.")
 
 
 class CancelButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"mynah:cancel:(?P<job>\d{1,18})"):
     """The button under a training that goes on."""
 
     def __init__(self, job: int) -> None:
-        super().__init__(discord.ui.Button(label="Cancel", style=discord.ButtonStyle.danger, custom_id=f"mynah:cancel:{job}"))
+        super().__init__(discord.ui.Button(label=tr("Cancel"), style=discord.ButtonStyle.danger, custom_id=f"mynah:cancel:{job}"))
         self.job = job
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:

@@ -11,6 +11,7 @@ from bot.errors import BadRequestError
 from bot.faces.discord.buttons import Admitted
 from bot.faces.discord.context import Context, hybrid, moderates, signature
 from bot.faces.discord.failures import explain
+from bot.faces.discord.language import tr
 from bot.faces.discord.text import plural, safe
 from bot.services.forgetting import forget
 from data import accounts
@@ -57,9 +58,10 @@ async def question(app: Mynah, handle: str, user: discord.abc.User, *, moderates
     view = discord.ui.View(timeout=None)
     for choice in ("forget", "keep"):
         view.add_item(ForgetButton(choice, name, user.id))
-    what = f"its posts and {plural(len(voices), 'voice')}" if voices else "its posts"
-    shown = f" ({safe(', '.join(voices), 500)})" if voices else ""
-    return f"Forget **{safe(name)}**: {what}{shown}, every version, every line? This cannot be undone.", view
+    if not voices:
+        return tr(f"Forget **{safe(name)}**: its posts? This cannot be undone."), view
+    made = f"{plural(len(voices), 'voice')} ({safe(', '.join(voices), 500)})"
+    return tr(f"Forget **{safe(name)}**: its posts and {made}, every version, every line? This cannot be undone."), view
 
 
 class ForgetButton(
@@ -73,7 +75,7 @@ class ForgetButton(
         forgets = choice == "forget"
         super().__init__(
             discord.ui.Button(
-                label="Forget it all" if forgets else "Keep it",
+                label=tr("Forget it all" if forgets else "Keep it"),
                 style=discord.ButtonStyle.danger if forgets else discord.ButtonStyle.secondary,
                 custom_id=f"mynah:{choice}:{handle}:{member}",
             )
@@ -87,13 +89,13 @@ class ForgetButton(
         bot: MynahBot = interaction.client
         bot.hold_end()
         if interaction.user.id != self.member:
-            await interaction.response.send_message("That question was not asked of you.", ephemeral=True)
+            await interaction.response.send_message(tr("That question was not asked of you."), ephemeral=True)
         elif self.choice == "keep":
-            await interaction.response.edit_message(content=f"**{safe(self.handle)}** stays.", view=None)
+            await interaction.response.edit_message(content=tr(f"**{safe(self.handle)}** stays."), view=None)
         elif not moderates(interaction):
-            await interaction.response.edit_message(content=REFUSAL, view=None)
+            await interaction.response.edit_message(content=tr(REFUSAL), view=None)
         else:
-            await interaction.response.edit_message(content=f"Forgetting **{safe(self.handle)}** …", view=None)
+            await interaction.response.edit_message(content=tr(f"Forgetting **{safe(self.handle)}** …"), view=None)
             await interaction.edit_original_response(content=await self._forget(bot, interaction.user))
 
     async def _forget(self, bot: "MynahBot", user: discord.abc.User) -> str:
@@ -102,5 +104,5 @@ class ForgetButton(
             gone = await forget(app.store, app.training, app.settings, self.handle, by=signature(user))
         except Exception as error:
             return explain(error, command="forget", user=user.id)
-        said = ", ".join(f"{number:,} {name}" for name, number in gone.items() if number) or "an empty account"
-        return f"**{safe(self.handle)}** is forgotten: {said}."
+        said = ", ".join(f"{number:,} {tr(name)}" for name, number in gone.items() if number) or "an empty account"
+        return tr(f"**{safe(self.handle)}** is forgotten: {said}.")

@@ -9,6 +9,7 @@ from bot.errors import BadRequestError
 from bot.faces.discord.admitting import settings_here
 from bot.faces.discord.context import Context, hybrid
 from bot.faces.discord.installs import portable
+from bot.faces.discord.language import tr
 from bot.faces.discord.text import MESSAGE, cut
 
 if TYPE_CHECKING:
@@ -37,12 +38,13 @@ class Help(commands.Cog):
 
     def _everything(self, *, typed: bool) -> str:
         lines = [
-            f"`/{command.qualified_name}` — {command.short_doc}" for command in sorted(self.bot.commands, key=lambda command: command.name)
+            f"`/{command.qualified_name}` — {tr(command.short_doc)}"
+            for command in sorted(self.bot.commands, key=lambda command: command.name)
         ]
         if not typed:
-            lines.append(f"Typed with `{self._prefix}` they are off in this server: begin with `/`.")
+            lines.append(tr(f"Typed with `{self._prefix}` they are off in this server: begin with `/`."))
         elif self.bot.prefix_commands:
-            lines.append(f"Each is typed with `{self._prefix}` too, as in `{self._prefix}train keeper_ottoline`.")
+            lines.append(tr(f"Each is typed with `{self._prefix}` too, as in `{self._prefix}train keeper_ottoline`."))
         return cut("\n".join(lines), MESSAGE)
 
     @property
@@ -51,7 +53,7 @@ class Help(commands.Cog):
 
 
 def _explain(command: commands.Command[Any, ..., Any]) -> str:
-    lines = [f"`/{command.qualified_name} {command.signature}".rstrip() + f"` — {command.short_doc}"]
+    lines = [f"`/{command.qualified_name} {command.signature}".rstrip() + f"` — {tr(command.short_doc)}"]
     if isinstance(command, commands.HybridCommand) and command.app_command is not None:
-        lines += [f"• `{parameter.display_name}`: {parameter.description}" for parameter in command.app_command.parameters]
+        lines += [f"• `{parameter.display_name}`: {tr(str(parameter.description))}" for parameter in command.app_command.parameters]
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from bot.app import Mynah
 from bot.errors import BadRequestError
 from bot.faces.discord import render
 from bot.faces.discord.buttons import Pressed
+from bot.faces.discord.language import aloud, tr
 from bot.services import cards
 from data import models
 
@@ -44,11 +45,12 @@ class PageButton(
     """One of the two buttons under a list."""
 
     def __init__(self, page: int, search: str, *, label: str = "", leads: bool = True) -> None:
-        super().__init__(discord.ui.Button(label=label or "…", disabled=not leads, custom_id=f"mynah:page:{page}:{search}"))
+        super().__init__(discord.ui.Button(label=tr(label) or "…", disabled=not leads, custom_id=f"mynah:page:{page}:{search}"))
         self.page = page
         self.search = search
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Show the page in the place of the one that is there."""
+        aloud()
         content, view = await listing(bot.app, self.search, self.page)
         await interaction.response.edit_message(content=content, view=view)

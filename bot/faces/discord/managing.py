@@ -1,4 +1,4 @@
-"""The menus under a voice's card by which moderators choose the version that it speaks with, and who may use it in their server."""
+"""What stands under a voice's card for moderators: menus of its versions and of who may use it, and the form's button."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,9 @@ from sqlite_utils import Database
 from bot.app import Mynah
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import moderated, signature
+from bot.faces.discord.editing import EditButton
+from bot.faces.discord.language import aloud, tr
+from bot.faces.discord.naming import called
 from bot.faces.discord.text import CHOICES, safe
 from data import models, servers
 from data.models import Model
@@ -33,6 +36,7 @@ async def card_menus(app: Mynah, voice: str, guild: discord.Guild) -> discord.ui
         view.add_item(VersionMenu(versions[0].id, versions))
     # Discord refuses a menu in which a role is chosen that is gone.
     view.add_item(VoiceRolesMenu(versions[0].id, [role for number in roles if (role := guild.get_role(number))]))
+    view.add_item(EditButton(versions[0].id))
     return view
 
 
@@ -40,10 +44,10 @@ class VersionMenu(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], templ
     """The choice of a version; its id holds a model of the voice, whose name may be too long for it."""
 
     def __init__(self, model: int, versions: list[Model] | None = None) -> None:
-        options = [discord.SelectOption(label="Always the newest version", value=NEWEST)]
+        options = [discord.SelectOption(label=tr("Always the newest version"), value=NEWEST)]
         for version in (versions or [])[: CHOICES - 1]:
-            about = f"{version.created_at[:16]} UTC, loss {version.result['loss_after']:.3f}"
-            label = f"Version {version.version}"
+            about = tr(f"{version.created_at[:16]} UTC, loss {version.result['loss_after']:.3f}")
+            label = tr(f"Version {version.version}")
             options.append(discord.SelectOption(label=label, value=str(version.version), description=about, default=version.pinned))
         options[0].default = not any(option.default for option in options)
         super().__init__(discord.ui.Select(options=options, custom_id=f"mynah:version:{model}"))
@@ -54,8 +58,9 @@ class VersionMenu(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], templ
         guild = moderated(interaction, REFUSAL)
         (chosen,) = self.item.values
         voice = await bot.app.store.write(_pin, self.model, chosen)
+        aloud()
         what = "its newest version" if chosen == NEWEST else f"version {chosen}"
-        words = f"**{safe(voice)}** speaks with {what} from now on, as {safe(interaction.user.display_name, 60)} chose."
+        words = tr(f"**{safe(called(voice))}** speaks with {what} from now on, as {safe(interaction.user.display_name, 60)} chose.")
         await interaction.response.edit_message(content=words, view=await card_menus(bot.app, voice, guild))
 
 
@@ -66,7 +71,7 @@ class VoiceRolesMenu(Pressed, discord.ui.DynamicItem[discord.ui.RoleSelect[Any]]
         chosen = [discord.SelectDefaultValue.from_role(role) for role in roles or []]
         super().__init__(
             discord.ui.RoleSelect(
-                placeholder="Who may use it here: everybody",
+                placeholder=tr("Who may use it here: everybody"),
                 min_values=0,
                 max_values=ROLES,
                 default_values=chosen,
@@ -80,8 +85,11 @@ class VoiceRolesMenu(Pressed, discord.ui.DynamicItem[discord.ui.RoleSelect[Any]]
         guild = moderated(interaction, REFUSAL)
         roles = sorted(role.id for role in self.item.values)
         voice = await bot.app.store.write(_set_roles, self.model, guild.id, roles, signature(interaction.user))
-        who = "members with " + " or ".join(f"<@&{number}>" for number in roles) if roles else "everybody"
-        words = f"**{safe(voice)}** is for {who} in this server from now on, as {safe(interaction.user.display_name, 60)} chose."
+        aloud()
+        who = f"members with {' or '.join(f'<@&{number}>' for number in roles)}" if roles else "everybody"
+        words = tr(
+            f"**{safe(called(voice))}** is for {who} in this server from now on, as {safe(interaction.user.display_name, 60)} chose."
+        )
         await interaction.response.edit_message(content=words, view=await card_menus(bot.app, voice, guild))
 
 

@@ -13,6 +13,8 @@ from bot.faces.discord import render_games
 from bot.faces.discord.admitting import need_voice
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid, origin, signature
+from bot.faces.discord.language import aloud, tr
+from bot.faces.discord.naming import called
 from bot.faces.discord.speaking import offered_voices
 from bot.faces.discord.text import safe
 from bot.services.quizzing import Quizzing
@@ -46,7 +48,7 @@ class Playing(commands.Cog):
     @app_commands.describe(voice="Whose posts and lines are mixed", seconds="How long members may guess; empty: 60")
     async def quiz(self, ctx: Context, voice: str, seconds: Seconds = QUIZ_SECONDS) -> None:
         """Have members guess which post is real and which is Mynah's."""
-        await ctx.begin(f"Looking for posts like those of **{safe(voice, 200)}** …", private=True)
+        await ctx.begin(f"Looking for posts like those of **{safe(called(voice), 200)}** …", private=True)
         ctx.need_to_speak()
         await need_voice(self.bot, ctx.author, ctx.guild, voice)
         await self.app.store.read(quizzes.refuse_second, ctx.channel.id, discord.utils.utcnow())
@@ -65,7 +67,7 @@ class Playing(commands.Cog):
         # From here on the message is the referee's: the row is what it finds, also after a restart.
         await self.app.store.write(quizzes.put_up, row.id, message.id)
         if ctx.interaction is not None:
-            await ctx.answer(f"The quiz is open: {message.jump_url}")
+            await ctx.answer(tr(f"The quiz is open: {message.jump_url}"))
 
     @hybrid(usage="voice voice topic")
     @commands.guild_only()
@@ -99,7 +101,7 @@ class Playing(commands.Cog):
         message = await ctx.publish("A duel begins …")
         await self.app.store.write(duels.put_up, row.id, message.id)
         if ctx.interaction is not None:
-            await ctx.answer(f"The duel has begun: {message.jump_url}")
+            await ctx.answer(tr(f"The duel has begun: {message.jump_url}"))
 
     async def _check(self, topic: str, server: int | None) -> None:
         """Make sure that a topic may stand in a message of Mynah's.
@@ -163,7 +165,7 @@ class GuessButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templ
             quiz = await bot.app.store.write(quizzes.guess, self.quiz, who.id, who.display_name, self.option, discord.utils.utcnow())
         letter = render_games.LETTERS[self.option]
         await interaction.edit_original_response(
-            content=f"You guessed **{letter}**; you can change it until {render_games.until(quiz.ends_at)}."
+            content=tr(f"You guessed **{letter}**; you can change it until {render_games.until(quiz.ends_at)}.")
         )
 
 
@@ -171,7 +173,7 @@ class VoteButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templa
     """One of the two buttons under a duel."""
 
     def __init__(self, duel: int, side: int, voice: str = "…") -> None:
-        super().__init__(discord.ui.Button(label=voice[:LABEL], custom_id=f"mynah:vote:{duel}:{side}"))
+        super().__init__(discord.ui.Button(label=called(voice)[:LABEL], custom_id=f"mynah:vote:{duel}:{side}"))
         self.duel = duel
         self.side = side
 
@@ -181,7 +183,7 @@ class VoteButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templa
             duel = await bot.app.store.write(duels.vote, self.duel, interaction.user.id, self.side, discord.utils.utcnow())
         voice, end = (duel.one, duel.two)[self.side - 1], duel.ends_at
         until = f"; you can change it until {render_games.until(end)}" if end else ""
-        await interaction.edit_original_response(content=f"You voted for **{safe(voice, render_games.NAME)}**{until}.")
+        await interaction.edit_original_response(content=tr(f"You voted for **{safe(called(voice), render_games.NAME)}**{until}."))
 
 
 @asynccontextmanager
@@ -196,5 +198,6 @@ async def _move(interaction: discord.Interaction[Any]) -> AsyncIterator[None]:
         yield
     except NotStoredError as error:
         if interaction.message is not None:
-            await interaction.message.edit(content=str(error), view=None)
+            aloud()
+            await interaction.message.edit(content=tr(str(error)), view=None)
         raise

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot.faces.discord.language import tr
+from bot.faces.discord.naming import called
 from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence
 from bot.faces.words import STAGES
 from data.jobs import Job, Status
@@ -40,7 +42,7 @@ class Progress:
 
     def render(self, job: Job, before: int) -> str:
         """Return the message's text; `before` counts the trainings that come first."""
-        lines = [f"**{safe(job.voice)}** · job {job.id} · {self._state(job, before)}"]
+        lines = [tr(f"**{safe(called(job.voice))}** · job {job.id} · {self._state(job, before)}")]
         if job.status is Status.RUNNING and self.step:
             lines += [_bar(self.step), _facts(self.step)]
         if self.sample:
@@ -65,4 +67,4 @@ def _bar(step: dict[str, Any]) -> str:
 def _facts(step: dict[str, Any]) -> str:
     minutes, seconds = divmod(round(step["eta_seconds"]), 60)
     speed = f"{step['tokens_per_second']:,.0f} tokens/s"
-    return f"step {step['step']}/{step['steps']} · loss {step['loss']:.2f} · {speed} · {minutes}:{seconds:02d} left"
+    return tr(f"step {step['step']}/{step['steps']} · loss {step['loss']:.2f} · {speed} · {minutes}:{seconds:02d} left")

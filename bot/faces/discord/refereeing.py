@@ -13,12 +13,14 @@ from sqlite_utils import Database
 
 from bot.errors import MynahError, NotStoredError, SpeechFailedError
 from bot.faces.discord import render_games
+from bot.faces.discord.admitting import arrive
 from bot.faces.discord.failures import explain, lost
+from bot.faces.discord.language import tr
 from bot.faces.discord.playing import guess_buttons, vote_buttons
 from data import duels, quizzes
 from data.duels import Duel
 from data.origin import Origin
-from data.quizzes import Quiz
+from data.quizzes import Guess, Quiz
 
 if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
@@ -161,7 +163,9 @@ class Refereeing(commands.Cog):
     async def _show(self, board: Board, game: Game | None) -> bool:
         """Edit a message if there is something new; return whether nothing is left to try. An outage is waited for."""
         try:
-            content, view = (FORGOTTEN, None) if game is None else await self._content(game)
+            guild = getattr(self.bot.get_channel(board.channel), "guild", None)
+            await arrive(self.bot, guild)
+            content, view = (tr(FORGOTTEN), None) if game is None else await self._content(game)
             if content != board.shown:
                 await self.bot.get_partial_messageable(board.channel).get_partial_message(board.message).edit(content=content, view=view)
                 board.shown = content
@@ -179,7 +183,9 @@ class Refereeing(commands.Cog):
         if isinstance(game, Quiz):
             if game.status == "open":
                 return render_games.question(game), guess_buttons(game)
-            return await self.app.store.read(_reveal, game), None
+            # Rendered here, since the database's thread does not know whose language is spoken.
+            guesses, points = await self.app.store.read(_outcome, game)
+            return render_games.reveal(game, guesses, points), None
         if game.status == "closed":
             one, two = await self.app.store.read(duels.votes, game.id)
             return render_games.verdict(game, one, two), None
@@ -204,6 +210,6 @@ def _close_due(db: Database, now: datetime) -> None:
     duels.close_due(db, now)
 
 
-def _reveal(db: Database, quiz: Quiz) -> str:
-    points = {score.member: score.points for score in quizzes.scores(db, quiz.server)}
-    return render_games.reveal(quiz, quizzes.guesses(db, quiz.id), points)
+def _outcome(db: Database, quiz: Quiz) -> tuple[list[Guess], dict[int, int]]:
+    """Return the guesses of a quiz, and the points of each member in its server."""
+    return quizzes.guesses(db, quiz.id), {score.member: score.points for score in quizzes.scores(db, quiz.server)}

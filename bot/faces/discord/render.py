@@ -5,6 +5,8 @@ from typing import Any
 
 import discord
 
+from bot.faces.discord.language import tr
+from bot.faces.discord.naming import both, called
 from bot.faces.discord.text import EMBED_DESCRIPTION, EMBED_FIELD, EMBED_TITLE, MESSAGE, cut, plural, safe, sentence
 from data.jobs import Job, Status
 
@@ -23,29 +25,32 @@ def card(document: dict[str, Any], *, curve: bool) -> discord.Embed:
     who = "AI CYBORG" if len(document["accounts"]) > 1 else "AI BOT"
     samples = "\n".join(f"• {safe(line, SAMPLE)}" for line in document["samples"][:SAMPLES])
     embed = discord.Embed(
-        title=safe(f"{document['name']} · {who}", EMBED_TITLE),
+        title=safe(f"{called(document['name'])} · {who}", EMBED_TITLE),
         description=cut(samples, EMBED_DESCRIPTION),
         colour=COLOUR,
     )
     loss = document["loss"]
     embed.add_field(
-        name="Loss on posts it never saw", value=f"{loss['before']:.3f} before\n**{loss['after']:.3f}** after\n(nats a token)", inline=True
+        name=tr("Loss on posts it never saw"),
+        value=tr(f"{loss['before']:.3f} before\n**{loss['after']:.3f}** after\n(nats a token)"),
+        inline=True,
     )
-    embed.add_field(name="Time", value=duration(document["seconds"]), inline=True)
-    embed.add_field(name="Size", value=f"{document['bytes'] / 1e6:.1f} MB", inline=True)
+    embed.add_field(name=tr("Time"), value=duration(document["seconds"]), inline=True)
+    embed.add_field(name=tr("Size"), value=f"{document['bytes'] / 1e6:.1f} MB", inline=True)
     if rate := document.get("fool_rate"):
-        value = f"**{rate['share']:.0%}** of {rate['guesses']:,} guesses were wrong\n(by chance: {rate['chance']:.0%})"
-        embed.add_field(name="Fool rate", value=value, inline=True)
+        value = tr(f"**{rate['share']:.0%}** of {rate['guesses']:,} guesses were wrong\n(by chance: {rate['chance']:.0%})")
+        embed.add_field(name=tr("Fool rate"), value=value, inline=True)
     counts = "\n".join(_counts(handle, document["counts"][handle]) for handle in document["accounts"][:ACCOUNTS_SHOWN])
-    embed.add_field(name="Posts", value=cut(counts, EMBED_FIELD), inline=False)
-    embed.set_footer(text=f"version {document['version']} · {document['base']} ({document['method']}) · {document['created_at'][:16]} UTC")
+    embed.add_field(name=tr("Posts"), value=cut(counts, EMBED_FIELD), inline=False)
+    made = f"version {document['version']} · {document['base']} ({document['method']}) · {document['created_at'][:16]} UTC"
+    embed.set_footer(text=tr(made))
     if curve:
         embed.set_image(url=f"attachment://{CURVE}")
     return embed
 
 
 def _counts(handle: str, counts: dict[str, int]) -> str:
-    return (
+    return tr(
         f"**{safe(handle)}**: {counts['downloaded']:,} downloaded = {counts['retweets']:,} retweets + {counts['short']:,} short"
         f" + {counts['kept']:,} kept ({counts['duplicates']:,} of them duplicates)"
     )
@@ -55,18 +60,18 @@ def models(documents: Sequence[dict[str, Any]], search: str, page: int, pages: i
     """Render a page of the `total` voices whose name holds a text."""
     if not documents:
         nobody = "No voice is trained yet: `/train` makes one of an account whose posts were imported."
-        return f"No voice has a name that holds {safe(search)}." if search else nobody
+        return tr(f"No voice has a name that holds {safe(search)}." if search else nobody)
     rows = [_row(document) for document in documents]
     if pages > 1:
-        rows.append(f"Page {page} of {pages}, {plural(total, 'voice')} in all")
+        rows.append(tr(f"Page {page} of {pages}, {plural(total, 'voice')} in all"))
     return cut("\n".join(rows), MESSAGE)
 
 
 def _row(document: dict[str, Any]) -> str:
     kept = sum(counts["kept"] for counts in document["counts"].values())
     loss = document["loss"]
-    return (
-        f"• **{safe(document['name'])}** · version {document['version']} · {plural(kept, 'post')} · "
+    return tr(
+        f"• **{safe(both(document['name']))}** · version {document['version']} · {plural(kept, 'post')} · "
         f"loss {loss['before']:.2f} → {loss['after']:.2f} · {document['created_at'][:10]}"
     )
 
@@ -74,9 +79,9 @@ def _row(document: dict[str, Any]) -> str:
 def jobs(rows: Sequence[Job]) -> str:
     """Render a list of trainings."""
     if not rows:
-        return "No training was asked for yet: `/train` begins one."
+        return tr("No training was asked for yet: `/train` begins one.")
     lines = (
-        f"{MARKS[job.status]} **{job.id}** · {safe(job.voice)} · {job.status} · {safe(job.requested_by, 60)}"
+        f"{MARKS[job.status]} **{job.id}** · {safe(called(job.voice))} · {tr(job.status.value)} · {safe(job.requested_by, 60)}"
         + (f" · {sentence(job.error, REASON)}" if job.error else "")
         for job in rows
     )
@@ -85,11 +90,11 @@ def jobs(rows: Sequence[Job]) -> str:
 
 def lines(voice: str, texts: Sequence[str]) -> str:
     """Render what a voice said; longer than a message may be if there is much of it."""
-    said = [safe(text) for text in texts]
+    voice, said = called(voice), [safe(text) for text in texts]
     return "\n".join([f"**{safe(voice)}**", *(f"• {line}" for line in said)]) if len(said) > 1 else f"**{safe(voice)}**: {said[0]}"
 
 
 def duration(seconds: float) -> str:
     """Return a time as `45 s` or `3:20 min`."""
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"
+    return tr(f"{minutes}:{rest:02d} min" if minutes else f"{rest} s")

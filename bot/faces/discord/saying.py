@@ -13,6 +13,7 @@ from bot.faces.discord.admitting import need_role, need_voice, settings_here
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import moderated, moderates, origin, signature
 from bot.faces.discord.installs import is_member
+from bot.faces.discord.language import aloud, tr
 from bot.faces.discord.text import MESSAGE, cut, units
 from bot.services.speaking import Spoken
 from data import speech, talk
@@ -46,6 +47,7 @@ async def say(app: Mynah, send: Send, spoken: Spoken, *, attach: bool) -> None:
     files = []
     if units(words) > MESSAGE and attach:
         files = [discord.File(io.BytesIO("\n\n".join(texts).encode("utf-8", "replace")), f"{request.voice[:60]}.txt")]
+    aloud()
     message = await send(cut(words, MESSAGE), files=files, view=_buttons(request, posts=app.posting.sends))
     await app.store.write(talk.remember, message.id, message.channel.id, request.id)
 
@@ -74,7 +76,7 @@ class SayButton(
 
     def __init__(self, choice: str, request: int) -> None:
         style = discord.ButtonStyle.primary if choice == "again" else discord.ButtonStyle.secondary
-        super().__init__(discord.ui.Button(label=LABELS[choice], style=style, custom_id=f"mynah:{choice}:{request}"))
+        super().__init__(discord.ui.Button(label=tr(LABELS[choice]), style=style, custom_id=f"mynah:{choice}:{request}"))
         self.choice = choice
         self.request = request
 
@@ -113,7 +115,7 @@ class SayButton(
         need_role(interaction.user, roles, "Sending to X", moderates=moderates(interaction))
         asked = await app.store.read(speech.get, self.request)
         post = await app.posting.draft(asked.voice, None, (await self._said(app))[0].text, signature(interaction.user))
-        await interaction.edit_original_response(content=f"Draft {post.id} waits for approval: `mynah posts approve {post.id}`.")
+        await interaction.edit_original_response(content=tr(f"Draft {post.id} waits for approval: `mynah posts approve {post.id}`."))
 
     async def _said(self, app: Mynah) -> list[speech.Generation]:
         """Return the lines that were shown, the best first."""

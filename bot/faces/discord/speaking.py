@@ -16,6 +16,7 @@ from bot.faces.discord.context import Context, hybrid
 from bot.faces.discord.installs import portable
 from bot.faces.discord.listing import listing
 from bot.faces.discord.managing import card_menus
+from bot.faces.discord.naming import both, called, default_prompt, voices_called
 from bot.faces.discord.saying import lines_for, say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
 from bot.services import cards
@@ -57,8 +58,10 @@ class Speaking(commands.Cog):
         await self._speak(ctx, voice, message=message, count=1)
 
     async def _speak(self, ctx: Context, voice: str, **wanted: Any) -> None:
-        await ctx.begin(f"**{safe(voice, 200)}** is thinking …")
+        await ctx.begin(f"**{safe(called(voice), 200)}** is thinking …")
         await need_voice(self.bot, ctx.author, ctx.guild, voice)
+        if wanted.get("prompt") == "":
+            wanted["prompt"] = await default_prompt(self.app, ctx.guild, voice)
         spoken = await lines_for(self.app, voice, ctx.author, ctx.guild, **wanted)
         await say(self.app, ctx.answer, spoken, attach=ctx.bot_permissions.attach_files)
 
@@ -91,11 +94,12 @@ class Speaking(commands.Cog):
 
 
 async def offered_voices(app: Mynah, current: str) -> list[app_commands.Choice[str]]:
-    """Return as choices the voices whose name holds what was typed, those that begin with it first."""
+    """Return as choices the voices whose name holds what was typed, those that begin with it first, then those called so here."""
     typed = current.strip().removeprefix("@").lower()
     # A joint voice's name may be longer than a choice; it can still be typed.
     names = await app.store.read(models.names, typed, CHOICES, longest=CHOICE)
-    return [app_commands.Choice(name=name, value=name) for name in names]
+    named = [voice for voice in voices_called(typed) if len(voice) <= CHOICE]
+    return [app_commands.Choice(name=both(name)[:CHOICE], value=name) for name in dict.fromkeys([*names, *named])][:CHOICES]
 
 
 async def show_card(ctx: Context, app: Mynah, model: models.Model, words: str, view: discord.ui.View | None = None) -> None:

@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from bot.faces.discord.language import tr
+
 MESSAGE = 2000
 EMBED_DESCRIPTION = 4096
 EMBED_FIELD = 1024
@@ -70,9 +72,9 @@ def _escaped(character: str, *, in_list: bool) -> str:
 def sentence(text: str, limit: int = MESSAGE - 100) -> str:
     """Return a sentence of Mynah's, which may quote a person, for Discord: code stays code, the rest is made safe.
 
-    Sentences name commands as the terminal has them; those that Discord has too are named as there.
+    It is said in the reader's language. Sentences name commands as the terminal has them; those that Discord has too are named as there.
     """
-    parts = _CODE.split(_OWN_COMMAND.sub(lambda own: f"`/{_NAMES.get(own[1], own[1])}", text))
+    parts = _CODE.split(_OWN_COMMAND.sub(lambda own: f"`/{_NAMES.get(own[1], own[1])}", tr(text)))
     return cut("".join(part if place % 2 else _safe_between(part) for place, part in enumerate(parts)), limit)
 
 
@@ -100,5 +102,5 @@ def cut(text: str, limit: int) -> str:
 
 
 def plural(number: int, name: str) -> str:
-    """Return `1 line`, `2 lines`."""
-    return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
+    """Return `1 line`, `2 lines`, in the reader's language."""
+    return tr(f"{number:,} {name}" if number == 1 else f"{number:,} {name}s")

@@ -12,8 +12,11 @@ from sqlite_utils import Database
 
 from bot.errors import NotStoredError
 from bot.faces.discord import render
+from bot.faces.discord.admitting import arrive
 from bot.faces.discord.ending import buttons
 from bot.faces.discord.failures import lost
+from bot.faces.discord.language import tr
+from bot.faces.discord.naming import called
 from bot.faces.discord.progress import Progress
 from bot.faces.discord.speaking import curve_file
 from bot.faces.discord.text import MESSAGE, cut, safe, sentence
@@ -86,8 +89,10 @@ class Watching(commands.Cog):
         """Bring one message up to date. Only a message or a channel that is gone or closed ends this; an outage does not."""
         watch = view.watch
         try:
+            guild = self._guild(watch)
+            await arrive(self.bot, guild)
             if last_words is not None:
-                await self._message(watch).edit(content=last_words, view=None)
+                await self._message(watch).edit(content=tr(last_words), view=None)
             else:
                 await self._show(view)
         except NotStoredError:
@@ -122,10 +127,12 @@ class Watching(commands.Cog):
         """
         watch = view.watch
         if job.model is None:
-            words = f"The training of **{safe(job.voice)}** is over without a voice: {sentence(job.error or 'the log says why.')}"
+            words = tr(
+                f"The training of **{safe(called(job.voice))}** is over without a voice: {sentence(job.error or 'the log says why.')}"
+            )
             await self._message(watch).edit(content=cut(words, MESSAGE), view=None)
         else:
-            words = f"**{safe(job.voice)}** is trained: `/generate` has it speak."
+            words = tr(f"**{safe(called(job.voice))}** is trained: `/generate` has it speak.")
             await self._show_model(watch, await self.app.store.read(models.get, job.model), words)
         await self.bot.get_partial_messageable(watch.channel).send(
             cut(f"<@{watch.member}> {words}", MESSAGE),
@@ -155,8 +162,11 @@ class Watching(commands.Cog):
 
     async def _allowed(self, watch: jobs.Watch, lines: list[str]) -> list[str]:
         """Return those lines that may be said in the server where a message stands."""
-        guild = getattr(self.bot.get_channel(watch.channel), "guild", None)
+        guild = self._guild(watch)
         return await self.app.speaking.allowed(lines, guild.id if guild else None)
+
+    def _guild(self, watch: jobs.Watch) -> discord.Guild | None:
+        return getattr(self.bot.get_channel(watch.channel), "guild", None)
 
     def _message(self, watch: jobs.Watch) -> discord.PartialMessage:
         return self.bot.get_partial_messageable(watch.channel).get_partial_message(watch.message)

@@ -9,6 +9,7 @@ import discord
 import structlog
 
 from bot.errors import BadRequestError
+from bot.faces.discord.naming import called
 from bot.faces.discord.portraits import portrait
 from bot.faces.discord.saying import Send
 from data import talk
@@ -89,7 +90,7 @@ class Webhooks:
         async def say(webhook: discord.Webhook) -> discord.Message:
             return await webhook.send(
                 content,
-                username=shown_name(binding.voice),
+                username=shown_name(called(binding.voice)),
                 allowed_mentions=discord.AllowedMentions.none(),
                 view=view,
                 thread=channel if isinstance(channel, discord.Thread) else discord.utils.MISSING,

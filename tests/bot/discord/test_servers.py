@@ -61,8 +61,8 @@ async def test_the_page_says_what_holds_and_is_private(stage: Stage):
         "**Lines a minute, a member**: 40, the operator's",
         "**Typed commands**: `!` is obeyed",
         "**Answer chance**: 0 of all messages in channels that have a voice",
-        "**Language (nothing is translated yet)**: Each member's own",
-        "**Profanity**: As the operator set it: no slurs",
+        "**Language of what all can see**: As Discord has it for this server",
+        "**Profanity**: As the operator set it: No slurs",
     ):
         assert line in result.response.content.split("\n")
 
@@ -101,7 +101,7 @@ async def test_settings_are_for_moderators(stage: Stage):
     ("name", "chosen", "value", "shown"),
     [
         ("prefix_commands", "off", False, "**Typed commands**: off, slash commands alone"),
-        ("language", "ja", "ja", "**Language (nothing is translated yet)**: 日本語"),
+        ("language", "ja", "ja", "**Language of what all can see**: 日本語"),
         ("profanity", "none", "none", "**Profanity**: No swearing at all"),
     ],
 )
@@ -497,7 +497,9 @@ async def test_a_blocked_handle_is_not_trained(stage: Stage):
 async def test_moderators_choose_the_version_that_speaks(stage: Stage):
     """By a menu under the card, also after a restart; nobody else, and not where a voice has one version."""
     await stage.app.store.write(add_version, ("ann",))
-    assert len((await stage.boss.slash(stage.channel, "show", voice="ann")).response.components) == 1
+    assert (
+        len((await stage.boss.slash(stage.channel, "show", voice="ann")).response.components) == 2
+    )  # who may use it, and the form; not the versions
     await stage.app.store.write(add_version, ("ann",))
     assert (await stage.alice.slash(stage.channel, "show", voice="ann")).response.components == []
     card = (await stage.boss.slash(stage.channel, "show", voice="ann")).response

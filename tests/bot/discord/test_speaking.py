@@ -221,7 +221,8 @@ async def test_declared_limits(stage: Stage):
         assert 1 <= len(command["description"]) <= 100
         assert command["name"] == command["name"].lower()
         assert len(command["name"]) <= 32
+        brought = command["name"] in {"generate", "ask", "models", "show", "about", "help"}
         if command["name"] not in ("forget", "bind", "settings"):
-            assert command["contexts"] == ([0] if command["name"] in games else [0, 1])
+            assert command["contexts"] == ([0] if command["name"] in games else [0, 1, 2] if brought else [0, 1])
             assert command["default_member_permissions"] is None
-        assert command["integration_types"] == [0]
+        assert command["integration_types"] == ([0, 1] if brought else [0])
