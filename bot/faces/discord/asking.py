@@ -132,8 +132,8 @@ async def _train(bot: "MynahBot", interaction: discord.Interaction[Any], number:
             await app.store.write(consents.claim, name, asking.ground, by)
     where = origin(interaction.user, interaction.guild)
     wanted = await app.training.request(names, by=by, origin=where, base=asking.base, posts=asking.posts)
-    await settle(app, number)
     await follow(app, wanted, interaction)
+    await settle(app, number)
 
 
 async def _own(app: Mynah, number: int, user: discord.abc.User) -> Asking:

@@ -110,6 +110,19 @@ async def test_the_question_outlives_the_process(stage: Stage):
     assert again == 0
 
 
+async def test_a_question_stays_until_the_training_is_followed(stage: Stage):
+    """Else one that Discord, or the process' end, cut off before its message was put up would go on with nobody to tell."""
+    result = await stage.alice.slash(stage.channel, "train", handles="keeper")
+    stage.env.inject_error("POST", "/channels/*/messages", status=403)
+    await stage.alice.click(result.response, label="Train")
+    (job,) = await stage.app.store.read(jobs.recent)
+    assert await stage.app.store.read(jobs.untold_watches) == []
+    await stage.alice.click(result.response, label="Train")
+    (watch,) = await stage.app.store.read(jobs.untold_watches)
+    assert watch.job == job.id
+    assert [job.id for job in await stage.app.store.read(jobs.recent)] == [job.id]
+
+
 async def test_a_question_is_settled_once(stage: Stage):
     result = await stage.alice.slash(stage.channel, "train", handles="keeper")
     await stage.app.store.write(askings.settle, 1)
