@@ -135,14 +135,14 @@ def pack(base: Base, *, integers: bool = False) -> Base:
 
     `integers`: in 8 bits, where that pays; logits then differ a little from those of the base as it was.
     """
-    product = fast.multiply(base.device, integers=integers)
+    packed = fast.packing(base.device, integers=integers)
     base.readers.clear()  # or all weights would be there twice, until the last is packed
-    base.readers.update(mixing.together(base.model, base.layers, [base.opening, base.separator], product))
+    base.readers.update(mixing.together(base.model, base.layers, [base.opening, base.separator], packed))
     output = base.model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if isinstance(output, nn.Linear) and output.bias is None:
         name = next(name for name, module in base.model.named_modules() if module is output)
         parent, _, own = name.rpartition(".")
-        setattr(base.model.get_submodule(parent), own, fast.PackedLinear(product(output.weight)))
+        setattr(base.model.get_submodule(parent), own, fast.PackedLinear(packed(output.weight)))
     return replace(base, head=None)
 
 

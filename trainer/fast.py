@@ -141,7 +141,7 @@ class IntegerProduct:
 
     A few columns of x are far greater than the others and would set the scale for all. So both are turned by an orthogonal matrix first,
     a block of columns at a time, which leaves the product as it is and spreads them (QuaRot, Ashkboos et al. 2024, arXiv:2404.00456).
-    Sums of integers are exact: a row of the result is the same, bit for bit, whatever the others are.
+    Sums of integers are exact: a row of the result is the same, bit for bit, however many others there are, from two on.
     """
 
     def __init__(self, matrix: torch.Tensor) -> None:
@@ -180,12 +180,12 @@ def _hadamard(columns: int) -> torch.Tensor:
     return matrix / math.sqrt(len(matrix))
 
 
-Multiply = Callable[[torch.Tensor], Product | IntegerProduct]
-"""What makes a product of a frozen matrix (out, in)."""
+Pack = Callable[[torch.Tensor], Product | IntegerProduct]
+"""Makes a frozen matrix (out, in) into what multiplies by it."""
 
 
-def multiply(device: torch.device, *, integers: bool) -> Multiply:
-    """Return what a device decodes quickest with; with integers, if they are wanted and pay there."""
+def packing(device: torch.device, *, integers: bool) -> Pack:
+    """Return the form in which a device decodes quickest; integers, if they are wanted and pay there."""
     return IntegerProduct if integers and INTEGERS and device.type == "cpu" else Product
 
 

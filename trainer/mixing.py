@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from trainer.fast import Multiply, Product
+from trainer.fast import Pack, Product
 from trainer.lora import Lora, LoraLinear
 
 LEAST_ROWS, MOST_COLUMNS = 16, 768
@@ -17,7 +17,7 @@ number of rows; a row's last bits would tell how many others there are (measured
 class Readers:
     """Layers that read the same x, such as those of queries, keys and values: one frozen product serves them all, and one with A."""
 
-    def __init__(self, layers: Sequence[LoraLinear], pack: Multiply | None) -> None:
+    def __init__(self, layers: Sequence[LoraLinear], pack: Pack | None) -> None:
         """Take layers of equal `in`; with `pack`, their weights are kept in the form that it gives them, and only so."""
         self.names = [layer.name for layer in layers]
         self.widths = [layer.out_features for layer in layers]
@@ -34,7 +34,7 @@ def apart(layers: Mapping[str, LoraLinear]) -> dict[str, Readers]:
 
 
 @torch.no_grad()
-def together(model: nn.Module, layers: Mapping[str, LoraLinear], ids: Sequence[int], pack: Multiply) -> dict[str, Readers]:
+def together(model: nn.Module, layers: Mapping[str, LoraLinear], ids: Sequence[int], pack: Pack) -> dict[str, Readers]:
     """Return what multiplies each layer, packed, by its name. Which read the same is seen while the model reads these tokens.
 
     A layer that these do not reach stays alone and as it is.
