@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 KEPT = timedelta(days=1)
 BRINGING = timedelta(minutes=10)
 """A file that came so lately may be about to get its question."""
+NO_GROUND = "The operator takes archives alone whose account.js names the account: attach the account's own."
 CLAIMS = {
     Ground.ARCHIVE: "It is my own account: this is its archive",
     Ground.PERMISSION: "I have the written permission of who wrote it",
@@ -47,7 +48,7 @@ async def question(app: Mynah, number: int, asking: Asking) -> tuple[str, discor
     prepared = await prepare(app.store, app.settings, asking.handles.split(), file=file, base=asking.base, posts=asking.posts)
     open_ = asking.ground is None and bool(prepared.missing or file)
     if open_ and not prepared.grounds:
-        raise ConsentError("The operator takes archives alone whose account.js names the account: attach the account's own.")
+        raise ConsentError(NO_GROUND)
     view = discord.ui.View(timeout=None)
     if open_:
         view.add_item(GroundSelect(number, prepared.grounds))

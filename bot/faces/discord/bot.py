@@ -25,6 +25,7 @@ from bot.faces.discord.failures import explain
 from bot.faces.discord.following import CancelButton
 from bot.faces.discord.forgetting import ForgetButton, Forgetting
 from bot.faces.discord.help import Help
+from bot.faces.discord.importing import Importing
 from bot.faces.discord.language import Translator, aside
 from bot.faces.discord.listing import PageButton
 from bot.faces.discord.managing import VersionMenu, VoiceRolesMenu
@@ -46,7 +47,7 @@ PERMISSIONS = discord.Permissions(
     read_message_history=True,  # what a reply replies to is context
 )
 """What a server is asked for; docs/discord.md names each."""
-COGS = (Training, Watching, Speaking, Conversing, Playing, Refereeing, Forgetting, Configuring, Editing, About, Help)
+COGS = (Training, Importing, Watching, Speaking, Conversing, Playing, Refereeing, Forgetting, Configuring, Editing, About, Help)
 BUTTONS = (
     AnswerAs,
     CancelButton,

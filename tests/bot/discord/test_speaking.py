@@ -213,8 +213,8 @@ async def test_declared_limits(stage: Stage):
     assert commands.pop(menu["name"])["name"] == "Answer as…"
     talking = {"generate", "ask", "bind", "models", "show"}
     games = {"quiz", "duel", "leaderboard"}
-    assert set(commands) == {"train", "cancel", "queue", "forget", "settings", "about", "help"} | talking | games
-    for name in ("forget", "bind", "settings"):
+    assert set(commands) == {"train", "import", "cancel", "queue", "forget", "settings", "about", "help"} | talking | games
+    for name in ("forget", "bind", "settings", "import"):
         assert commands[name]["contexts"] == [0]
         assert int(commands[name]["default_member_permissions"]) == 1 << 5
     for command in commands.values():
@@ -222,7 +222,7 @@ async def test_declared_limits(stage: Stage):
         assert command["name"] == command["name"].lower()
         assert len(command["name"]) <= 32
         brought = command["name"] in {"generate", "ask", "models", "show", "about", "help"}
-        if command["name"] not in ("forget", "bind", "settings"):
+        if command["name"] not in ("forget", "bind", "settings", "import"):
             assert command["contexts"] == ([0] if command["name"] in games else [0, 1, 2] if brought else [0, 1])
             assert command["default_member_permissions"] is None
         assert command["integration_types"] == ([0, 1] if brought else [0])
