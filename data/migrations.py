@@ -435,3 +435,18 @@ def m017_called(db: Database) -> None:
             CHECK (name <> '' OR prompt <> '')
         ) STRICT""")
     db.conn.execute("CREATE INDEX called_voice ON called(voice)")
+
+
+@migrations()
+def m018_pauses(db: Database) -> None:
+    """When posting was stopped and let go on, by whom and why; it is stopped while one of them has not ended."""
+    db.conn.execute("""
+        CREATE TABLE pauses (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            paused_at TEXT NOT NULL,
+            paused_by TEXT NOT NULL,
+            why TEXT NOT NULL,                   -- '': nobody said
+            resumed_at TEXT,
+            resumed_by TEXT
+        ) STRICT""")
+    db.conn.execute("CREATE UNIQUE INDEX pauses_open ON pauses(resumed_at IS NULL) WHERE resumed_at IS NULL")  # one at a time

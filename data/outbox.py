@@ -120,6 +120,47 @@ def _record(db: Database, post_id: int, state: State, who: str, why: str) -> Non
     db.table("post_changes").insert({"post": post_id, "status": state, "at": now(), "who": who, "why": why})
 
 
+# ----------------------------------------------------------------- the switch
+
+
+@dataclass(frozen=True)
+class Pause:
+    """While it lasts, nothing is posted and no schedule fires."""
+
+    paused_at: str
+    paused_by: str
+    why: str
+
+
+def paused(db: Database) -> Pause | None:
+    """Return the pause that lasts, if one does."""
+    for row in db.query("SELECT paused_at, paused_by, why FROM pauses WHERE resumed_at IS NULL"):
+        return Pause(**row)
+    return None
+
+
+def pause(db: Database, who: str, why: str) -> Pause:
+    """Stop all posting; where it is stopped, the first pause lasts on, and is returned."""
+    if paused(db) is None:
+        insert(db, "pauses", {"paused_at": now(), "paused_by": who, "why": why})
+    found = paused(db)
+    assert found is not None  # noqa: S101 - for the type checker
+    return found
+
+
+def resume(db: Database, who: str) -> Pause:
+    """Let posting go on; return the pause that ended.
+
+    Raises:
+        WrongStateError: none lasts.
+    """
+    found = paused(db)
+    if found is None:
+        raise WrongStateError("Posting is not paused.")
+    db.conn.execute("UPDATE pauses SET resumed_at = ?, resumed_by = ? WHERE resumed_at IS NULL", [now(), who])
+    return found
+
+
 # ----------------------------------------------------------------- schedules
 
 

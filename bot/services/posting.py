@@ -13,7 +13,7 @@ from bot.errors import BadRequestError, NotStoredError, StoreError, WrongStateEr
 from bot.x import text as rules
 from bot.x.port import Retry, XClient, XError
 from data import outbox
-from data.outbox import Post, State
+from data.outbox import Pause, Post, State
 from data.store import Store
 
 SENDER = "mynah"
@@ -94,6 +94,22 @@ class Posting:
         """
         return await self._store.write(_decide, post_id, State.POSTED, who, "looked on X, and it is there")
 
+    async def pause(self, who: str, why: str = "") -> Pause:
+        """Stop all posting at once and for as long as nobody resumes it, across restarts; return the pause that lasts."""
+        return await self._store.write(outbox.pause, who, why)
+
+    async def resume(self, who: str) -> Pause:
+        """Let posting go on; return the pause that ended.
+
+        Raises:
+            WrongStateError: posting is not paused.
+        """
+        return await self._store.write(outbox.resume, who)
+
+    async def paused(self) -> Pause | None:
+        """Return the pause that lasts, if one does."""
+        return await self._store.read(outbox.paused)
+
     async def listed(self, limit: int = 50) -> list[Post]:
         """Return the newest posts, newest first."""
         return await self._store.read(outbox.listed, limit)
@@ -129,7 +145,7 @@ class Posting:
         if self._x is None or (self._not_before and self._clock() < self._not_before):
             return False
         # Looked at before it is written, so that an empty outbox costs no transaction twice a second.
-        if not await self._store.read(outbox.in_state, State.APPROVED):
+        if await self._store.read(outbox.paused) or not await self._store.read(outbox.in_state, State.APPROVED):
             return False
         post = await self._store.write(_take)
         if post is None:
@@ -233,7 +249,9 @@ def _decide(db: Database, post_id: int, state: State, who: str, why: str) -> Pos
 
 
 def _take(db: Database) -> Post | None:
-    """Mark the oldest approved post as sending, which must be on the disk before a byte of it leaves."""
+    """Mark the oldest approved post as sending, which must be on the disk before a byte of it leaves; none while posting is paused."""
+    if outbox.paused(db):
+        return None
     for post in outbox.in_state(db, State.APPROVED)[:1]:
         return outbox.change(db, post.id, State.SENDING, who=SENDER, why="sent to X")
     return None

@@ -82,6 +82,18 @@ def test_versions_are_pinned_listed_and_shown(mynah):
     assert "'--from'" in mynah.refused("train", "ann", "--from", "scratch")
 
 
+def test_posting_is_paused_and_goes_on(mynah):
+    assert mynah.json("posts") == {"posts": [], "paused": None}
+    paused = mynah.json("pause", "--why", "a wrong word")["paused"]
+    assert paused["why"] == "a wrong word"
+    assert mynah.json("posts")["paused"] == paused
+    shown = " ".join(mynah("posts").stdout.split())
+    assert f"Posting is paused since {paused['paused_at'][:10]}" in shown
+    assert f"by {paused['paused_by']}: a wrong word. `mynah resume` lets it go on." in shown
+    assert mynah.json("resume") == {"ended": paused}
+    assert mynah.refused("resume") == "Posting is not paused."
+
+
 def test_config_stands_before_or_after_the_commands_own_arguments(mynah, tmp_path):
     before = mynah("models", "--json")
     command = mynah.command("models", "--json")

@@ -170,6 +170,46 @@ async def test_without_x_the_outbox_is_kept_and_nothing_sent(store):
     assert await state(posting, post) is State.APPROVED
 
 
+# ------------------------------------------------------------------ the switch
+
+
+async def test_while_posting_is_paused_nothing_is_sent_and_after_it_everything_is(posting, x):
+    post = await approved(posting)
+    paused = await posting.pause("ann", "a wrong word")
+    assert not await posting.send_next()
+    assert (await state(posting, post), x.sent) == (State.APPROVED, [])
+    assert await posting.resume("bob") == paused
+    assert await posting.paused() is None
+    assert await posting.send_next()
+    assert x.sent == ["Low water."]
+
+
+async def test_a_pause_is_a_row_so_it_stops_other_processes_and_survives_them(store, posting, x):
+    await approved(posting)
+    await posting.pause("ann")
+    async with Store(store.path) as other:
+        sender = Posting(other, x)
+        assert not await sender.send_next()
+        found = await sender.paused()
+    assert (found.paused_by, found.why, x.sent) == ("ann", "", [])
+
+
+async def test_a_pause_that_comes_after_the_look_still_holds(store, posting):
+    """The look is a read of its own, made before the post is taken."""
+    post = await approved(posting)
+    await posting.pause("ann")
+    assert await store.write(module._take) is None
+    assert await state(posting, post) is State.APPROVED
+
+
+async def test_the_first_pause_lasts_and_ends_once(posting):
+    first = await posting.pause("ann", "a wrong word")
+    assert await posting.pause("bob", "me too") == first
+    await posting.resume("bob")
+    with pytest.raises(WrongStateError, match="Posting is not paused"):
+        await posting.resume("bob")
+
+
 # ------------------------------------------------------------ what X may answer
 
 

@@ -156,6 +156,18 @@ async def test_a_broken_row_stops_nothing(store, drafts, live):
         assert await drafts.fired.get() == "tides"
 
 
+async def test_while_posting_is_paused_a_time_passes_and_is_not_made_up(store, drafts, live):
+    await store.write(outbox.pause, "ann", "")
+    await store.write(outbox.add_schedule, due("tides"))
+    async with running(live):
+        while (await live.listed())[0].schedule.last_run_at is None:
+            await store.changed()
+        await store.write(outbox.resume, "ann")
+        await store.write(outbox.add_schedule, due("weather"))
+        assert await drafts.fired.get() == "weather"
+    assert drafts.fired.empty()
+
+
 async def test_two_that_are_due_at_once_both_fire(store, drafts, live):
     for name in ("tides", "weather"):
         await store.write(outbox.add_schedule, due(name))

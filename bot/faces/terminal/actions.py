@@ -232,8 +232,8 @@ async def forget(app: Mynah, handle: str, by: str) -> Answer:
 
 async def posts(app: Mynah) -> Answer:
     """List the outbox."""
-    rows = await app.posting.listed()
-    return Answer({"posts": [asdict(post) for post in rows]}, render.posts(rows))
+    rows, pause = await app.posting.listed(), await app.posting.paused()
+    return Answer({"posts": [asdict(post) for post in rows], "paused": asdict(pause) if pause else None}, render.posts(rows, pause))
 
 
 async def decide(app: Mynah, verb: str, post_id: int, by: str, why: str = "") -> Answer:
@@ -247,6 +247,22 @@ async def decide(app: Mynah, verb: str, post_id: int, by: str, why: str = "") ->
             post = await app.posting.confirm(post_id, by)
     next_step = " It is sent while `mynah run` runs." if post.status == State.APPROVED else ""
     return Answer({"post": asdict(post)}, Text(f"Post {post.id} is {post.status}.{next_step}"))
+
+
+async def pause(app: Mynah, by: str, why: str = "") -> Answer:
+    """Stop all posting."""
+    lasting = await app.posting.pause(by, why)
+    return Answer(
+        {"paused": asdict(lasting)}, Text(f"{render.paused(lasting)} Nothing is posted and no schedule fires until `mynah resume`.")
+    )
+
+
+async def resume(app: Mynah, by: str) -> Answer:
+    """Let posting go on."""
+    ended = await app.posting.resume(by)
+    return Answer(
+        {"ended": asdict(ended)}, Text("Posting goes on: what is approved is sent while `mynah run` runs, and schedules fire again.")
+    )
 
 
 async def add_schedule(app: Mynah, name: str, voice: str, by: str, *, every: str | None, cron: str | None, timezone: str) -> Answer:

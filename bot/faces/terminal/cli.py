@@ -214,6 +214,22 @@ def forget(handle: HandleArgument, json: JsonOption = False, config: ConfigOptio
     _run(config, json, lambda app: actions.forget(app, handle, _by()))
 
 
+@cli.command()
+def pause(
+    why: Annotated[str, typer.Option(help="The reason, for the record.")] = "",
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Stop all posting at once: nothing goes to X and no schedule fires, across restarts, until `mynah resume`."""
+    _run(config, json, lambda app: actions.pause(app, _by(), why))
+
+
+@cli.command()
+def resume(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Let posting go on."""
+    _run(config, json, lambda app: actions.resume(app, _by()))
+
+
 PostArgument = Annotated[int, typer.Argument(metavar="POST")]
 
 

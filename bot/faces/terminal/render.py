@@ -16,7 +16,7 @@ from bot.services.doctor import Finding
 from bot.services.importing import Imported
 from bot.services.scheduling import Planned
 from data.jobs import Job
-from data.outbox import Post
+from data.outbox import Pause, Post
 from data.speech import PASSED, Generation
 
 #: Of the trainer's details: what the card has of the job, the corpus and the version that was begun with.
@@ -177,16 +177,23 @@ def jobs(rows: Sequence[Job]) -> RenderableType:
     return table
 
 
-def posts(rows: Sequence[Post]) -> RenderableType:
-    """Render the outbox, newest first."""
+def paused(pause: Pause) -> str:
+    """Return the sentence that says that posting stands still, since when and by whom."""
+    why = f": {pause.why}" if pause.why else ""
+    return f"Posting is paused since {pause.paused_at[:16].replace('T', ' ')} UTC, by {pause.paused_by}{why}."
+
+
+def posts(rows: Sequence[Post], pause: Pause | None) -> RenderableType:
+    """Render the outbox, newest first, below the pause that lasts."""
+    above = [Text(f"{paused(pause)} `mynah resume` lets it go on.", style="yellow")] if pause else []
     if not rows:
-        return Text("The outbox is empty: a schedule writes drafts into it (mynah schedule add).")
+        return Group(*above, Text("The outbox is empty: a schedule writes drafts into it (mynah schedule add)."))
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("post", "voice", "status", "text"):
         table.add_column(name)
     for post in rows:
         table.add_row(str(post.id), Text(post.voice), post.status, Text(post.text))
-    return table
+    return Group(*above, table)
 
 
 def findings(rows: Sequence[Finding]) -> RenderableType:
