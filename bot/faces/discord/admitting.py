@@ -41,6 +41,16 @@ async def settings_here(bot: "MynahBot", guild: discord.Guild | None) -> servers
     return await bot.app.store.read(servers.get, guild.id if guild else None)
 
 
+def guild_of(bot: "MynahBot", channel: int) -> discord.Guild | None:
+    """Return the server that a channel is in; None: it is in none, or is gone, or is not known yet (`knows`)."""
+    return getattr(bot.get_channel(channel), "guild", None)
+
+
+def knows(bot: "MynahBot", channel: int) -> bool:
+    """Whether it is known which server a channel is in, if any; not while Discord still tells what is in its servers, or one is out."""
+    return bot.is_ready() and (bot.get_channel(channel) is not None or not any(guild.unavailable for guild in bot.guilds))
+
+
 async def arrive(bot: "MynahBot", guild: discord.Guild | None, locale: discord.Locale | None = None) -> servers.ServerSettings:
     """Say what follows in this task as it is said in a server: in its language, with its names of voices; return its settings.
 

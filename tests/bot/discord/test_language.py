@@ -1,5 +1,6 @@
 # ruff: noqa: RUF001 - Japanese has brackets and colons of its own
 import ast
+import asyncio
 import re
 import tomllib
 from functools import cache
@@ -351,6 +352,57 @@ async def test_a_quiz_and_a_duel_are_shown_in_the_servers_language(stage):
     await stage.alice.slash(stage.channel, "duel", voice_one="keeper", voice_two="gull", topic="Nobody voted.")
     await stage.env.advance_time(2)
     assert stage.history[-1].content.startswith("**keeper** と **gull** の対決：Nobody voted.")
+
+
+async def looked(cog):
+    """Let a loop over messages look once, to its end."""
+    await cog._look()
+    held = cog._boards if hasattr(cog, "_boards") else cog._views
+    await asyncio.gather(*(one.task for one in held.values() if one.task))
+
+
+async def test_what_ended_while_the_bot_was_down_is_told_in_the_servers_language_although_servers_are_known_late(stage):
+    await speaks(stage, "auto")
+    stage.env.backend.get_guild(stage.channel.guild.id).preferred_locale = "ja"
+    await stage.train("gull")
+    stage.speaker.lines[:] = [unlike(number, 4) for number in range(40)]
+    await stage.alice.slash(stage.channel, "quiz", voice="gull")
+    await stage.asks(stage.alice, "keeper")
+    stage.env.bot.get_cog("Refereeing")._look.cancel()
+    stage.env.bot.get_cog("Watching")._look.cancel()
+    (await stage.run(2)).done()
+    await stage.app.training.ended(2)
+    await stage.app.store.write(lambda db: db.table("quizzes").update(1, {"ends_at": "2020-01-01T00:00:00.000000+00:00"}))
+
+    class Early(MynahBot):
+        async def setup_hook(self):
+            await super().setup_hook()
+            for name in ("Refereeing", "Watching"):
+                await looked(self.get_cog(name))
+
+    await stage.env.restart_bot(Early(stage.app, prefix_commands=True))
+    await stage.env.advance_time(1)
+    assert "**gull** · 正解は " in stage.history[0].content
+    assert stage.history[1].content == "**keeper** の学習が終わりました。`/generate` で話させることができます。"
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_message_waits_while_a_server_is_out_and_nothing_waits_for_one_that_is_gone(stage, monkeypatch, gone):
+    await speaks(stage, "ja")
+    await stage.train()
+    stage.speaker.lines[:] = [unlike(number, 4) for number in range(40)]
+    await stage.alice.slash(stage.channel, "quiz", voice="keeper")
+    await stage.env.advance_time(1)
+    (guild,) = stage.env.bot.guilds
+    find = stage.env.bot.get_channel
+    monkeypatch.setattr(stage.env.bot, "get_channel", lambda _: None)
+    guild.unavailable = not gone
+    await stage.env.advance_time(61)
+    assert ("Nobody guessed." in stage.history[0].content) is gone
+    guild.unavailable = False
+    monkeypatch.setattr(stage.env.bot, "get_channel", find)
+    await stage.env.advance_time(1)
+    assert ("正解は" in stage.history[0].content) is not gone
 
 
 async def test_discord_gets_the_descriptions_in_japanese_and_names_stay_as_they_are_typed(stage):
