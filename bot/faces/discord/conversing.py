@@ -78,16 +78,15 @@ class Conversing(commands.Cog):
         await ctx.begin("Looking for the voice …", private=True)
         if not ctx.moderates:
             raise BadRequestError("Giving a channel a voice is for members with the permission Manage Server.")
-        before = await self.app.store.read(talk.bound, ctx.channel.id)
         if not voice:
-            had = await self.app.store.write(talk.unbind, ctx.channel.id)
+            before = await self.app.store.write(talk.unbind, ctx.channel.id)
             await self.webhooks.remove(before)
-            await ctx.answer(tr("Nobody answers here any more." if had else "Nobody answered here."))
+            await ctx.answer(tr("Nobody answers here any more." if before else "Nobody answered here."))
             return
         ctx.need_to_speak()
         model = await self.app.store.read(models.current, voice_name(voice.split("-")))
         made = await self.webhooks.make(ctx.channel, model.voice) if webhook else None
-        await self.app.store.write(talk.bind, ctx.channel.id, model.voice, signature(ctx.author), made.id if made else None)
+        before = await self.app.store.write(talk.bind, ctx.channel.id, model.voice, signature(ctx.author), made.id if made else None)
         if made is None:
             await self.webhooks.remove(before)
         name = safe(called(model.voice))

@@ -8,7 +8,7 @@ import aiohttp
 import discord
 import structlog
 
-from bot.errors import BadRequestError
+from bot.errors import BadRequestError, MynahError
 from bot.faces.discord.naming import called
 from bot.faces.discord.portraits import portrait
 from bot.faces.discord.saying import Send
@@ -29,6 +29,10 @@ NO_HOME = "There can be no webhook here: bind the voice without, or in a channel
 log = structlog.get_logger()
 
 
+class _BoundAnewError(MynahError):
+    """A channel was given another voice, another webhook or none, while an answer was under way."""
+
+
 class Webhooks:
     """The webhooks of channels. A row holds a webhook's id; its token is fetched once by each process, and is in memory alone."""
 
@@ -43,6 +47,10 @@ class Webhooks:
         Raises:
             BadRequestError: it cannot be made; the text says why.
         """
+        async with self._making:
+            return await self._make(channel, voice)
+
+    async def _make(self, channel: Any, voice: str) -> discord.Webhook:
         home: Any = channel.parent if isinstance(channel, discord.Thread) else channel
         if not hasattr(home, "create_webhook"):
             raise BadRequestError(NO_HOME)
@@ -79,7 +87,7 @@ class Webhooks:
         async def send(content: str, *, files: list[discord.File], view: discord.ui.View) -> discord.Message:
             try:
                 return await self._send(channel, binding, OVER.sub("", content), view)
-            except (discord.HTTPException, BadRequestError, aiohttp.ClientError, OSError) as error:
+            except (discord.HTTPException, MynahError, aiohttp.ClientError, OSError) as error:
                 # The error's words could hold the address, whose end is the token.
                 log.warning("a voice speaks as the bot: its webhook cannot be used", channel=channel.id, why=type(error).__name__)
                 return await otherwise(content, files=files, view=view)
@@ -118,9 +126,12 @@ class Webhooks:
         async with self._making:
             if made := self._known.get(channel.id):  # for another answer, meanwhile
                 return made
-            made = await self.make(channel, binding.voice)
-            await self._bot.app.store.write(talk.speak_through, channel.id, binding.voice, made.id)
-            return made
+            made = await self._make(channel, binding.voice)
+            if await self._bot.app.store.write(talk.speak_through, binding, made.id):
+                return made
+            self._known.pop(channel.id, None)
+            await made.delete()
+            raise _BoundAnewError
 
 
 def shown_name(voice: str) -> str:
