@@ -111,7 +111,7 @@ async def test_the_name_is_shown_wherever_the_voice_is_named(stage):
     assert "• **Ottoline (keeper)** · version 1" in (await stage.alice.slash(stage.channel, "models")).response.content.replace("\\", "")
     assert "· Ottoline · done" in (await stage.alice.slash(stage.channel, "queue")).response.content
     bound = await stage.boss.slash(stage.channel, "bind", voice="keeper")
-    assert bound.response.content.startswith("**Ottoline** answers here from now on")
+    assert bound.response.content.startswith("**Ottoline** from now on answers whoever")
     await stage.alice.slash(stage.channel, "duel", voice_one="keeper", voice_two="gull", topic="fog")
     await stage.env.advance_time(5)
     assert stage.history[-1].content.startswith("**Ottoline** and **gull** on: fog\n**Ottoline**: ")

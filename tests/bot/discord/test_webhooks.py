@@ -39,7 +39,7 @@ def spoken(stage: Stage) -> list[discord.Message]:
 async def test_a_bound_voice_speaks_under_its_own_name_and_marked(stage: Stage):
     result = await bound(stage)
     assert result.ephemeral
-    assert result.response.content == "**keeper** answers here from now on, whoever mentions me or replies to it, under its own name."
+    assert result.response.content == "**keeper** from now on answers whoever mentions me here or replies to it, under its own name."
     await stage.alice.send(stage.channel, f"{me(stage)} who are you?")
     (answer,) = spoken(stage)
     assert (answer.author.name, answer.author.bot) == ("keeper · AI BOT", True)
