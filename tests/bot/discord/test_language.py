@@ -324,6 +324,33 @@ async def test_typed_commands_wait_and_answer_in_the_servers_language(stage):
     assert "どれが本物の投稿でどれがMynahの文かを当てるクイズを始めます。" in stage.history[-1].content
 
 
+@pytest.mark.parametrize(
+    ("command", "label", "words"),
+    [
+        ("!train keeper", "Never mind", "Nothing was trained."),
+        ("!forget keeper", "Keep it", "**keeper** stays."),
+        ("!about", "Erase what is mine", "Erased: your questions"),
+        ("!settings", "", "**Who may train**: everybody"),
+    ],
+)
+async def test_what_all_can_see_stays_the_servers_when_a_reader_of_another_language_presses_there(
+    stage, in_japanese, command, label, words
+):
+    await stage.boss.send(stage.channel, "!train keeper")  # so that something is stored of him
+    await stage.boss.send(stage.channel, command)
+    in_japanese(stage.boss, stage.alice)
+    message = stage.history[-1]
+    if label:
+        refused = await stage.alice.click(message, label=label)
+        assert re.search("[ぁ-ん]", refused.response.content)
+        await stage.boss.click(message, label=label)
+    else:
+        await stage.boss.select(message, ["language"], custom_id="mynah:setting")
+        assert words in stage.history[-1].content
+        await stage.boss.select(message, ["en"], custom_id="mynah:set:language")
+    assert words in stage.history[-1].content
+
+
 async def test_menus_and_forms_are_in_the_readers_language(stage, in_japanese):
     in_japanese(stage.boss)
     page = (await stage.boss.slash(stage.channel, "settings")).response
