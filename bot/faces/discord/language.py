@@ -107,16 +107,21 @@ def tr(text: str) -> str:
     return catalogue(heard.room if heard.aloud else heard.reader).find(text) or text
 
 
-def room_language(guild: discord.Guild | None, settings: ServerSettings) -> str:
+def room_language(locale: discord.Locale | None, settings: ServerSettings) -> str:
     """Return the language of what all can see: the server's setting, else its locale where that is spoken here, else English."""
     if settings.language != "auto":
         return settings.language
-    return LOCALES.get(guild.preferred_locale, ENGLISH) if guild else ENGLISH
+    return LOCALES.get(locale, ENGLISH) if locale else ENGLISH
 
 
-def answer_in(guild: discord.Guild | None, settings: ServerSettings, locale: discord.Locale | None = None) -> None:
-    """Say everything in this task so that who asked understands it, or, where nothing tells his locale, the server's members do."""
-    room = room_language(guild, settings)
+def answer_in(
+    guild: discord.Guild | None, settings: ServerSettings, locale: discord.Locale | None = None, *, there: discord.Locale | None = None
+) -> None:
+    """Say everything in this task so that who asked understands it, or, where nothing tells his locale, the server's members do.
+
+    `there`: the server's locale as an interaction tells it, also of a server that Mynah is not in; None: it is as the server has it.
+    """
+    room = room_language(there or (guild and guild.preferred_locale), settings)
     reader = LOCALES.get(locale, room) if locale else room
     _heard.set(Heard(reader, room if guild else reader))
 
