@@ -1,6 +1,7 @@
 """The form under a voice's card in which moderators give it a name in their server, and a prompt for when nobody gives one."""
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import discord
@@ -80,6 +81,9 @@ def _wanted(typed: dict[str, str]) -> Called:
     Raises:
         BadRequestError: it is too long.
     """
+    # Marks of direction and joiners, which nobody sees, would turn what is shown after the name, and part it from what it looks like.
+    shown = "".join(character for character in typed.get("name", "") if unicodedata.category(character) != "Cf")
+    typed = typed | {"name": shown}
     name, prompt = (without_controls(" ".join(typed.get(field, "").split())) for field in ("name", "prompt"))
     if len(name) > MAX_NAME:
         raise BadRequestError(f"A voice's name in a server has at most {MAX_NAME} characters; this one has {len(name)}.")

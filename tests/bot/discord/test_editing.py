@@ -89,6 +89,20 @@ async def test_what_the_form_refuses(stage, monkeypatch, name, prompt, why):
     assert await here(stage) == Called()
 
 
+async def test_what_nobody_sees_of_a_name_is_left_out(stage):
+    await stage.train()
+    await stage.train("gull")
+    _, form = await opened(stage)
+    await stage.boss.submit_modal(form, {"name": "\u202eOtto\u200d\u2066line\u200b"})
+    assert await here(stage) == Called("Ottoline")
+    _, form = await opened(stage)
+    refused = await stage.boss.submit_modal(form, {"name": "g\u200bull"})
+    assert refused.response.content == "That is the name of the voice gull: choose another."
+    _, form = await opened(stage)
+    await stage.boss.submit_modal(form, {"name": "\u200b \u2069"})
+    assert await here(stage) == Called()
+
+
 async def test_a_voice_may_be_called_by_its_own_name_and_as_another_is_elsewhere(stage):
     await stage.train()
     await stage.train("gull")
