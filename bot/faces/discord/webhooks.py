@@ -12,13 +12,14 @@ from bot.errors import BadRequestError, MynahError
 from bot.faces.discord.naming import called
 from bot.faces.discord.portraits import portrait
 from bot.faces.discord.saying import Send
+from bot.faces.discord.text import units
 from data import talk
 from data.talk import Binding
 
 if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
 
-NAME = 80  # characters of a webhook's name
+NAME = 80  # characters of a webhook's name, as Discord counts them
 MARK = " · AI BOT"
 OVER = re.compile(r"\A\*\*.*?\*\*(?:: |\n)")  # a voice's name over its lines
 FORBIDDEN = re.compile(r"(?<=dis)(?=cord)|(?<=cly)(?=de)", re.IGNORECASE)  # within words that Discord takes in no webhook's name
@@ -136,4 +137,7 @@ class Webhooks:
 
 def shown_name(voice: str) -> str:
     """Return the name under which a voice speaks: within Discord's limits, and with a mark."""
-    return FORBIDDEN.sub("·", voice)[: NAME - len(MARK)] + MARK
+    name = FORBIDDEN.sub("·", voice)
+    while units(name) > NAME - units(MARK):
+        name = name[:-1]
+    return name + MARK

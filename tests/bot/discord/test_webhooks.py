@@ -13,6 +13,7 @@ from bot.errors import StoreError
 from bot.faces.discord import webhooks
 from bot.faces.discord.bot import MynahBot
 from bot.faces.discord.portraits import SIDE, portrait
+from bot.faces.discord.text import units
 from bot.faces.discord.webhooks import FULL, MARK, MISSING, NAME, shown_name
 from data import talk
 from tests.bot.discord.conftest import Stage
@@ -235,6 +236,7 @@ async def test_a_line_is_said_as_the_bot_if_the_new_webhook_cannot_be_written_do
 def test_names_are_what_discord_takes():
     assert shown_name("keeper") == "keeper · AI BOT"
     assert len(shown_name("x" * 200)) == NAME
+    assert NAME - 1 <= units(shown_name("\U0001f9ed" * 60)) <= NAME
     for voice in ("my_discord_fan", "clyde", "DisCord"):
         assert not any(word in shown_name(voice).lower() for word in ("discord", "clyde"))
     assert shown_name("disde") == "disde · AI BOT"
