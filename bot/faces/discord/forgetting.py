@@ -106,5 +106,5 @@ class ForgetButton(
             gone = await forget(app.store, app.training, app.settings, self.handle, by=signature(user))
         except Exception as error:
             return explain(error, command="forget", user=user.id)
-        said = ", ".join(f"{number:,} {tr(name)}" for name, number in gone.items() if number) or "an empty account"
+        said = ", ".join(f"{number:,} {name}" for name, number in gone.items() if number) or "an empty account"
         return tr(f"**{safe(self.handle)}** is forgotten: {said}.")

@@ -111,6 +111,20 @@ def heard():
     return {text: where for text, where in found.items() if re.search(r"[A-Za-z]{2}", PLACES.sub("", text))}
 
 
+def verdicts():
+    """The names of all verdicts, each as it is counted where no line may be said."""
+    calls = [node for path in sources("bot") for node in ast.walk(module(path)) if isinstance(node, ast.Call)]
+    return {f"{text} {{}}" for node in calls if called(node) in {"Verdict", "Broken"} and (text := written(node.args[0]))}
+
+
+def forgotten():
+    """What is counted of an account that is forgotten, each as it is said."""
+    (forget,) = [node for node in module(ROOT / "data/accounts.py").body if getattr(node, "name", "") == "forget"]
+    named = [node.keys for node in ast.walk(forget) if isinstance(node, ast.Dict)]
+    named += [node.value.elts for node in ast.walk(forget) if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple)]
+    return {f"{{}} {text}" for nodes in named for node in nodes if (text := written(node))}
+
+
 def entries():
     """The Japanese catalogue: every entry by its sentence."""
     sections = tomllib.loads((FACE / "words_ja.toml").read_text("utf-8"))
@@ -129,6 +143,8 @@ def test_every_sentence_that_a_member_can_see_is_in_the_japanese_catalogue():
     have = {erased(english) for english in entries()}
     assert len(heard()) > 250
     assert {text: where for text, where in heard().items() if text not in have} == {}
+    assert (len(forgotten()), len(verdicts())) == (8, 11)
+    assert (forgotten() | verdicts()) - have == set()
 
 
 def test_every_description_of_a_command_is_in_the_japanese_catalogue_and_short_enough_for_discord(simcord_bot, env):
@@ -139,12 +155,23 @@ def test_every_description_of_a_command_is_in_the_japanese_catalogue_and_short_e
     assert [have[text] for text in found if len(have[text]) > 100] == []
 
 
-def test_every_entry_of_the_catalogue_is_still_made_somewhere():
-    made = set(heard()) | {erased(name) for name in entries() if name.startswith("Answer as")}
+def unsaid(tree):
+    """The literals of a module that nobody is told: documentation, what something is compared with, what goes to the log."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Expr(value=value) | ast.Subscript(slice=value) | ast.MatchValue(value=value):
+                yield value
+            case ast.Compare(left=left, comparators=others):
+                yield from (left, *others)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="log")), args=values):
+                yield from values
+
+
+def test_every_entry_of_the_catalogue_is_still_made_somewhere(simcord_bot, env):
+    made = set(heard()) | forgotten() | verdicts() | set(map(erased, shown(simcord_bot.tree)))
     for path in sources("bot", "data", "trainer"):
-        for node in ast.walk(module(path)):
-            if (text := written(node)) is not None:
-                made |= {text, text.strip().split("\n")[0]}  # a command's docstring is its description
+        silent = set(map(id, unsaid(module(path))))
+        made |= {text for node in ast.walk(module(path)) if id(node) not in silent and (text := written(node)) is not None}
     assert [english for english in entries() if erased(english) not in made] == []
 
 
@@ -163,7 +190,7 @@ def test_no_text_of_the_face_goes_out_past_the_catalogue():
 
 
 def test_a_translation_carries_over_each_value_of_its_sentence_and_no_other():
-    place = re.compile(r"\{(\w+)(?::words)?\}")
+    place = re.compile(r"\{(\w+)(?::words|:list)?\}")
     for english, own in entries().items():
         assert set(place.findall(own)) <= set(place.findall(english)), english
         assert not set(re.findall(r"`[^`]*`", own)) - set(re.findall(r"`[^`]*`", english)), english
@@ -187,6 +214,16 @@ def test_a_value_in_a_sentence_is_never_translated_and_mynahs_own_words_in_it_ar
     assert find(claim) == (
         "@a について、設定で求められている根拠（archive）による同意を申告した人がいません。`mynah consent a --ground …` で記録できます。"
     )
+    assert find("None of 24 lines of a may be said (copy 20, cut_off 4): try another prompt.") == (
+        "a の24件の文は、どれも表示できませんでした（写し 20件、途切れ 4件）。別のプロンプトをお試しください。"
+    )
+    assert find("**a** is forgotten: 1,150 tweets, 2 voices, 3 requests.") == (
+        "**a** を削除しました：元の投稿1,150件、ボイス2件、生成の依頼3件"
+    )
+    assert find("The voice a is for members with the role Boss or Chief in this server.") == (
+        "このサーバーでは、ボイス a はロール Boss、Chief のあるメンバーのみ利用できます。"
+    )
+    assert find(" and 12 besides") == "、ほか12人"
     assert find("**a** · job 1 · " * 1000).startswith("**a** · ジョブ 1 · **a** · ジョブ 1 · ")  # in no time, and not without end
     assert find("A sentence that nobody wrote down.") is None
 
@@ -440,7 +477,7 @@ async def test_discord_gets_the_descriptions_in_japanese_and_names_stay_as_they_
     assert not train["name_localizations"]
     option = {option["name"]: option for option in train["options"]}["handles"]
     assert option["description_localizations"] == {"ja": "アカウント名（複数指定すると合同のボイスになります）"}
-    assert commands["Answer as…"]["name_localizations"] == {"ja": "このボイスで返信…"}
+    assert commands["Answer as…"]["name_localizations"] == {"ja": "ボイスで返信…"}
 
 
 async def test_commands_are_registered_anew_when_a_translation_has_changed(stage, monkeypatch):
