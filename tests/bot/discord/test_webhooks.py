@@ -247,3 +247,4 @@ def test_a_portrait_is_a_small_picture_and_the_same_each_time(voice):
     picture = Image.open(io.BytesIO(portrait(voice)))
     assert (picture.format, picture.size) == ("PNG", (SIDE, SIDE))
     assert portrait(voice) == portrait(voice)
+    assert portrait(voice) != portrait("gull")
