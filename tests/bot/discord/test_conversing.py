@@ -1,6 +1,5 @@
 """Answers without a command: a message's menu, replies, mentions, and channels that have a voice."""
 
-
 from bot.faces.discord.bot import MynahBot
 from bot.faces.discord.conversing import ONE_VOICE
 from data import talk
