@@ -30,20 +30,26 @@ class Binding:
     """Id of the webhook through which it speaks there under its own name; None: as the bot."""
 
 
-def bind(db: Database, channel: int, voice: str, by: str, webhook: int | None = None) -> None:
-    """Have a voice, which must exist, answer in a channel, and no other."""
+def bind(db: Database, channel: int, voice: str, by: str, webhook: int | None = None) -> Binding | None:
+    """Have a voice, which must exist, answer in a channel, and no other; return what was there before."""
+    before = bound(db, channel)
     row = {"channel": channel, "voice": voice, "bound_by": by, "webhook": webhook, "created_at": now()}
     db.table("bindings").upsert(row, pk="channel")
+    return before
 
 
-def speak_through(db: Database, channel: int, voice: str, webhook: int) -> None:
-    """Have a voice speak through another webhook from now on, if it is still the channel's."""
-    db.conn.execute("UPDATE bindings SET webhook = ? WHERE channel = ? AND voice = ?", [webhook, channel, voice])
+def speak_through(db: Database, binding: Binding, webhook: int) -> bool:
+    """Have a voice speak through another webhook from now on; return False, and change nothing, if the binding is another by now."""
+    now_bound = [binding.channel, binding.voice, binding.webhook]
+    changed = db.conn.execute("UPDATE bindings SET webhook = ? WHERE channel = ? AND voice = ? AND webhook IS ?", [webhook, *now_bound])
+    return bool(changed.rowcount)
 
 
-def unbind(db: Database, channel: int) -> bool:
-    """Have no voice answer in a channel; return whether one did."""
-    return bool(db.conn.execute("DELETE FROM bindings WHERE channel = ?", [channel]).rowcount)
+def unbind(db: Database, channel: int) -> Binding | None:
+    """Have no voice answer in a channel; return what was there before."""
+    before = bound(db, channel)
+    db.conn.execute("DELETE FROM bindings WHERE channel = ?", [channel])
+    return before
 
 
 def bound(db: Database, channel: int) -> Binding | None:

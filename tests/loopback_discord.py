@@ -58,6 +58,7 @@ class LoopbackDiscord:
     sessions_left: int = 1000
     recommended_shards: int = 1
     member_permissions: str = MEMBER_PERMISSIONS
+    server_locale: str = "en-US"
     abroad: Literal["", "server", "talk"] = ""
     """Where the member uses the bot that he installed for himself: in a server that it is not in, or in a talk with somebody else."""
     requests: list[Request] = field(default_factory=list)
@@ -161,7 +162,7 @@ class LoopbackDiscord:
             "member": self._membership(self.member) | {"permissions": self.member_permissions},
             "app_permissions": ADMINISTRATOR,
             "locale": "en-US",
-            "guild_locale": "en-US",
+            "guild_locale": self.server_locale,
             "entitlements": [],
             "authorizing_integration_owners": {"0": self.guild_id},
             "context": 0,
@@ -178,7 +179,7 @@ class LoopbackDiscord:
             return {}
         installed = {"channel_id": self.foreign_channel_id, "authorizing_integration_owners": {"1": self.member["id"]}}
         if self.abroad == "server":
-            server = {"id": self.foreign_guild_id, "features": [], "locale": "en-US"}
+            server = {"id": self.foreign_guild_id, "features": [], "locale": self.server_locale}
             own = self._membership(self.member) | {"permissions": self.member_permissions}
             channel = self._channel() | {"id": self.foreign_channel_id, "guild_id": server["id"], "permissions": self.member_permissions}
             return installed | {"guild_id": server["id"], "guild": server, "channel": channel, "member": own}
@@ -406,7 +407,7 @@ class LoopbackDiscord:
             "premium_tier": 0,
             "nsfw_level": 0,
             "afk_timeout": 300,
-            "preferred_locale": "en-US",
+            "preferred_locale": self.server_locale,
             "system_channel_flags": 0,
             "premium_progress_bar_enabled": False,
         }

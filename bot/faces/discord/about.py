@@ -7,7 +7,7 @@ import discord
 from discord.ext import commands
 
 from bot.errors import BadRequestError
-from bot.faces.discord.buttons import Pressed
+from bot.faces.discord.buttons import Pressed, as_seen
 from bot.faces.discord.context import Context, hybrid
 from bot.faces.discord.installs import portable
 from bot.faces.discord.language import tr
@@ -63,4 +63,5 @@ class EraseButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templ
         await interaction.response.defer()
         await bot.app.store.write(members.erase, self.member)
         await bot.app.store.wipe()
+        as_seen(interaction)
         await interaction.edit_original_response(content=tr(ERASED), view=None)

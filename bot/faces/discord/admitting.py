@@ -41,13 +41,25 @@ async def settings_here(bot: "MynahBot", guild: discord.Guild | None) -> servers
     return await bot.app.store.read(servers.get, guild.id if guild else None)
 
 
-async def arrive(bot: "MynahBot", guild: discord.Guild | None, locale: discord.Locale | None = None) -> servers.ServerSettings:
+def guild_of(bot: "MynahBot", channel: int) -> discord.Guild | None:
+    """Return the server that a channel is in; None: it is in none, or is gone, or is not known yet (`knows`)."""
+    return getattr(bot.get_channel(channel), "guild", None)
+
+
+def knows(bot: "MynahBot", channel: int) -> bool:
+    """Whether it is known which server a channel is in, if any; not while Discord still tells what is in its servers, or one is out."""
+    return bot.is_ready() and (bot.get_channel(channel) is not None or not any(guild.unavailable for guild in bot.guilds))
+
+
+async def arrive(
+    bot: "MynahBot", guild: discord.Guild | None, locale: discord.Locale | None = None, *, there: discord.Locale | None = None
+) -> servers.ServerSettings:
     """Say what follows in this task as it is said in a server: in its language, with its names of voices; return its settings.
 
-    `locale`: of whoever is answered; None: nothing tells it.
+    `locale`: of whoever is answered; `there`: of the server; None: nothing tells it.
     """
     settings = await settings_here(bot, guild)
-    answer_in(guild, settings, locale)
+    answer_in(guild, settings, locale, there=there)
     call_them(await bot.app.store.read(stored.names, guild.id if guild else None))
     return settings
 
@@ -70,7 +82,7 @@ async def admit(interaction: discord.Interaction[Any], *, anywhere: bool = False
 
 async def _refusal(bot: "MynahBot", interaction: discord.Interaction[Any], *, anywhere: bool) -> str:
     """Let the answer be in his language, and return why somebody may not use Mynah where he did; empty: he may."""
-    settings = await arrive(bot, interaction.guild, interaction.locale)
+    settings = await arrive(bot, interaction.guild, interaction.locale, there=interaction.guild_locale)
     if blocked(bot, interaction.user):
         return tr("The operator does not let you use me.")
     return "" if anywhere or open_here(settings, interaction.channel) else closed(settings)

@@ -10,7 +10,7 @@ import discord
 
 from bot.app import Mynah
 from bot.errors import BadRequestError, ConsentError
-from bot.faces.discord.buttons import Pressed
+from bot.faces.discord.buttons import Pressed, as_seen
 from bot.faces.discord.context import origin, signature
 from bot.faces.discord.following import follow
 from bot.faces.discord.language import tr
@@ -93,6 +93,7 @@ class GroundSelect(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], temp
         await _own(bot.app, self.asking, interaction.user)
         await interaction.response.defer()
         asking = await bot.app.store.write(askings.choose, self.asking, Ground(self.item.values[0]))
+        as_seen(interaction)
         content, view = await question(bot.app, self.asking, asking)
         await interaction.edit_original_response(content=content, view=view)
 
@@ -112,6 +113,7 @@ class TrainButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templ
         await _own(bot.app, self.asking, interaction.user)
         if self.choice == "no":
             await settle(bot.app, self.asking)
+            as_seen(interaction)
             await interaction.response.edit_message(content=tr("Nothing was trained."), view=None)
         else:
             await interaction.response.defer()

@@ -111,8 +111,8 @@ class MynahBot(commands.Bot):
         removing that file does nothing worse than send them once more.
         """
         translator = Translator()
-        names = sorted(self.tree.get_commands(), key=lambda command: command.name)
-        payload = [await command.get_translated_payload(self.tree, translator) for command in names]
+        ordered = sorted(self.tree.get_commands(), key=lambda command: command.name)
+        payload = [await command.get_translated_payload(self.tree, translator) for command in ordered]
         digest = hashlib.sha256(json.dumps([self.application_id, payload], sort_keys=True).encode()).hexdigest()
         file = self.app.settings.data_dir / "discord-commands.sha256"
         known = await asyncio.to_thread(lambda: file.read_text("ascii").strip() if file.is_file() else "")

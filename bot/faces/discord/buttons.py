@@ -9,10 +9,16 @@ import discord
 from bot.faces.discord.admitting import admit
 from bot.faces.discord.context import refuse
 from bot.faces.discord.failures import explain
-from bot.faces.discord.language import aside
+from bot.faces.discord.language import aloud, aside
 
 if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
+
+
+def as_seen(interaction: discord.Interaction[Any]) -> None:
+    """Say what follows in this task to whoever sees the message whose button was pressed: to all, unless it is for one member alone."""
+    if interaction.message is not None and not interaction.message.flags.ephemeral:
+        aloud()
 
 
 class Admitted:

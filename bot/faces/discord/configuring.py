@@ -9,10 +9,9 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.errors import BadRequestError
-from bot.faces.discord.admitting import admit
-from bot.faces.discord.buttons import Anywhere
-from bot.faces.discord.context import Context, hybrid, moderated, refuse, signature
-from bot.faces.discord.failures import explain
+from bot.faces.discord.buttons import Anywhere, as_seen
+from bot.faces.discord.context import Context, hybrid, moderated, signature
+from bot.faces.discord.forms import take_in
 from bot.faces.discord.language import tr
 from bot.faces.discord.text import MESSAGE, cut, safe
 from bot.services.profanity import LEVELS
@@ -73,19 +72,12 @@ class Configuring(commands.Cog):
 
     @commands.Cog.listener()
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
-        """Take the form of numbers in.
+        """Take the form of numbers in."""
+        await take_in(interaction, re.compile(FORM), self._take, anywhere=True)
 
-        The library forgets forms when the process ends, and after the first of two that were opened at once; so none is left to it.
-        """
-        data: Any = interaction.data
-        if interaction.type is not discord.InteractionType.modal_submit or data["custom_id"] != FORM:
-            return
-        if not await admit(interaction, anywhere=True):
-            return
-        try:
-            await _apply(self.bot, interaction, _numbers(_typed(interaction), self.app.settings.quotas))
-        except Exception as error:
-            await refuse(interaction, explain(error, form=FORM, user=interaction.user.id), begun_in_public=False)
+    async def _take(self, interaction: discord.Interaction[Any], form: re.Match[str], typed: dict[str, str]) -> None:
+        del form
+        await _apply(self.bot, interaction, _numbers(typed, self.app.settings.quotas))
 
 
 class SettingMenu(Anywhere, discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"mynah:setting"):
@@ -103,6 +95,7 @@ class SettingMenu(Anywhere, discord.ui.DynamicItem[discord.ui.Select[Any]], temp
         if name == "numbers":
             await interaction.response.send_modal(_form(settings, bot.app.settings.quotas))
             return
+        as_seen(interaction)
         view = _menus(name, _select(name, guild, settings, bot.app.settings))
         await interaction.response.edit_message(content=await _page(bot, guild), view=view)
 
@@ -130,6 +123,7 @@ async def _apply(bot: "MynahBot", interaction: discord.Interaction[Any], wanted:
     """Write changes down, and confirm them in the message of the menu."""
     guild = moderated(interaction, REFUSAL)
     await bot.app.store.write(servers.change, guild.id, signature(interaction.user), **wanted)
+    as_seen(interaction)
     await interaction.response.edit_message(content=await _page(bot, guild), view=_menus())
 
 
@@ -172,13 +166,6 @@ def _form(settings: ServerSettings, operator: Quotas) -> discord.ui.Modal:
     return form
 
 
-def _typed(interaction: discord.Interaction[Any]) -> dict[str, str]:
-    """Return what was typed into the form, by name of the setting."""
-    data: Any = interaction.data
-    fields = [row.get("component") or row["components"][0] for row in data["components"]]
-    return {field["custom_id"]: field["value"].strip() for field in fields if field["custom_id"] in NUMBERS}
-
-
 def _numbers(typed: dict[str, str], operator: Quotas) -> dict[str, Any]:
     """Return the form's numbers as settings.
 
@@ -186,7 +173,7 @@ def _numbers(typed: dict[str, str], operator: Quotas) -> dict[str, Any]:
         BadRequestError: one cannot be read, or is beyond its bounds.
     """
     found: dict[str, Any] = {}
-    for name, text in typed.items():
+    for name, text in ((name, typed[name].strip()) for name in NUMBERS if name in typed):
         if name == "answer_chance":
             found[name] = _chance(text)
             continue

@@ -1,7 +1,6 @@
 """Answers without a command: to a message chosen in its menu, to replies and mentions, and in a channel that has a voice."""
 
 import random
-import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,11 @@ from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid, signature
 from bot.faces.discord.failures import explain
 from bot.faces.discord.installs import portable
-from bot.faces.discord.language import tr
+from bot.faces.discord.language import aside, tr
 from bot.faces.discord.naming import both, called
 from bot.faces.discord.saying import Send, lines_for, say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
-from bot.faces.discord.webhooks import Webhooks
+from bot.faces.discord.webhooks import OVER, Webhooks
 from bot.services.speaking import MAX_PROMPT
 from data import models, speech, talk
 from data.handles import voice_name
@@ -66,7 +65,7 @@ class Conversing(commands.Cog):
         view.add_item(AnswerAs(message.id, names))
         await interaction.response.send_message(tr("Who is to answer that?"), view=view, ephemeral=True)
 
-    @hybrid(usage="voice")
+    @hybrid(usage="[voice] [webhook]")
     @commands.guild_only()
     @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
     @app_commands.default_permissions(manage_guild=True)
@@ -78,22 +77,21 @@ class Conversing(commands.Cog):
         await ctx.begin("Looking for the voice …", private=True)
         if not ctx.moderates:
             raise BadRequestError("Giving a channel a voice is for members with the permission Manage Server.")
-        before = await self.app.store.read(talk.bound, ctx.channel.id)
         if not voice:
-            had = await self.app.store.write(talk.unbind, ctx.channel.id)
+            before = await self.app.store.write(talk.unbind, ctx.channel.id)
             await self.webhooks.remove(before)
-            await ctx.answer(tr("Nobody answers here any more." if had else "Nobody answered here."))
+            await ctx.answer(tr("Nobody answers here any more." if before else "Nobody answered here."))
             return
         ctx.need_to_speak()
         model = await self.app.store.read(models.current, voice_name(voice.split("-")))
         made = await self.webhooks.make(ctx.channel, model.voice) if webhook else None
-        await self.app.store.write(talk.bind, ctx.channel.id, model.voice, signature(ctx.author), made.id if made else None)
+        before = await self.app.store.write(talk.bind, ctx.channel.id, model.voice, signature(ctx.author), made.id if made else None)
         if made is None:
             await self.webhooks.remove(before)
         name = safe(called(model.voice))
-        words = tr(f"**{name}** answers here from now on, whoever mentions me or replies to it.")
+        words = tr(f"**{name}** from now on answers whoever mentions me here or replies to it.")
         if made:
-            words = tr(f"**{name}** answers here from now on, whoever mentions me or replies to it, under its own name.")
+            words = tr(f"**{name}** from now on answers whoever mentions me here or replies to it, under its own name.")
         if made and not self.bot.prefix_commands:
             words += " " + tr("Without the Message Content intent Discord tells me nothing of a reply that does not mention me.")
         await ctx.answer(words)
@@ -164,8 +162,8 @@ class Conversing(commands.Cog):
 
     async def _voice(self, message: discord.Message) -> tuple[str, str]:
         """Return the voice that is meant, and as which of its accounts: that of the line replied to, else the channel's."""
-        if message.reference is not None and message.reference.message_id is not None:
-            request = await self.app.store.read(talk.request_of, message.reference.message_id)
+        if to := _replied_to(message):
+            request = await self.app.store.read(talk.request_of, to.message_id)
             if request is not None:
                 line = await self.app.store.read(speech.get, request)
                 return line.voice, line.author
@@ -177,11 +175,10 @@ class Conversing(commands.Cog):
         lines = [_words(message, self.bot)]
         room = MAX_PROMPT - len(lines[0])
         for _ in range(THREAD):
-            reference = message.reference
-            if reference is None or reference.message_id is None:
+            if (to := _replied_to(message)) is None:
                 break
             try:
-                message = reference.cached_message or await message.channel.fetch_message(reference.message_id)
+                message = to.cached_message or await message.channel.fetch_message(to.message_id)
             except discord.HTTPException:  # deleted, or not to be read: what is there is context enough
                 break
             if not message.author.bot and (await self.bot.get_context(message)).command is not None:
@@ -194,11 +191,16 @@ class Conversing(commands.Cog):
         return "\n".join(line for line in lines if line)[-MAX_PROMPT:]
 
 
+def _replied_to(message: discord.Message) -> Any:
+    """Return the reference to the message that one replies to; None: it is no reply. What is forwarded or pinned is referred to as well."""
+    return message.reference if message.type is discord.MessageType.reply else None
+
+
 def _words(message: discord.Message, bot: "MynahBot") -> str:
     """Return what a message says, without the mention that summons and without the name over a line of a voice."""
     text = message.clean_content
     if bot.user is not None and message.author.id == bot.user.id:
-        return re.sub(r"\A\*\*.*?\*\*(?:: |\n)", "", text)
+        return OVER.sub("", text)
     me = message.guild.me if message.guild else bot.user
     return text.replace(f"@{me.display_name}", "").strip() if me else text
 
@@ -229,11 +231,16 @@ class AnswerAs(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template
         await need_voice(bot, interaction.user, interaction.guild, voice)
         await interaction.response.edit_message(content=tr(f"**{safe(called(voice))}** is thinking …"), view=None)
         interaction.extras["answered"] = True
-        spoken = await lines_for(bot.app, voice, interaction.user, interaction.guild, message=text[-MAX_PROMPT:], count=1)
 
         async def send(content: str, *, files: list[discord.File], view: discord.ui.View) -> discord.Message:
             del files
             return await interaction.followup.send(content, view=view, wait=True)
 
-        await say(bot.app, send, spoken, attach=False)
+        try:
+            spoken = await lines_for(bot.app, voice, interaction.user, interaction.guild, message=text[-MAX_PROMPT:], count=1)
+            await say(bot.app, send, spoken, attach=False)
+        except Exception as error:
+            aside()
+            await interaction.edit_original_response(content=explain(error, button=type(self).__name__, user=interaction.user.id))
+            return
         await interaction.delete_original_response()

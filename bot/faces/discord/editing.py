@@ -1,6 +1,7 @@
 """The form under a voice's card in which moderators give it a name in their server, and a prompt for when nobody gives one."""
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import discord
@@ -8,11 +9,10 @@ from discord.ext import commands
 from sqlite_utils import Database
 
 from bot.errors import BadRequestError
-from bot.faces.discord.admitting import admit
 from bot.faces.discord.buttons import Pressed
-from bot.faces.discord.context import moderated, refuse, signature
-from bot.faces.discord.failures import explain
-from bot.faces.discord.language import aloud, aside, tr
+from bot.faces.discord.context import moderated, signature
+from bot.faces.discord.forms import take_in
+from bot.faces.discord.language import aloud, tr
 from bot.faces.discord.text import safe
 from bot.services.speaking import MAX_PROMPT
 from data import called as stored
@@ -44,7 +44,7 @@ class EditButton(Pressed, discord.ui.DynamicItem[discord.ui.Button[Any]], templa
 
 
 class Editing(commands.Cog):
-    """Takes the form in; the library forgets forms when the process ends, so none is left to it."""
+    """Takes the form in."""
 
     def __init__(self, bot: "MynahBot") -> None:
         self.bot = bot
@@ -52,20 +52,14 @@ class Editing(commands.Cog):
     @commands.Cog.listener()
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
         """Set what was typed, and say so over the card."""
-        data: Any = interaction.data
-        if interaction.type is not discord.InteractionType.modal_submit or not (form := _FORM.fullmatch(data["custom_id"])):
-            return
-        if not await admit(interaction):
-            return
-        try:
-            guild = moderated(interaction, REFUSAL)
-            wanted = _wanted(interaction)
-            voice, before = await self.bot.app.store.write(_edit, guild.id, int(form["model"]), wanted, signature(interaction.user))
-            aloud()
-            await interaction.response.edit_message(content=_said(voice, before, wanted, safe(interaction.user.display_name, 60)))
-        except Exception as error:
-            aside()
-            await refuse(interaction, explain(error, form="edit", user=interaction.user.id), begun_in_public=False)
+        await take_in(interaction, _FORM, self._take)
+
+    async def _take(self, interaction: discord.Interaction[Any], form: re.Match[str], typed: dict[str, str]) -> None:
+        guild = moderated(interaction, REFUSAL)
+        wanted = _wanted(typed)
+        voice, before = await self.bot.app.store.write(_edit, guild.id, int(form["model"]), wanted, signature(interaction.user))
+        aloud()
+        await interaction.response.edit_message(content=_said(voice, before, wanted, safe(interaction.user.display_name, 60)))
 
 
 def _form(model: int, voice: str, now: Called) -> discord.ui.Modal:
@@ -81,16 +75,16 @@ def _form(model: int, voice: str, now: Called) -> discord.ui.Modal:
     return form
 
 
-def _wanted(interaction: discord.Interaction[Any]) -> Called:
+def _wanted(typed: dict[str, str]) -> Called:
     """Return what was typed into the form.
 
     Raises:
         BadRequestError: it is too long.
     """
-    data: Any = interaction.data
-    fields = [row.get("component") or row["components"][0] for row in data["components"]]
-    typed = {field["custom_id"]: without_controls(" ".join(field["value"].split())) for field in fields}
-    name, prompt = typed.get("name", ""), typed.get("prompt", "")
+    # Marks of direction and joiners, which nobody sees, would turn what is shown after the name, and part it from what it looks like.
+    shown = "".join(character for character in typed.get("name", "") if unicodedata.category(character) != "Cf")
+    typed = typed | {"name": shown}
+    name, prompt = (without_controls(" ".join(typed.get(field, "").split())) for field in ("name", "prompt"))
     if len(name) > MAX_NAME:
         raise BadRequestError(f"A voice's name in a server has at most {MAX_NAME} characters; this one has {len(name)}.")
     if len(prompt) > MAX_PROMPT:

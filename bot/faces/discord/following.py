@@ -6,7 +6,7 @@ import discord
 
 from bot.app import Mynah
 from bot.errors import BadRequestError
-from bot.faces.discord.buttons import Pressed
+from bot.faces.discord.buttons import Pressed, as_seen
 from bot.faces.discord.context import asked_by, moderates, signature
 from bot.faces.discord.language import aloud, aside, tr
 from bot.faces.discord.naming import called
@@ -22,6 +22,7 @@ async def follow(app: Mynah, wanted: Requested, interaction: discord.Interaction
     """Put it up in the place of a public question, or beside a private one."""
     voice, job = safe(called(wanted.job.voice)), wanted.job
     if job.model is not None:
+        as_seen(interaction)
         content = tr(f"**{voice}** is trained on exactly these posts already: `/show {job.voice}` shows its card.")
         await interaction.edit_original_response(content=content, view=None)
         return

@@ -8,7 +8,7 @@ from discord.ext import commands
 
 from bot.app import Mynah
 from bot.errors import BadRequestError
-from bot.faces.discord.buttons import Admitted
+from bot.faces.discord.buttons import Admitted, as_seen
 from bot.faces.discord.context import Context, hybrid, moderates, signature
 from bot.faces.discord.failures import explain
 from bot.faces.discord.language import tr
@@ -90,7 +90,9 @@ class ForgetButton(
         bot.hold_end()
         if interaction.user.id != self.member:
             await interaction.response.send_message(tr("That question was not asked of you."), ephemeral=True)
-        elif self.choice == "keep":
+            return
+        as_seen(interaction)
+        if self.choice == "keep":
             await interaction.response.edit_message(content=tr(f"**{safe(self.handle)}** stays."), view=None)
         elif not moderates(interaction):
             await interaction.response.edit_message(content=tr(REFUSAL), view=None)
@@ -104,5 +106,5 @@ class ForgetButton(
             gone = await forget(app.store, app.training, app.settings, self.handle, by=signature(user))
         except Exception as error:
             return explain(error, command="forget", user=user.id)
-        said = ", ".join(f"{number:,} {tr(name)}" for name, number in gone.items() if number) or "an empty account"
+        said = ", ".join(f"{number:,} {name}" for name, number in gone.items() if number) or "an empty account"
         return tr(f"**{safe(self.handle)}** is forgotten: {said}.")

@@ -20,7 +20,8 @@ LOCALES = {
 }
 """Those of Discord's locales whose language is spoken here."""
 DEPTH = 4
-_PLACE = re.compile(r"\{(\w+)(:words)?\}")
+_PLACE = re.compile(r"\{(\w+)(:words|:list)?\}")
+_BETWEEN = re.compile(" or |; ")
 _NAMES = (
     app_commands.TranslationContextLocation.command_name,
     app_commands.TranslationContextLocation.group_name,
@@ -46,7 +47,7 @@ class Catalogue:
     """The sentences of one language.
 
     An entry's key is a sentence with `{names}` where values stand; a value is carried over as it is, one marked `{name:words}` is
-    itself looked up, since it is Mynah's words too.
+    itself looked up, since it is Mynah's words too, and in one marked `{name:list}` a comma stands for what English has between pieces.
     """
 
     def __init__(self, entries: dict[str, str]) -> None:
@@ -68,6 +69,8 @@ class Catalogue:
     def _value(self, values: dict[str, str], depth: int, place: re.Match[str]) -> str:
         """Return a value as a sentence takes it; Mynah's own words may be several, with commas between."""
         value = values[place[1]]
+        if place[2] == ":list":
+            return _BETWEEN.sub("、", value)
         if not place[2] or not depth:
             return value
         pieces = [self.find(piece, depth - 1) for piece in value.split(", ")]
@@ -107,16 +110,21 @@ def tr(text: str) -> str:
     return catalogue(heard.room if heard.aloud else heard.reader).find(text) or text
 
 
-def room_language(guild: discord.Guild | None, settings: ServerSettings) -> str:
+def room_language(locale: discord.Locale | None, settings: ServerSettings) -> str:
     """Return the language of what all can see: the server's setting, else its locale where that is spoken here, else English."""
     if settings.language != "auto":
         return settings.language
-    return LOCALES.get(guild.preferred_locale, ENGLISH) if guild else ENGLISH
+    return LOCALES.get(locale, ENGLISH) if locale else ENGLISH
 
 
-def answer_in(guild: discord.Guild | None, settings: ServerSettings, locale: discord.Locale | None = None) -> None:
-    """Say everything in this task so that who asked understands it, or, where nothing tells his locale, the server's members do."""
-    room = room_language(guild, settings)
+def answer_in(
+    guild: discord.Guild | None, settings: ServerSettings, locale: discord.Locale | None = None, *, there: discord.Locale | None = None
+) -> None:
+    """Say everything in this task so that who asked understands it, or, where nothing tells his locale, the server's members do.
+
+    `there`: the server's locale as an interaction tells it, also of a server that Mynah is not in; None: it is as the server has it.
+    """
+    room = room_language(there or (guild and guild.preferred_locale), settings)
     reader = LOCALES.get(locale, room) if locale else room
     _heard.set(Heard(reader, room if guild else reader))
 

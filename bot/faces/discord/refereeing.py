@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 from bot.errors import MynahError, NotStoredError, SpeechFailedError
 from bot.faces.discord import render_games
-from bot.faces.discord.admitting import arrive
+from bot.faces.discord.admitting import arrive, guild_of, knows
 from bot.faces.discord.failures import explain, lost
 from bot.faces.discord.language import tr
 from bot.faces.discord.playing import guess_buttons, vote_buttons
@@ -99,7 +99,8 @@ class Refereeing(commands.Cog):
 
     def _have_shown(self, key: Key, game: Game, message: int) -> None:
         board = self._boards.setdefault(key, Board(game.channel, message))
-        if not board.over and board.due <= time.monotonic() and (board.task is None or board.task.done()):
+        free = board.task is None or board.task.done()
+        if not board.over and board.due <= time.monotonic() and free and knows(self.bot, board.channel):
             board.task = asyncio.create_task(self._refresh(board, game))
 
     def _take_down(self, gone: set[Key]) -> None:
@@ -110,7 +111,7 @@ class Refereeing(commands.Cog):
                 continue
             if board.over:
                 del self._boards[key]
-            elif board.due <= time.monotonic():
+            elif board.due <= time.monotonic() and knows(self.bot, board.channel):
                 board.task = asyncio.create_task(self._refresh(board, None))
 
     # -------------------------------------------------------------------- duels
@@ -163,8 +164,7 @@ class Refereeing(commands.Cog):
     async def _show(self, board: Board, game: Game | None) -> bool:
         """Edit a message if there is something new; return whether nothing is left to try. An outage is waited for."""
         try:
-            guild = getattr(self.bot.get_channel(board.channel), "guild", None)
-            await arrive(self.bot, guild)
+            await arrive(self.bot, guild_of(self.bot, board.channel))
             content, view = (tr(FORGOTTEN), None) if game is None else await self._content(game)
             if content != board.shown:
                 await self.bot.get_partial_messageable(board.channel).get_partial_message(board.message).edit(content=content, view=view)

@@ -59,7 +59,7 @@ def _right(quiz: Quiz, guesses: Sequence[Guess], points: Mapping[int, int]) -> s
     if not right:
         return tr(f"Nobody was right, of {len(guesses):,} who guessed.")
     names = [f"{safe(guess.name, MEMBER)} ({plural(points.get(guess.member, 1), 'point')})" for guess in right[:NAMED]]
-    others = tr(f" and {len(right) - NAMED:,} more") if len(right) > NAMED else ""
+    others = tr(f" and {len(right) - NAMED:,} besides") if len(right) > NAMED else ""
     return tr(f"{len(right):,} of {len(guesses):,} were right: {', '.join(names)}{others}.")
 
 

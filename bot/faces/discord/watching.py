@@ -12,7 +12,7 @@ from sqlite_utils import Database
 
 from bot.errors import NotStoredError
 from bot.faces.discord import render
-from bot.faces.discord.admitting import arrive
+from bot.faces.discord.admitting import arrive, guild_of, knows
 from bot.faces.discord.ending import buttons
 from bot.faces.discord.failures import lost
 from bot.faces.discord.language import tr
@@ -74,14 +74,15 @@ class Watching(commands.Cog):
             return
         for watch in watches.values():
             view = self._views.setdefault(watch.id, View(watch))
-            if not view.over and view.due <= time.monotonic() and (view.task is None or view.task.done()):
+            free = view.task is None or view.task.done()
+            if not view.over and view.due <= time.monotonic() and free and knows(self.bot, watch.channel):
                 view.task = asyncio.create_task(self._refresh(view))
         for number, view in list(self._views.items()):
             if number in watches or (view.task and not view.task.done()):
                 continue
             if view.over:
                 del self._views[number]
-            else:  # the row went with its voice
+            elif knows(self.bot, view.watch.channel):  # the row went with its voice
                 view.over = True
                 view.task = asyncio.create_task(self._refresh(view, "This training was forgotten, with everything of its account."))
 
@@ -89,8 +90,7 @@ class Watching(commands.Cog):
         """Bring one message up to date. Only a message or a channel that is gone or closed ends this; an outage does not."""
         watch = view.watch
         try:
-            guild = self._guild(watch)
-            await arrive(self.bot, guild)
+            await arrive(self.bot, guild_of(self.bot, watch.channel))
             if last_words is not None:
                 await self._message(watch).edit(content=tr(last_words), view=None)
             else:
@@ -162,11 +162,8 @@ class Watching(commands.Cog):
 
     async def _allowed(self, watch: jobs.Watch, lines: list[str]) -> list[str]:
         """Return those lines that may be said in the server where a message stands."""
-        guild = self._guild(watch)
+        guild = guild_of(self.bot, watch.channel)
         return await self.app.speaking.allowed(lines, guild.id if guild else None)
-
-    def _guild(self, watch: jobs.Watch) -> discord.Guild | None:
-        return getattr(self.bot.get_channel(watch.channel), "guild", None)
 
     def _message(self, watch: jobs.Watch) -> discord.PartialMessage:
         return self.bot.get_partial_messageable(watch.channel).get_partial_message(watch.message)

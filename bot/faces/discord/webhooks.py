@@ -8,17 +8,18 @@ import aiohttp
 import discord
 import structlog
 
-from bot.errors import BadRequestError
+from bot.errors import BadRequestError, MynahError
 from bot.faces.discord.naming import called
 from bot.faces.discord.portraits import portrait
 from bot.faces.discord.saying import Send
+from bot.faces.discord.text import units
 from data import talk
 from data.talk import Binding
 
 if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
 
-NAME = 80  # characters of a webhook's name
+NAME = 80  # characters of a webhook's name, as Discord counts them
 MARK = " · AI BOT"
 OVER = re.compile(r"\A\*\*.*?\*\*(?:: |\n)")  # a voice's name over its lines
 FORBIDDEN = re.compile(r"(?<=dis)(?=cord)|(?<=cly)(?=de)", re.IGNORECASE)  # within words that Discord takes in no webhook's name
@@ -27,6 +28,10 @@ MISSING = "To have a voice speak under its own name I need the permission Manage
 FULL = "This channel has as many webhooks as Discord allows: delete one, or bind the voice without."
 NO_HOME = "There can be no webhook here: bind the voice without, or in a channel of a server."
 log = structlog.get_logger()
+
+
+class _BoundAnewError(MynahError):
+    """A channel was given another voice, another webhook or none, while an answer was under way."""
 
 
 class Webhooks:
@@ -43,6 +48,10 @@ class Webhooks:
         Raises:
             BadRequestError: it cannot be made; the text says why.
         """
+        async with self._making:
+            return await self._make(channel, voice)
+
+    async def _make(self, channel: Any, voice: str) -> discord.Webhook:
         home: Any = channel.parent if isinstance(channel, discord.Thread) else channel
         if not hasattr(home, "create_webhook"):
             raise BadRequestError(NO_HOME)
@@ -79,7 +88,7 @@ class Webhooks:
         async def send(content: str, *, files: list[discord.File], view: discord.ui.View) -> discord.Message:
             try:
                 return await self._send(channel, binding, OVER.sub("", content), view)
-            except (discord.HTTPException, BadRequestError, aiohttp.ClientError, OSError) as error:
+            except (discord.HTTPException, MynahError, aiohttp.ClientError, OSError) as error:
                 # The error's words could hold the address, whose end is the token.
                 log.warning("a voice speaks as the bot: its webhook cannot be used", channel=channel.id, why=type(error).__name__)
                 return await otherwise(content, files=files, view=view)
@@ -118,11 +127,17 @@ class Webhooks:
         async with self._making:
             if made := self._known.get(channel.id):  # for another answer, meanwhile
                 return made
-            made = await self.make(channel, binding.voice)
-            await self._bot.app.store.write(talk.speak_through, channel.id, binding.voice, made.id)
-            return made
+            made = await self._make(channel, binding.voice)
+            if await self._bot.app.store.write(talk.speak_through, binding, made.id):
+                return made
+            self._known.pop(channel.id, None)
+            await made.delete()
+            raise _BoundAnewError
 
 
 def shown_name(voice: str) -> str:
     """Return the name under which a voice speaks: within Discord's limits, and with a mark."""
-    return FORBIDDEN.sub("·", voice)[: NAME - len(MARK)] + MARK
+    name = FORBIDDEN.sub("·", voice)
+    while units(name) > NAME - units(MARK):
+        name = name[:-1]
+    return name + MARK

@@ -40,13 +40,21 @@ async def test_a_reply_to_anything_else_and_talk_among_members_are_left_alone(st
     assert stage.history == []
 
 
+async def test_a_line_that_is_forwarded_is_not_replied_to(stage: Stage):
+    await stage.train()
+    await stage.alice.send(stage.channel, "!ask keeper Is it dark?")
+    line = stage.history[-1]
+    await stage.bob.forward(line, stage.channel)
+    assert stage.history == [line]
+
+
 async def test_a_mention_needs_a_channel_with_a_voice(stage: Stage):
     await stage.train()
     await stage.alice.send(stage.channel, f"{me(stage)} who are you?")
     assert stage.history[-1].content == ONE_VOICE
     assert "bind" not in stage.alice.available_commands(stage.channel)
     bound = await stage.boss.slash(stage.channel, "bind", voice="Keeper")
-    assert bound.response.content == "**keeper** answers here from now on, whoever mentions me or replies to it."
+    assert bound.response.content == "**keeper** from now on answers whoever mentions me here or replies to it."
     await stage.env.restart_bot(MynahBot(stage.app, prefix_commands=True))
     await stage.alice.send(stage.channel, f"{me(stage)} who are you?")
     assert stage.history[-1].content.startswith("**keeper**: ")
@@ -84,6 +92,15 @@ async def test_a_menu_from_before_a_restart_says_why_it_cannot(stage: Stage):
     await stage.env.restart_bot(MynahBot(stage.app, prefix_commands=True))
     chosen = await stage.bob.select(menu.response, ["keeper"])
     assert chosen.response.content == "I have no words of that message: it has none, or I was restarted since. Choose it again."
+
+
+async def test_what_cannot_be_answered_from_the_menu_says_why_in_its_place(stage: Stage, monkeypatch):
+    await stage.train()
+    message = await stage.alice.send(stage.channel, "The ferry is late again.")
+    menu = await stage.bob.context_menu(stage.channel, "Answer as…", message)
+    stage.speaker.lines[:] = ["ask @everyone"]
+    await stage.bob.select(menu.response, ["keeper"])
+    assert menu.response.content.startswith("None of 24 lines of keeper may be said")
 
 
 async def test_without_a_voice_there_is_nobody_to_answer(stage: Stage):

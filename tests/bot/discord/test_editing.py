@@ -89,6 +89,20 @@ async def test_what_the_form_refuses(stage, monkeypatch, name, prompt, why):
     assert await here(stage) == Called()
 
 
+async def test_what_nobody_sees_of_a_name_is_left_out(stage):
+    await stage.train()
+    await stage.train("gull")
+    _, form = await opened(stage)
+    await stage.boss.submit_modal(form, {"name": "\u202eOtto\u200d\u2066line\u200b"})
+    assert await here(stage) == Called("Ottoline")
+    _, form = await opened(stage)
+    refused = await stage.boss.submit_modal(form, {"name": "g\u200bull"})
+    assert refused.response.content == "That is the name of the voice gull: choose another."
+    _, form = await opened(stage)
+    await stage.boss.submit_modal(form, {"name": "\u200b \u2069"})
+    assert await here(stage) == Called()
+
+
 async def test_a_voice_may_be_called_by_its_own_name_and_as_another_is_elsewhere(stage):
     await stage.train()
     await stage.train("gull")
@@ -111,7 +125,7 @@ async def test_the_name_is_shown_wherever_the_voice_is_named(stage):
     assert "• **Ottoline (keeper)** · version 1" in (await stage.alice.slash(stage.channel, "models")).response.content.replace("\\", "")
     assert "· Ottoline · done" in (await stage.alice.slash(stage.channel, "queue")).response.content
     bound = await stage.boss.slash(stage.channel, "bind", voice="keeper")
-    assert bound.response.content.startswith("**Ottoline** answers here from now on")
+    assert bound.response.content.startswith("**Ottoline** from now on answers whoever")
     await stage.alice.slash(stage.channel, "duel", voice_one="keeper", voice_two="gull", topic="fog")
     await stage.env.advance_time(5)
     assert stage.history[-1].content.startswith("**Ottoline** and **gull** on: fog\n**Ottoline**: ")

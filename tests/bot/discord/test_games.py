@@ -371,7 +371,7 @@ async def test_the_leaderboard_has_fifteen_rows(ready: Stage):
     assert rows[0] == "**1** · m6 · 1 point, 1 guessed"
     await ready.env.advance_time(1)
     assert "15 of 20 were right" in ready.history[0].content
-    assert "and 5 more." in ready.history[0].content
+    assert "and 5 besides." in ready.history[0].content
 
 
 @pytest.mark.parametrize("guesses", [ENOUGH_GUESSES - 1, ENOUGH_GUESSES])
@@ -614,7 +614,7 @@ def test_texts_are_shown_as_their_characters_and_fit():
             for mark in render_games.LETTERS:
                 assert f"**{mark}**" in content
     revealed = render_games.reveal(game(options=(longest,) * 4), guesses, {})
-    assert revealed.endswith(" and 30 more.")
+    assert revealed.endswith(" and 30 besides.")
 
 
 def test_a_duel_fits_into_a_message():

@@ -58,6 +58,13 @@ async def test_each_answers_where_the_bot_is_no_member(server, abroad, name, opt
     assert not [request for request in server.requests if server.foreign_channel_id in request.path]
 
 
+@pytest.mark.parametrize(("abroad", "label"), [("server", "もう一度"), ("talk", "Again")])
+async def test_what_all_can_see_is_in_the_language_of_a_server_that_the_bot_is_not_in(server, abroad, label):
+    server.abroad, server.server_locale = abroad, "ja"
+    answer = await server.answer(await server.slash("generate", voice="keeper", count=1))
+    assert answer["components"][0]["components"][0]["label"] == label
+
+
 @pytest.mark.parametrize("abroad", ["", "server", "talk"])
 async def test_the_card_comes_with_menus_for_moderators_of_a_server_that_it_is_in_alone(server, abroad):
     server.abroad = abroad

@@ -1,5 +1,6 @@
 # ruff: noqa: RUF001 - Japanese has brackets and colons of its own
 import ast
+import asyncio
 import re
 import tomllib
 from functools import cache
@@ -110,6 +111,20 @@ def heard():
     return {text: where for text, where in found.items() if re.search(r"[A-Za-z]{2}", PLACES.sub("", text))}
 
 
+def verdicts():
+    """The names of all verdicts, each as it is counted where no line may be said."""
+    calls = [node for path in sources("bot") for node in ast.walk(module(path)) if isinstance(node, ast.Call)]
+    return {f"{text} {{}}" for node in calls if called(node) in {"Verdict", "Broken"} and (text := written(node.args[0]))}
+
+
+def forgotten():
+    """What is counted of an account that is forgotten, each as it is said."""
+    (forget,) = [node for node in module(ROOT / "data/accounts.py").body if getattr(node, "name", "") == "forget"]
+    named = [node.keys for node in ast.walk(forget) if isinstance(node, ast.Dict)]
+    named += [node.value.elts for node in ast.walk(forget) if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple)]
+    return {f"{{}} {text}" for nodes in named for node in nodes if (text := written(node))}
+
+
 def entries():
     """The Japanese catalogue: every entry by its sentence."""
     sections = tomllib.loads((FACE / "words_ja.toml").read_text("utf-8"))
@@ -128,6 +143,8 @@ def test_every_sentence_that_a_member_can_see_is_in_the_japanese_catalogue():
     have = {erased(english) for english in entries()}
     assert len(heard()) > 250
     assert {text: where for text, where in heard().items() if text not in have} == {}
+    assert (len(forgotten()), len(verdicts())) == (8, 11)
+    assert (forgotten() | verdicts()) - have == set()
 
 
 def test_every_description_of_a_command_is_in_the_japanese_catalogue_and_short_enough_for_discord(simcord_bot, env):
@@ -138,12 +155,23 @@ def test_every_description_of_a_command_is_in_the_japanese_catalogue_and_short_e
     assert [have[text] for text in found if len(have[text]) > 100] == []
 
 
-def test_every_entry_of_the_catalogue_is_still_made_somewhere():
-    made = set(heard()) | {erased(name) for name in entries() if name.startswith("Answer as")}
+def unsaid(tree):
+    """The literals of a module that nobody is told: documentation, what something is compared with, what goes to the log."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Expr(value=value) | ast.Subscript(slice=value) | ast.MatchValue(value=value):
+                yield value
+            case ast.Compare(left=left, comparators=others):
+                yield from (left, *others)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="log")), args=values):
+                yield from values
+
+
+def test_every_entry_of_the_catalogue_is_still_made_somewhere(simcord_bot, env):
+    made = set(heard()) | forgotten() | verdicts() | set(map(erased, shown(simcord_bot.tree)))
     for path in sources("bot", "data", "trainer"):
-        for node in ast.walk(module(path)):
-            if (text := written(node)) is not None:
-                made |= {text, text.strip().split("\n")[0]}  # a command's docstring is its description
+        silent = set(map(id, unsaid(module(path))))
+        made |= {text for node in ast.walk(module(path)) if id(node) not in silent and (text := written(node)) is not None}
     assert [english for english in entries() if erased(english) not in made] == []
 
 
@@ -162,7 +190,7 @@ def test_no_text_of_the_face_goes_out_past_the_catalogue():
 
 
 def test_a_translation_carries_over_each_value_of_its_sentence_and_no_other():
-    place = re.compile(r"\{(\w+)(?::words)?\}")
+    place = re.compile(r"\{(\w+)(?::words|:list)?\}")
     for english, own in entries().items():
         assert set(place.findall(own)) <= set(place.findall(english)), english
         assert not set(re.findall(r"`[^`]*`", own)) - set(re.findall(r"`[^`]*`", english)), english
@@ -186,6 +214,16 @@ def test_a_value_in_a_sentence_is_never_translated_and_mynahs_own_words_in_it_ar
     assert find(claim) == (
         "@a について、設定で求められている根拠（archive）による同意を申告した人がいません。`mynah consent a --ground …` で記録できます。"
     )
+    assert find("None of 24 lines of a may be said (copy 20, cut_off 4): try another prompt.") == (
+        "a の24件の文は、どれも表示できませんでした（写し 20件、途切れ 4件）。別のプロンプトをお試しください。"
+    )
+    assert find("**a** is forgotten: 1,150 tweets, 2 voices, 3 requests.") == (
+        "**a** を削除しました：元の投稿1,150件、ボイス2件、生成の依頼3件"
+    )
+    assert find("The voice a is for members with the role Boss or Chief in this server.") == (
+        "このサーバーでは、ボイス a はロール Boss、Chief のあるメンバーのみ利用できます。"
+    )
+    assert find(" and 12 besides") == "、ほか12人"
     assert find("**a** · job 1 · " * 1000).startswith("**a** · ジョブ 1 · **a** · ジョブ 1 · ")  # in no time, and not without end
     assert find("A sentence that nobody wrote down.") is None
 
@@ -323,6 +361,33 @@ async def test_typed_commands_wait_and_answer_in_the_servers_language(stage):
     assert "どれが本物の投稿でどれがMynahの文かを当てるクイズを始めます。" in stage.history[-1].content
 
 
+@pytest.mark.parametrize(
+    ("command", "label", "words"),
+    [
+        ("!train keeper", "Never mind", "Nothing was trained."),
+        ("!forget keeper", "Keep it", "**keeper** stays."),
+        ("!about", "Erase what is mine", "Erased: your questions"),
+        ("!settings", "", "**Who may train**: everybody"),
+    ],
+)
+async def test_what_all_can_see_stays_the_servers_when_a_reader_of_another_language_presses_there(
+    stage, in_japanese, command, label, words
+):
+    await stage.boss.send(stage.channel, "!train keeper")  # so that something is stored of him
+    await stage.boss.send(stage.channel, command)
+    in_japanese(stage.boss, stage.alice)
+    message = stage.history[-1]
+    if label:
+        refused = await stage.alice.click(message, label=label)
+        assert re.search("[ぁ-ん]", refused.response.content)
+        await stage.boss.click(message, label=label)
+    else:
+        await stage.boss.select(message, ["language"], custom_id="mynah:setting")
+        assert words in stage.history[-1].content
+        await stage.boss.select(message, ["en"], custom_id="mynah:set:language")
+    assert words in stage.history[-1].content
+
+
 async def test_menus_and_forms_are_in_the_readers_language(stage, in_japanese):
     in_japanese(stage.boss)
     page = (await stage.boss.slash(stage.channel, "settings")).response
@@ -353,6 +418,57 @@ async def test_a_quiz_and_a_duel_are_shown_in_the_servers_language(stage):
     assert stage.history[-1].content.startswith("**keeper** と **gull** の対決：Nobody voted.")
 
 
+async def looked(cog):
+    """Let a loop over messages look once, to its end."""
+    await cog._look()
+    held = cog._boards if hasattr(cog, "_boards") else cog._views
+    await asyncio.gather(*(one.task for one in held.values() if one.task))
+
+
+async def test_what_ended_while_the_bot_was_down_is_told_in_the_servers_language_although_servers_are_known_late(stage):
+    await speaks(stage, "auto")
+    stage.env.backend.get_guild(stage.channel.guild.id).preferred_locale = "ja"
+    await stage.train("gull")
+    stage.speaker.lines[:] = [unlike(number, 4) for number in range(40)]
+    await stage.alice.slash(stage.channel, "quiz", voice="gull")
+    await stage.asks(stage.alice, "keeper")
+    stage.env.bot.get_cog("Refereeing")._look.cancel()
+    stage.env.bot.get_cog("Watching")._look.cancel()
+    (await stage.run(2)).done()
+    await stage.app.training.ended(2)
+    await stage.app.store.write(lambda db: db.table("quizzes").update(1, {"ends_at": "2020-01-01T00:00:00.000000+00:00"}))
+
+    class Early(MynahBot):
+        async def setup_hook(self):
+            await super().setup_hook()
+            for name in ("Refereeing", "Watching"):
+                await looked(self.get_cog(name))
+
+    await stage.env.restart_bot(Early(stage.app, prefix_commands=True))
+    await stage.env.advance_time(1)
+    assert "**gull** · 正解は " in stage.history[0].content
+    assert stage.history[1].content == "**keeper** の学習が終わりました。`/generate` で話させることができます。"
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_message_waits_while_a_server_is_out_and_nothing_waits_for_one_that_is_gone(stage, monkeypatch, gone):
+    await speaks(stage, "ja")
+    await stage.train()
+    stage.speaker.lines[:] = [unlike(number, 4) for number in range(40)]
+    await stage.alice.slash(stage.channel, "quiz", voice="keeper")
+    await stage.env.advance_time(1)
+    (guild,) = stage.env.bot.guilds
+    find = stage.env.bot.get_channel
+    monkeypatch.setattr(stage.env.bot, "get_channel", lambda _: None)
+    guild.unavailable = not gone
+    await stage.env.advance_time(61)
+    assert ("Nobody guessed." in stage.history[0].content) is gone
+    guild.unavailable = False
+    monkeypatch.setattr(stage.env.bot, "get_channel", find)
+    await stage.env.advance_time(1)
+    assert ("正解は" in stage.history[0].content) is not gone
+
+
 async def test_discord_gets_the_descriptions_in_japanese_and_names_stay_as_they_are_typed(stage):
     (registration,) = stage.sent("PUT", "/commands")
     commands = {command["name"]: command for command in registration.json}
@@ -361,7 +477,7 @@ async def test_discord_gets_the_descriptions_in_japanese_and_names_stay_as_they_
     assert not train["name_localizations"]
     option = {option["name"]: option for option in train["options"]}["handles"]
     assert option["description_localizations"] == {"ja": "アカウント名（複数指定すると合同のボイスになります）"}
-    assert commands["Answer as…"]["name_localizations"] == {"ja": "このボイスで返信…"}
+    assert commands["Answer as…"]["name_localizations"] == {"ja": "ボイスで返信…"}
 
 
 async def test_commands_are_registered_anew_when_a_translation_has_changed(stage, monkeypatch):

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 from simcord.http.routes import interactions
 
+from bot.errors import StoreError
 from bot.faces.discord import webhooks
 from bot.faces.discord.bot import MynahBot
 from bot.faces.discord.portraits import SIDE, portrait
+from bot.faces.discord.text import units
 from bot.faces.discord.webhooks import FULL, MARK, MISSING, NAME, shown_name
 from data import talk
 from tests.bot.discord.conftest import Stage
@@ -38,7 +40,7 @@ def spoken(stage: Stage) -> list[discord.Message]:
 async def test_a_bound_voice_speaks_under_its_own_name_and_marked(stage: Stage):
     result = await bound(stage)
     assert result.ephemeral
-    assert result.response.content == "**keeper** answers here from now on, whoever mentions me or replies to it, under its own name."
+    assert result.response.content == "**keeper** from now on answers whoever mentions me here or replies to it, under its own name."
     await stage.alice.send(stage.channel, f"{me(stage)} who are you?")
     (answer,) = spoken(stage)
     assert (answer.author.name, answer.author.bot) == ("keeper · AI BOT", True)
@@ -102,7 +104,7 @@ async def test_where_none_can_be_made_any_more_the_bot_speaks_itself(stage: Stag
     async def refused(self, channel, voice):
         raise webhooks.BadRequestError(MISSING)
 
-    monkeypatch.setattr(webhooks.Webhooks, "make", refused)
+    monkeypatch.setattr(webhooks.Webhooks, "_make", refused)
     await stage.alice.send(stage.channel, f"{me(stage)} who are you?")
     assert spoken(stage) == []
     assert stage.history[-1].content.startswith("**keeper**: ")
@@ -179,9 +181,62 @@ async def test_two_answers_that_find_it_deleted_make_one(stage: Stage):
     assert len(stage.env.backend.webhooks) == 1
 
 
+@pytest.mark.parametrize("voice", ["keeper", ""])
+async def test_an_answer_under_way_does_not_undo_a_binding_without_webhook(stage: Stage, monkeypatch, voice):
+    await bound(stage)
+    binding = await stage.app.store.read(talk.bound, stage.channel.id)
+    stage.env.backend.delete_webhook(binding.webhook)
+    make = webhooks.Webhooks._make
+
+    async def meanwhile(self, channel, name):
+        made = await make(self, channel, name)
+        await stage.app.store.write(*((talk.bind, channel.id, voice, "boss") if voice else (talk.unbind, channel.id)))
+        return made
+
+    monkeypatch.setattr(webhooks.Webhooks, "_make", meanwhile)
+    await stage.alice.send(stage.channel, f"{me(stage)} who are you?")
+    assert stage.history[-1].content.startswith("**keeper**: ")
+    assert stage.env.backend.webhooks == {}
+    after = await stage.app.store.read(talk.bound, stage.channel.id)
+    assert after is None or after.webhook is None
+    assert stage.env.bot.get_cog("Conversing").webhooks._known == {}
+
+
+async def test_a_binding_without_webhook_deletes_the_one_that_an_answer_made_meanwhile(stage: Stage, monkeypatch):
+    await bound(stage)
+    stage.env.backend.delete_webhook((await stage.app.store.read(talk.bound, stage.channel.id)).webhook)
+    write = stage.app.store.write
+
+    async def late(work, *args, **kwargs):
+        if work is talk.unbind:
+            monkeypatch.setattr(stage.app.store, "write", write)
+            await stage.env.bot.get_cog("Conversing").webhooks._renew(
+                stage.env.bot.get_channel(stage.channel.id), await stage.app.store.read(talk.bound, stage.channel.id)
+            )
+        return await write(work, *args, **kwargs)
+
+    stage.env.bot.get_cog("Conversing").webhooks._known.clear()
+    monkeypatch.setattr(stage.app.store, "write", late)
+    await stage.boss.slash(stage.channel, "bind")
+    assert stage.env.backend.webhooks == {}
+
+
+async def test_a_line_is_said_as_the_bot_if_the_new_webhook_cannot_be_written_down(stage: Stage, monkeypatch):
+    await bound(stage)
+    stage.env.backend.delete_webhook((await stage.app.store.read(talk.bound, stage.channel.id)).webhook)
+
+    def full(db, binding, webhook):
+        raise StoreError("The disk is full, so nothing was stored: free some space and try again.")
+
+    monkeypatch.setattr(talk, "speak_through", full)
+    await stage.alice.send(stage.channel, f"{me(stage)} who are you?")
+    assert stage.history[-1].content.startswith("**keeper**: ")
+
+
 def test_names_are_what_discord_takes():
     assert shown_name("keeper") == "keeper · AI BOT"
     assert len(shown_name("x" * 200)) == NAME
+    assert NAME - 1 <= units(shown_name("\U0001f9ed" * 60)) <= NAME
     for voice in ("my_discord_fan", "clyde", "DisCord"):
         assert not any(word in shown_name(voice).lower() for word in ("discord", "clyde"))
     assert shown_name("disde") == "disde · AI BOT"
@@ -192,3 +247,4 @@ def test_a_portrait_is_a_small_picture_and_the_same_each_time(voice):
     picture = Image.open(io.BytesIO(portrait(voice)))
     assert (picture.format, picture.size) == ("PNG", (SIDE, SIDE))
     assert portrait(voice) == portrait(voice)
+    assert portrait(voice) != portrait("gull")
