@@ -32,7 +32,7 @@ def card(document: dict[str, Any], *, curve: bool) -> discord.Embed:
     loss = document["loss"]
     embed.add_field(
         name=tr("Loss on unseen posts"),
-        value=tr(f"{loss['before']:.3f} → **{loss['after']:.3f}**\nnats a token, less is better"),
+        value=tr(f"{loss['before']:.3f} → **{loss['after']:.3f}**\nnats a token,\nless is better"),
         inline=True,
     )
     embed.add_field(name=tr("Time"), value=duration(document["seconds"]), inline=True)
