@@ -15,7 +15,7 @@ from bot.faces.discord.context import origin, signature
 from bot.faces.discord.following import follow
 from bot.faces.discord.language import tr
 from bot.faces.discord.render import duration
-from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence
+from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence, who
 from bot.faces.words import GROUNDS
 from bot.services.importing import import_file
 from bot.services.preparing import Prepared, prepare
@@ -66,10 +66,14 @@ def _lines(app: Mynah, asking: Asking, prepared: Prepared, file: Path | None, *,
         lines.append(f"• {safe('@' + handle)}: {plural(kept, 'usable post')}{used}")
     source = tr(f"`{file.name}`, {plural(prepared.new, 'post')} of it new") if file else tr("what is stored")
     lines.append(tr(f"• Source: {source}. Nothing is read from X, so it costs nothing."))
-    known = tr(f"about {duration(prepared.seconds)}, as the last ones took here" if prepared.seconds else "none was measured here yet")
+    known = tr(
+        f"about {duration(prepared.seconds)}, as the last ones took here"
+        if prepared.seconds
+        else "not known before the first training here"
+    )
     lines.append(tr(f"• Time: {known}."))
     for handle, claims in prepared.claims.items():
-        said = [tr(f"{GROUNDS[one.ground]}, says {safe(one.claimed_by, 60)}") for one in claims]
+        said = [tr(f"{GROUNDS[one.ground]}, says {who(one.claimed_by)}") for one in claims]
         lines += [tr(f"• Consent of {safe('@' + handle)}: {'; '.join(said)}.")] if said else []
     if open_:
         lines.append(tr("• Consent: choose on what ground you claim it. It is written down under your name."))

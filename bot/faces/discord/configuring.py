@@ -13,7 +13,7 @@ from bot.faces.discord.buttons import Anywhere, as_seen
 from bot.faces.discord.context import Context, hybrid, moderated, signature
 from bot.faces.discord.forms import take_in
 from bot.faces.discord.language import tr
-from bot.faces.discord.text import MESSAGE, cut, safe
+from bot.faces.discord.text import MESSAGE, cut, moment, who
 from bot.services.profanity import LEVELS
 from bot.settings import Quotas, Settings
 from data import servers
@@ -243,12 +243,11 @@ async def _page(bot: "MynahBot", guild: discord.Guild) -> str:
     settings = await bot.app.store.read(servers.get, guild.id)
     changes = await bot.app.store.read(servers.changes, guild.id, CHANGES)
     labels = LABELS | NUMBERS
-    lines = [
-        f"**{tr(labels[name])}**: {_shown(name, getattr(settings, name), bot.app.settings)}" for name in ServerSettings.__dataclass_fields__
-    ]
+    order = [name for label in LABELS for name in (NUMBERS if label == "numbers" else (label,))]  # as the menu has them
+    lines = [f"**{tr(labels[name])}**: {_shown(name, getattr(settings, name), bot.app.settings)}" for name in order]
     for change in changes:
         value = _shown(change.name, change.value, bot.app.settings)
-        lines.append(tr(f"-# {safe(change.changed_by, 60)} set {labels[change.name]} on {change.created_at[:16]} UTC: {value}"))
+        lines.append(tr(f"-# {who(change.changed_by)} set {labels[change.name]} on {moment(change.created_at)} UTC: {value}"))
     return cut("\n".join(lines), MESSAGE)
 
 
@@ -263,7 +262,7 @@ def _shown(name: str, value: Any, operator: Settings) -> str:
         case "prefix_commands":
             return tr(f"`{operator.discord.prefix}` is obeyed" if value else "off, slash commands alone")
         case "answer_chance":
-            return tr(f"{value:g} of all messages in channels that have a voice")
+            return tr(f"{100 * value:g}% of all messages in channels that have a voice" if value else "I speak only when asked")
         case "language":
             return tr(LANGUAGES[value])
         case "profanity":

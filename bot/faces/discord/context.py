@@ -159,7 +159,7 @@ def origin(user: discord.abc.User, guild: discord.Guild | None) -> Origin:
 
 
 def signature(user: discord.abc.User) -> str:
-    """Return how a member is written down as who asked for something: readable, and unmistakable by its end."""
+    """Return how a member is written down as who asked for something: readable, and unmistakable by its end (text.py: who)."""
     return f"{user.name} (Discord {user.id})"
 
 

@@ -11,7 +11,7 @@ from bot.faces.discord.context import moderated, signature
 from bot.faces.discord.editing import EditButton
 from bot.faces.discord.language import aloud, tr
 from bot.faces.discord.naming import called
-from bot.faces.discord.text import CHOICES, safe
+from bot.faces.discord.text import CHOICES, moment, safe
 from data import models, servers
 from data.models import Model
 
@@ -46,7 +46,7 @@ class VersionMenu(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], templ
     def __init__(self, model: int, versions: list[Model] | None = None) -> None:
         options = [discord.SelectOption(label=tr("Always the newest version"), value=NEWEST)]
         for version in (versions or [])[: CHOICES - 1]:
-            about = tr(f"{version.created_at[:16]} UTC, loss {version.result['loss_after']:.3f}")
+            about = tr(f"{moment(version.created_at)} UTC, loss {version.result['loss_after']:.3f}")
             label = tr(f"Version {version.version}")
             options.append(discord.SelectOption(label=label, value=str(version.version), description=about, default=version.pinned))
         options[0].default = not any(option.default for option in options)

@@ -5,6 +5,7 @@ from typing import Any
 
 from bot.faces.discord.language import tr
 from bot.faces.discord.naming import called
+from bot.faces.discord.render import duration
 from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence
 from bot.faces.words import STAGES
 from data.jobs import Job, Status
@@ -61,10 +62,9 @@ class Progress:
 def _bar(step: dict[str, Any]) -> str:
     done = step["step"] / step["steps"] if step["steps"] else 1.0
     filled = min(BAR, int(done * BAR))
-    return f"`{'█' * filled}{'░' * (BAR - filled)}` {done:.0%}"
+    left = tr(f"about {duration(step['eta_seconds'])} left")
+    return f"`{'█' * filled}{'░' * (BAR - filled)}` {done:.0%} · {left}"
 
 
 def _facts(step: dict[str, Any]) -> str:
-    minutes, seconds = divmod(round(step["eta_seconds"]), 60)
-    speed = f"{step['tokens_per_second']:,.0f} tokens/s"
-    return tr(f"step {step['step']}/{step['steps']} · loss {step['loss']:.2f} · {speed} · {minutes}:{seconds:02d} left")
+    return tr(f"step {step['step']}/{step['steps']} · loss {step['loss']:.2f} · {step['tokens_per_second']:,.0f} tokens/s")

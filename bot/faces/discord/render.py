@@ -7,7 +7,7 @@ import discord
 
 from bot.faces.discord.language import tr
 from bot.faces.discord.naming import both, called
-from bot.faces.discord.text import EMBED_DESCRIPTION, EMBED_FIELD, EMBED_TITLE, MESSAGE, cut, plural, safe, sentence
+from bot.faces.discord.text import EMBED_DESCRIPTION, EMBED_FIELD, EMBED_TITLE, MESSAGE, cut, moment, plural, safe, sentence, who
 from data.jobs import Job, Status
 
 COLOUR = discord.Colour(0x1D4E89)
@@ -31,8 +31,8 @@ def card(document: dict[str, Any], *, curve: bool) -> discord.Embed:
     )
     loss = document["loss"]
     embed.add_field(
-        name=tr("Loss on posts it never saw"),
-        value=tr(f"{loss['before']:.3f} before\n**{loss['after']:.3f}** after\n(nats a token)"),
+        name=tr("Loss on unseen posts"),
+        value=tr(f"{loss['before']:.3f} → **{loss['after']:.3f}**\nnats a token,\nless is better"),
         inline=True,
     )
     embed.add_field(name=tr("Time"), value=duration(document["seconds"]), inline=True)
@@ -42,7 +42,7 @@ def card(document: dict[str, Any], *, curve: bool) -> discord.Embed:
         embed.add_field(name=tr("Fool rate"), value=value, inline=True)
     counts = "\n".join(_counts(handle, document["counts"][handle]) for handle in document["accounts"][:ACCOUNTS_SHOWN])
     embed.add_field(name=tr("Posts"), value=cut(counts, EMBED_FIELD), inline=False)
-    made = f"version {document['version']} · {document['base']} ({document['method']}) · {document['created_at'][:16]} UTC"
+    made = f"version {document['version']} · {document['base']} ({document['method']}) · {moment(document['created_at'])} UTC"
     embed.set_footer(text=tr(made))
     if curve:
         embed.set_image(url=f"attachment://{CURVE}")
@@ -81,7 +81,7 @@ def jobs(rows: Sequence[Job]) -> str:
     if not rows:
         return tr("No training was asked for yet: `/train` begins one.")
     lines = (
-        f"{MARKS[job.status]} **{job.id}** · {safe(called(job.voice))} · {tr(job.status.value)} · {safe(job.requested_by, 60)}"
+        f"{MARKS[job.status]} **{job.id}** · {safe(called(job.voice))} · {tr(job.status.value)} · {who(job.requested_by)}"
         + (f" · {sentence(job.error, REASON)}" if job.error else "")
         for job in rows
     )

@@ -42,7 +42,7 @@ def reveal(quiz: Quiz, guesses: Sequence[Guess], points: Mapping[int, int]) -> s
     def option(number: int, room: int) -> str:
         whose = tr("real" if quiz.is_real(number) else "mine")
         times = sum(guess.option == number for guess in guesses)
-        mark = "✅" if number == quiz.odd else "▫"
+        mark = "✅" if number == quiz.odd else "⬜"
         return f"{mark} **{LETTERS[number]}** ({whose}, {plural(times, 'vote')}) · {safe(quiz.options[number], room)}"
 
     def make(room: int) -> str:

@@ -21,6 +21,7 @@ _EMPTY_LINES = re.compile(r"\n{3,}")
 _CODE = re.compile(r"(`[^`\n]+`)")
 _OWN_COMMAND = re.compile(r"`mynah (train|generate|models|show|jobs|cancel|forget)\b")
 _NAMES = {"jobs": "queue"}  # what Discord calls otherwise
+_MEMBER = re.compile(r"^(.*) \(Discord \d+\)$", re.DOTALL)
 _AFTER_AT = "\u200b"
 ELLIPSIS = "…"
 
@@ -84,6 +85,16 @@ def _safe_between(text: str) -> str:
     if not inner:
         return " " if text else ""
     return (" " if text[0].isspace() else "") + safe(inner) + (" " if text[-1].isspace() else "")
+
+
+def moment(stamp: str) -> str:
+    """Return a stored moment, which is in UTC, as `2026-11-21 21:31`."""
+    return stamp[:16].replace("T", " ")
+
+
+def who(signature: str) -> str:
+    """Return who is written down as having asked for something, made harmless; a member (context.py) as `@name`, without the number."""
+    return safe(_MEMBER.sub(r"@\1", signature), 60)
 
 
 def cut(text: str, limit: int) -> str:

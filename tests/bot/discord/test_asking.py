@@ -42,7 +42,7 @@ async def test_the_question_says_what_it_learns_from_on_whose_word_and_how_long(
 
 async def test_without_any_training_before_no_time_is_named(stage: Stage):
     result = await stage.alice.slash(stage.channel, "train", handles="keeper")
-    assert "• Time: none was measured here yet." in result.response.content
+    assert "• Time: not known before the first training here." in result.response.content
 
 
 async def test_never_mind(stage: Stage):

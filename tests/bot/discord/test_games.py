@@ -127,7 +127,7 @@ async def test_guesses_are_private_and_may_be_changed(ready: Stage):
     (message,) = ready.history
     assert message.content.startswith(f"**keeper** · {letter(row.odd)} was mine.\n")
     assert f"✅ **{letter(row.odd)}** (mine, 1 vote) · " in message.content
-    assert f"▫ **{wrong(row)}** (real, 1 vote) · " in message.content
+    assert f"⬜ **{wrong(row)}** (real, 1 vote) · " in message.content
     assert message.content.endswith("1 of 2 were right: bob (1 point).")
     assert message.components == []
     assert pings(ready) == []

@@ -297,7 +297,7 @@ async def test_a_servers_progress_and_card_are_in_its_language_and_the_lines_in_
     shown = stage.history[0].content
     for expected in (
         "**keeper** · ジョブ 1 · 学習しています\n",
-        "ステップ 50/100 · 損失 3.00 · 1,234 tokens/s · 残り 1:35",
+        "` 50% · 残り約1分35秒\nステップ 50/100 · 損失 3.00 · 1,234 トークン/秒",
         "> *“Nobody voted.”*",
         "⚠ GPUのメモリが不足しました。同時に処理する行数を4から2に減らして続けます。",
         "⚠ A note of tomorrow's.",

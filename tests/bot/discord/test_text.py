@@ -6,10 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.faces.discord.text import cut, safe, sentence, units
+from bot.faces.discord.text import cut, moment, safe, sentence, units, who
 
 MARKUP = "\\*_~|`>#-+[]()</"
 texts = st.text(alphabet=st.one_of(st.sampled_from(MARKUP + "@:. \n\r\t019ae\u202e\ud800😀"), st.characters()), max_size=300)
+
+
+def test_a_member_who_asked_is_shown_by_name_and_whoever_is_none_as_he_is_written_down():
+    assert who("a_b (Discord 1456074443980800025)") == "@\u200ba\\_b"
+    assert who("x (Discord 1) (Discord 2)") == "@\u200bx \\(Discord 1\\)"
+    assert who("make demo") == "make demo"
+
+
+def test_a_moment_has_no_letter_within():
+    assert moment("2026-11-21T21:31:05.123456+00:00") == "2026-11-21 21:31"
 
 
 def unescaped(text: str) -> str:

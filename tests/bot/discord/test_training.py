@@ -32,7 +32,15 @@ async def test_prefix_training_is_acknowledged_followed_and_told(stage: Stage):
     await stage.recorded(1, 4)
     await stage.env.advance_time(5)
     shown = stage.channel.history()[1].content
-    for expected in ("learning", "50%", "step 50/100", "loss 3.00", "1,234 tokens/s", "1:35 left", r"the \*lamp\* says", "⚠ Little text."):
+    for expected in (
+        "learning",
+        "50% · about 1:35 min left",
+        "step 50/100",
+        "loss 3.00",
+        "1,234 tokens/s",
+        r"the \*lamp\* says",
+        "⚠ Little text.",
+    ):
         assert expected in shown, shown
     assert "everyone" not in shown  # it may not be said
 
@@ -44,8 +52,7 @@ async def test_prefix_training_is_acknowledged_followed_and_told(stage: Stage):
     assert "is trained" in card.content
     assert card.embeds[0].title == "keeper · AI BOT"
     fields = {field.name: field.value for field in card.embeds[0].fields}
-    assert "4.250 before" in fields["Loss on posts it never saw"]
-    assert "3.125" in fields["Loss on posts it never saw"]
+    assert fields["Loss on unseen posts"].startswith("4.250 → **3.125**\n")
     assert fields["Time"] == "1:23 min"
     assert "150 downloaded = 0 retweets + 0 short + 150 kept" in fields["Posts"]
     assert [attachment.filename for attachment in card.attachments] == ["curve.png"]
@@ -350,7 +357,7 @@ async def test_jobs(stage: Stage):
     await stage.asks(stage.alice, "keeper")
     await stage.run()
     await stage.alice.send(stage.channel, "!queue")
-    assert "**1** · keeper · running · alice" in stage.history[-1].content
+    assert "**1** · keeper · running · @\u200balice" in stage.history[-1].content
 
 
 async def test_a_defect_gives_a_short_id(stage: Stage, monkeypatch):
