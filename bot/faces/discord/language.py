@@ -124,7 +124,7 @@ def answer_in(
 
     `there`: the server's locale as an interaction tells it, also of a server that Mynah is not in; None: it is as the server has it.
     """
-    room = room_language(there or (guild and guild.preferred_locale), settings)
+    room = room_language(there or (guild.preferred_locale if guild else None), settings)
     reader = LOCALES.get(locale, room) if locale else room
     _heard.set(Heard(reader, room if guild else reader))
 
