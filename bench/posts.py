@@ -7,10 +7,10 @@ import json
 from datetime import datetime
 from pathlib import Path
 
+from bench.command import ROOT
 from data.corpus import Corpus, build_corpus
 from data.tweets import Tweet
 
-ROOT = Path(__file__).resolve().parent.parent
 CORPORA = ROOT.parent / "shared" / "corpora"
 SAMPLE = ROOT / "data" / "sample"
 

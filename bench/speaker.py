@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from bench.command import ROOT
 from bench.common import resident
 from trainer import protocol
 from trainer.protocol import Cancel, Failed, Line, Message, SpeechRequest, Spoken, parse
 
-ROOT = Path(__file__).resolve().parent.parent
 SPEAKER = (sys.executable, "-m", "trainer", "--speak")
 SILENCE_SECONDS = 600.0
 """After which a speaker that owes an answer is given up."""

@@ -6,19 +6,18 @@ other code of trainer/ made is used all the same, and said to be; remove its fol
 
 import argparse
 import hashlib
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import accounts
-from bench.posts import CORPORA, ROOT
+from bench import accounts, command
+from bench.command import ROOT, say
 from data.corpus import Corpus
 from trainer.protocol import Done, Failed, Job, Line, Post, ProtocolError, Recipe, Sampling, SpeechRequest, Spoken, Step, parse
 
@@ -36,29 +35,15 @@ class Voice:
     """False: it was kept from a run with other code of trainer/."""
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def parser(bench: str, description: str | None) -> argparse.ArgumentParser:
     """Return a parser of the arguments that both measures take."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--corpora", type=Path, default=CORPORA, help="folder with NAME.jsonl of each account")
+    made = command.parser(bench, description, "made-up accounts and a tiny base", "base", "cache", "device", "seed", "corpora")
     made.add_argument("--posts", type=int, default=1000, help="newest usable posts of an account, split 80/10/10")
-    made.add_argument("--base", default=Recipe().base)
     made.add_argument("--epochs", type=int, help="(what the recipe holds best)")
-    made.add_argument("--device", default="auto")
-    made.add_argument("--seed", type=int, default=0)
     made.add_argument("--at-once", type=int, default=1, help="voices that one trainer trains together")
-    made.add_argument("--work", type=Path, default=ROOT / "var/bench", help="trained voices are kept here")
-    made.add_argument("--cache", type=Path, default=ROOT / "var/cache", help="bases are kept here")
-    made.add_argument("--json", type=Path, help="write the figures by name into this file")
-    made.add_argument("--small", action="store_true", help="made-up accounts and a tiny base: shows that it runs, says nothing of quality")
+    made.add_argument("--work", type=Path, default=ROOT / "var" / "bench", help="trained voices are kept here")
+    made.set_defaults(base=Recipe().base)
     return made
-
-
-def parse_words(made: argparse.ArgumentParser, words: Sequence[str] | None, small: Mapping[str, object]) -> argparse.Namespace:
-    """Return the arguments; with --small, those that make it small are set over them."""
-    arguments = made.parse_args(words)
-    if arguments.small:
-        vars(arguments).update(small)
-    return arguments
 
 
 def corpora_of(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Corpus]:
@@ -66,13 +51,6 @@ def corpora_of(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str,
     if arguments.small:
         return accounts.invented(names, arguments.posts, arguments.seed)
     return accounts.corpora_of(arguments.corpora, names, arguments.posts, arguments.seed)
-
-
-def write(arguments: argparse.Namespace, figures: Mapping[str, object]) -> None:
-    """Write the figures into the file of --json, if it was given, with what they were measured with."""
-    if arguments.json:
-        settings = {name: value if isinstance(value, int | float | None) else str(value) for name, value in vars(arguments).items()}
-        arguments.json.write_text(json.dumps({"settings": settings, **figures}, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def job_for(name: str, corpus: Corpus, recipe: Recipe, work: Path, cache: Path) -> Job:
@@ -122,12 +100,12 @@ def _train(jobs: Sequence[Job]) -> None:
         for line in _lines(child):
             match parse(line):
                 case Step(step=step, steps=steps, loss=loss, job=name) if step % max(1, steps // 10) == 0:
-                    _say(f"{name}: step {step} of {steps}, loss {loss:.3f}")
+                    say(f"{name}: step {step} of {steps}, loss {loss:.3f}")
                 case Done(job=name) as done:
                     folder = waiting.pop(name)
                     (folder / "trainer.sha256").write_text(_trainer_sha256())
                     (folder / "done.json").write_text(done.to_json(), encoding="utf-8")
-                    _say(f"{name}: {done.seconds:.0f} s, held-out loss {done.loss_before:.3f} before and {done.loss_after:.3f} after")
+                    say(f"{name}: {done.seconds:.0f} s, held-out loss {done.loss_before:.3f} before and {done.loss_after:.3f} after")
                 case Failed(job=name, sentence=sentence):
                     failures.append(f"{name or 'The trainer'}: {sentence}")
         child.wait()
@@ -177,7 +155,7 @@ def said(requests: Sequence[SpeechRequest], work: Path) -> dict[str, list[str]]:
                     lines[name][index] = text
                 case Spoken(id=name):
                     spoken += 1
-                    _say(f"{name}: spoken, {spoken} of {len(requests)} requests")
+                    say(f"{name}: spoken, {spoken} of {len(requests)} requests")
                 case Failed(sentence=sentence):
                     raise SystemExit(sentence)
             if spoken == len(requests):
@@ -228,7 +206,3 @@ def _child(arguments: list[str], log: Path) -> "Iterator[subprocess.Popen[str]]"
 def _trainer_sha256() -> str:
     sources = sorted((ROOT / "trainer").glob("*.py"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
