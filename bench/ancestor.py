@@ -34,7 +34,7 @@ def blocks(posts: Sequence[Sequence[int]], separator: int, block: int, epochs: i
 
 def main() -> None:
     task = Task.read(sys.argv[1])
-    model, tokenizer = load(task, half=False)
+    model, tokenizer = load(task.source, task.cache)
     dataset = [
         {"input_ids": block, "labels": block}
         for block in blocks(encode(tokenizer, task.train), task.separator, task.block, task.epochs, task.seed)

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+CORPORA = ROOT.parent / "shared" / "corpora"
 _SHARED: dict[str, dict[str, Any]] = {
     "base": {"help": "of the voices"},
     "cache": {"type": Path, "default": ROOT / "var" / "cache", "help": "bases are kept here"},
     "device": {"default": "auto"},
     "seed": {"type": int, "default": 0},
-    "corpora": {"type": Path, "default": ROOT.parent / "shared" / "corpora", "help": "folder with NAME.jsonl of each account"},
+    "corpora": {"type": Path, "default": CORPORA, "help": "folder with NAME.jsonl of each account"},
     "work": {"type": Path, "help": "folder for what is made and removed again (the system's own for temporary files)"},
 }
 """Arguments of several benches."""

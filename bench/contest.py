@@ -90,7 +90,7 @@ def _rivals(arguments: Namespace, base: Base, asking: Asking, eight: Sequence[Vo
     sampling = Sampling()
     task = Work(
         source=str(base.model.name_or_path),
-        cache=str(Path(asking.cache) / "hub"),
+        cache=asking.cache,
         device=asking.device,
         threads=torch.get_num_threads(),
         gguf=str(quantised.file(Path(asking.cache))) if "l" in arguments.contenders else "",

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import accounts, command
+from bench import command, posts
 from bench.common import quantile
 from bot.services.blocklist import Blocklist
 from bot.services.learned import Manner
@@ -33,8 +33,7 @@ BLOCKED_WORDS, EXPRESSIONS = 1000, 20
 
 def texts_of(folder: Path, name: str, most: int, seed: int, *, small: bool) -> list[str]:
     """Return an account's posts, cleaned, in any order, duplicates gone."""
-    corpora = accounts.invented([name], most, seed) if small else accounts.corpora_of(folder, [name], most, seed)
-    (corpus,) = corpora.values()
+    (corpus,) = posts.corpora_of(folder, [name], most, seed, small=small).values()
     found = [post.text for split in (corpus.train, corpus.stop, corpus.report) for post in split]
     random.Random(seed).shuffle(found)
     return list(dict.fromkeys(found))

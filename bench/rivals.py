@@ -12,15 +12,16 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from bench.command import ROOT
+from bench.common import Document, resident
 
 
 @dataclass(frozen=True)
-class Work:
+class Work(Document):
     """What a rival has to say: a line of exactly `tokens` tokens for each voice, whatever would end it."""
 
     source: str
@@ -45,13 +46,6 @@ class Work:
     """Tokens after which each voice's logits are compared with Mynah's."""
     logits: str
     """File with Mynah's: (S, V), fp32 on the CPU."""
-
-    @classmethod
-    def read(cls, path: str) -> Self:
-        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
-
-    def write(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
 class Rival:
@@ -123,5 +117,4 @@ def serve(begin: Callable[[Work], tuple[dict[str, Any], Callable[[], int]]]) -> 
     tell(told)
     for _ in sys.stdin:
         tell({"tokens": say()})
-    status = Path("/proc/self/status").read_text().splitlines() if Path("/proc/self/status").is_file() else []
-    tell({"memory": next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:")), 0)})
+    tell({"memory": resident()})

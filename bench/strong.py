@@ -37,7 +37,7 @@ def targets_of(dataset: Sequence[dict[str, Any]]) -> int:
 def main() -> None:
     task = Task.read(sys.argv[1])
     gpu = task.device != "cpu"
-    base, tokenizer = load(task, half=gpu)
+    base, tokenizer = load(task.source, task.cache, half=gpu)
     settings_lora = LoraConfig(task_type="CAUSAL_LM", r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules="all-linear")
     set_seed(task.seed)  # the Trainer does so, too, when the first LoRA weights are drawn already
     model = get_peft_model(base, settings_lora)

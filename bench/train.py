@@ -163,7 +163,7 @@ def main() -> None:
     if unknown := set(arguments.contenders) - set(figures.NAMES):
         parser.error(f"there is no contender {', '.join(sorted(unknown))}: choose of a,b,c")
     if arguments.posts is None:
-        arguments.posts = posts.CORPORA / f"{arguments.account}.jsonl" if arguments.account else posts.default()
+        arguments.posts = command.CORPORA / f"{arguments.account}.jsonl" if arguments.account else posts.default()
     # Not process.quiet_libraries: it says how threads wait, and (a) and (b) would inherit that.
     disable_progress_bar()
     base = bases.load(arguments.base, arguments.cache, torch.device("cpu"), lambda _: None, lambda: None)

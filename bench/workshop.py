@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import accounts, command
+from bench import command, posts
 from bench.command import ROOT, say
 from data.corpus import Corpus
 from trainer.protocol import Done, Failed, Job, Line, Post, ProtocolError, Recipe, Sampling, SpeechRequest, Spoken, Step, parse
@@ -48,9 +48,7 @@ def parser(bench: str, description: str | None) -> argparse.ArgumentParser:
 
 def corpora_of(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Corpus]:
     """Return the corpus of each account, made-up ones with --small."""
-    if arguments.small:
-        return accounts.invented(names, arguments.posts, arguments.seed)
-    return accounts.corpora_of(arguments.corpora, names, arguments.posts, arguments.seed)
+    return posts.corpora_of(arguments.corpora, names, arguments.posts, arguments.seed, small=arguments.small)
 
 
 def job_for(name: str, corpus: Corpus, recipe: Recipe, work: Path, cache: Path) -> Job:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bench import accounts, fidelity, quality, workshop
+from bench import fidelity, posts, quality, workshop
 from data.copies import TrainingPosts
 
 FAILING = 'import sys; print(\'{"type": "failed", "job": "", "code": "internal", "sentence": "No luck: try again."}\')'
@@ -13,7 +13,7 @@ FAILING = 'import sys; print(\'{"type": "failed", "job": "", "code": "internal",
 
 @pytest.fixture(scope="module")
 def corpora():
-    return accounts.invented(["ann", "bob"], 120, 0)
+    return posts.invented(["ann", "bob"], 120, 0)
 
 
 def texts(split):
