@@ -7,16 +7,14 @@ them runs in an environment that has llama.cpp and nothing else.
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from bench.command import ROOT
+from bench.child import Child
 from bench.common import Document, resident
 
 
@@ -48,31 +46,15 @@ class Work(Document):
     """File with Mynah's: (S, V), fp32 on the CPU."""
 
 
-class Rival:
+class Rival(Child):
     """A rival's process, alive inside the block."""
 
     def __init__(self, work: Path, log: Path, module: str, *words: str, python: str = sys.executable) -> None:
         """`words` follow the work's path on the command line."""
-        self._command = [python, "-m", module, str(work), *words]
-        self._log = log
+        # Offline, or peft and transformers would ask the hub about the base.
+        super().__init__([python, "-m", module, str(work), *words], log, HF_HUB_OFFLINE="1", PYTHONUNBUFFERED="1")
         self.ready: dict[str, Any] = {}
         """What it said when it was ready."""
-
-    def __enter__(self) -> Self:
-        # Offline, or peft and transformers would ask the hub about the base.
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-        with self._log.open("wb") as log:
-            self._child = subprocess.Popen(
-                self._command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._child.kill()
-        self._child.wait()
-        for pipe in (self._child.stdin, self._child.stdout):
-            with suppress(BrokenPipeError):
-                pipe.close()  # type: ignore[union-attr]
 
     def wait(self) -> None:
         """Wait until it is ready."""
@@ -80,24 +62,21 @@ class Rival:
 
     def turn(self) -> tuple[float, int]:
         """Have it say all lines once; return seconds and tokens."""
-        assert self._child.stdin is not None
         began = time.perf_counter()
-        self._child.stdin.write("\n")
-        self._child.stdin.flush()
+        self.send("")
         tokens = self._answer()["tokens"]
         return time.perf_counter() - began, tokens
 
     def end(self) -> dict[str, Any]:
         """End it, and return its last word: the most bytes that it had in memory."""
-        assert self._child.stdin is not None
-        self._child.stdin.close()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
-        assert self._child.stdout is not None
-        line = self._child.stdout.readline()
+        line = next(self.lines(), "")
         if not line:
-            raise SystemExit(f"{' '.join(self._command)} ended without a word; of what it said:\n{self._log.read_text()[-3000:]}")
+            raise SystemExit(f"{' '.join(self.command)} ended without a word; of what it said:\n{self.last_words()}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

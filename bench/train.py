@@ -21,7 +21,7 @@ from transformers.utils.logging import disable_progress_bar
 from bench import command, figures, peak, posts, turns
 from bench.common import Result, Task
 from bench.figures import Run
-from bench.turns import Child
+from bench.turns import Taker
 from data.corpus import Corpus
 from trainer import bases
 from trainer.protocol import Job, Post, Recipe
@@ -93,7 +93,7 @@ class Bench:
             if job:
                 (own / "job.json").write_text(replace(job, output=placed.output).to_json(), encoding="utf-8")
             words = [module, str(own / "task.json"), *([str(own / "job.json")] if job else []), *more]
-            runs.append(_Run(contender, task.rate, placed.result, Child(words, own, command.ROOT), looks="looks" in more))
+            runs.append(_Run(contender, task.rate, placed.result, Taker(words, own), looks="looks" in more))
 
         for contender in self._arguments.contenders:
             match contender:
@@ -143,7 +143,7 @@ class _Run:
     contender: str
     rate: float
     result: Path
-    child: Child
+    child: Taker
     looks: bool
     """It looks at the report split in (c)'s place, and gives a curve alone."""
 
