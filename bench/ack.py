@@ -36,7 +36,7 @@ from data.tweets import Tweet
 from tests.loopback_discord import LoopbackDiscord
 
 VOICE, PUPIL = "keeper", "pupil"
-MIX = (
+MIX: tuple[tuple[str, dict[str, Any]], ...] = (
     ("generate", {"voice": VOICE, "count": 1}),
     ("models", {}),
     ("queue", {}),

@@ -10,6 +10,7 @@ the end of text, cut into blocks of 1,024 tokens in which attention crosses post
 import random
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from transformers import default_data_collator
 
@@ -47,7 +48,7 @@ def main() -> None:
         "warmup_steps": 0,
         "save_strategy": "no",
     }
-    data = {"train_dataset": dataset, "data_collator": default_data_collator, "processing_class": tokenizer}
+    data: dict[str, Any] = {"train_dataset": dataset, "data_collator": default_data_collator, "processing_class": tokenizer}
     run(task, model, settings, step_tokens=task.block, tokens=len(dataset) * task.block, epochs=task.epochs, **data)
 
 

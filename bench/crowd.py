@@ -155,4 +155,5 @@ def _parts(everything: list[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(fill(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:7]), *sys.argv[7:]))))
+    _database, _cache, _base, _voices, _real, _seed, *_pattern = sys.argv[1:]
+    print(json.dumps(asyncio.run(fill(Path(_database), Path(_cache), _base, int(_voices), int(_real), int(_seed), *_pattern))))

@@ -63,7 +63,13 @@ def run(
         **data: Datasets, collator and so on, as the Trainer takes them.
     """
     gpu = task.device != "cpu"
-    shared = {"lr_scheduler_type": "cosine", "logging_steps": 5, "seed": task.seed, "report_to": "none", "disable_tqdm": True}
+    shared: dict[str, Any] = {
+        "lr_scheduler_type": "cosine",
+        "logging_steps": 5,
+        "seed": task.seed,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
     arguments = TrainingArguments(**shared, use_cpu=not gpu, dataloader_pin_memory=gpu, **settings)
     course = Course(lambda: held_out(model, task), task.look_every // step_tokens)
     trainer = TimedTrainer(model=model, args=arguments, callbacks=[Looks(course), *callbacks], **data)

@@ -130,7 +130,7 @@ def main(words: list[str] | None = None) -> None:
         command.say(why)
         arguments.contenders.remove("l")
     # Not process.quiet_libraries: it says how threads wait, and the rivals would inherit that.
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     device = bases.device_of(arguments.device).type
     told = {"command": command.line(parser, words), "base": arguments.base, "voices": arguments.voices, **command.machine(device)}
     report = Report(arguments.json, told, lambda found: verdict.table(found, device, arguments.tokens))

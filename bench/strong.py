@@ -63,7 +63,7 @@ def main() -> None:
         "bf16": gpu,
     }
     collator = DataCollatorWithFlattening()  # type: ignore[no-untyped-call]
-    data = {"train_dataset": train, "eval_dataset": stop, "data_collator": collator}
+    data: dict[str, Any] = {"train_dataset": train, "eval_dataset": stop, "data_collator": collator}
     patience = EarlyStoppingCallback(early_stopping_patience=1)
     run(task, model, settings, step_tokens=TOKENS, tokens=targets, callbacks=[patience], **data)
 

@@ -165,7 +165,7 @@ def main() -> None:
     if arguments.posts is None:
         arguments.posts = command.CORPORA / f"{arguments.account}.jsonl" if arguments.account else posts.default()
     # Not process.quiet_libraries: it says how threads wait, and (a) and (b) would inherit that.
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     base = bases.load(arguments.base, arguments.cache, torch.device("cpu"), lambda _: None, lambda: None)
     parameters = peak.matrix_parameters(base.model)
     told = {
