@@ -20,7 +20,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,16 +28,15 @@ from typing import Any
 
 import psutil
 
-from bench import goals, posts
+from bench import command, posts
+from bench.command import ROOT, Goal, Report, Row
 from bench.common import quantile
 from bench.crowd import tweets
-from bench.goals import Goal, Row
 from data.tweets import Tweet
 from tests.loopback_discord import LoopbackDiscord
 
-ROOT = Path(__file__).resolve().parent.parent
 VOICE, PUPIL = "keeper", "pupil"
-MIX = (
+MIX: tuple[tuple[str, dict[str, Any]], ...] = (
     ("generate", {"voice": VOICE, "count": 1}),
     ("models", {}),
     ("queue", {}),
@@ -224,7 +223,7 @@ async def _rounds(service: Service, arguments: argparse.Namespace, name: str) ->
     }
 
 
-def table(figures: dict[str, Any]) -> str:
+def table(figures: Mapping[str, Any]) -> str:
     """Return what is known so far, in Markdown."""
     whole = "{:,.0f}".format
     rows = []
@@ -233,45 +232,23 @@ def table(figures: dict[str, Any]) -> str:
             Row(f"acknowledged, {title}, ms: max, p50, p99", (f"{name}_ms_max", f"{name}_ms_p50", f"{name}_ms_p99"), whole, goal),
             Row(f"sent, and of these lost, {title}", (f"{name}_sent", f"{name}_lost"), whole, Goal(0)),
         ]
-    return goals.table(rows, figures, "cpu")
+    return command.table(rows, figures, "cpu")
 
 
 def main(words: list[str] | None = None) -> None:
     """Measure what the command line asks for."""
-    arguments = _arguments(words)
-    figures: dict[str, Any] = {}
-    told = {"command": " ".join(["python -m bench.ack", *(sys.argv[1:] if words is None else words)]), "base": arguments.base}
-    told |= {"cores": psutil.cpu_count(), "load": round(psutil.getloadavg()[0], 1)}
-
-    def tell(**found: Any) -> None:
-        figures.update(found)
-        print(", ".join(f"{name} {value}" for name, value in found.items() if not name.endswith("_all")), file=sys.stderr, flush=True)
-        if arguments.json:  # after every part, so that a run cut short keeps what it has
-            arguments.json.write_text(json.dumps({**told, "figures": figures, "table": table(figures)}, indent=1))
-
-    with tempfile.TemporaryDirectory(prefix="mynah-bench-", dir=arguments.work) as name:
-        asyncio.run(measure(arguments, Path(name), tell))
-    print(table(figures))
-    if not figures["still_training"]:
-        print("\nThe training ended before the last round did: the figures beside it are too good.")
-    print("\n" + "; ".join(f"{name} {value}" for name, value in told.items()))
-
-
-def _arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.ack", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", help="of the voices")
-    parser.add_argument("--cache", type=Path, default=ROOT / "var" / "cache")
+    parser = command.parser("ack", __doc__, "the tiny random base, ten interactions", "base", "cache", "work")
     parser.add_argument("--interactions", type=int, help="at once")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--work", type=Path, help="folder for the data (the system's own for temporary files)")
-    parser.add_argument("--json", type=Path, help="write the figures by name into this file")
-    parser.add_argument("--small", action="store_true", help="the tiny random base, ten interactions: shows that it runs, not how fast")
-    known, _ = parser.parse_known_args(words)
-    parser.set_defaults(**(SMALL if known.small else FULL))
-    arguments = parser.parse_args(words)
+    arguments = command.parse(parser, words, SMALL, FULL)
     if min(arguments.interactions, arguments.rounds) < 1:
         parser.error("--interactions and --rounds are numbers from 1 on")
-    return arguments
+    told = {"command": command.line(parser, words), "base": arguments.base}
+    report = Report(arguments.json, told | {"cores": psutil.cpu_count(), "load": round(psutil.getloadavg()[0], 1)}, table)
+    with tempfile.TemporaryDirectory(prefix="mynah-bench-", dir=arguments.work) as name:
+        asyncio.run(measure(arguments, Path(name), report.tell))
+    late = "The training ended before the last round did: the figures beside it are too good."
+    report.end("" if report.figures["still_training"] else late)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ the end of text, cut into blocks of 1,024 tokens in which attention crosses post
 import random
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
-from transformers import TrainingArguments, default_data_collator
+from transformers import default_data_collator
 
-from bench.common import Course, Result, Task, encode, held_out, load, resident, resident_gpu, stored
-from bench.looks import Looks, TimedTrainer
-from bench.turns import clock
+from bench.common import Task, encode, load
+from bench.looks import run
 
 RATE = 1.372e-4
 
@@ -34,57 +33,23 @@ def blocks(posts: Sequence[Sequence[int]], separator: int, block: int, epochs: i
 
 def main() -> None:
     task = Task.read(sys.argv[1])
-    model, tokenizer = load(task, half=False)
+    model, tokenizer = load(task.source, task.cache)
     dataset = [
         {"input_ids": block, "labels": block}
         for block in blocks(encode(tokenizer, task.train), task.separator, task.block, task.epochs, task.seed)
     ]
     if not dataset:
         sys.exit(f"The posts fill no block of {task.block} tokens: bring more posts or more epochs.")
-    course = Course(lambda: held_out(model, task), task.look_every // task.block)
-    settings = TrainingArguments(
-        output_dir=task.output,
-        num_train_epochs=1,  # the text holds them all
-        per_device_train_batch_size=1,
-        learning_rate=RATE,
-        lr_scheduler_type="cosine",
-        warmup_steps=0,
-        logging_steps=5,
-        save_strategy="no",
-        seed=task.seed,
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=task.device == "cpu",
-        dataloader_pin_memory=task.device != "cpu",
-    )
-    trainer = TimedTrainer(
-        model=model,
-        args=settings,
-        train_dataset=dataset,
-        data_collator=default_data_collator,
-        processing_class=tokenizer,
-        callbacks=[Looks(course)],
-    )
-    trainer.train()
-    seconds = course.seconds
-    trainer.save_model(task.output)
-    ready, aside, memory = clock(), course.aside, resident()
-    steps = trainer.state.global_step
-    Result(
-        ready=ready,
-        aside=aside,
-        seconds=seconds,
-        stepping=seconds,
-        tokens=steps * task.block,
-        steps=steps,
-        epochs=task.epochs,
-        memory=memory,
-        memory_gpu=resident_gpu(),
-        stored=stored(Path(task.output)),
-        before=course.curve[0][2],
-        final=course.curve[-1][2],
-        curve=course.curve,
-    ).write(task.result)
+    settings = {
+        "output_dir": task.output,
+        "num_train_epochs": 1,  # the text holds them all
+        "per_device_train_batch_size": 1,
+        "learning_rate": RATE,
+        "warmup_steps": 0,
+        "save_strategy": "no",
+    }
+    data: dict[str, Any] = {"train_dataset": dataset, "data_collator": default_data_collator, "processing_class": tokenizer}
+    run(task, model, settings, step_tokens=task.block, tokens=len(dataset) * task.block, epochs=task.epochs, **data)
 
 
 if __name__ == "__main__":

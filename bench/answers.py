@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 
-from bench import embedding, workshop
+from bench import command, embedding, workshop
 from bench.embedding import Embed
 from bench.relevance import Relevance, halves, messages_of, relevance, standard_error
 from bench.workshop import Voice
@@ -122,12 +122,12 @@ def measured(
 
 def main(words: list[str] | None = None) -> None:
     """Measure what the command line asks for."""
-    parser = workshop.parser(__doc__ or "")
+    parser = workshop.parser("answers", __doc__)
     parser.add_argument("--voices", default="BarackObama,dril", help="accounts to train on, with commas")
     parser.add_argument("--others", default="elonmusk,realDonaldTrump", help="accounts whose posts are answered")
     parser.add_argument("--messages", type=int, default=200, help="posts to answer, of all these together")
     parser.add_argument("--answers", type=float, help="share of the posts learned as answers (the recipe's own)")
-    arguments = workshop.parse_words(parser, words, SMALL)
+    arguments = command.parse(parser, words, SMALL)
     names, others = arguments.voices.split(","), arguments.others.split(",")
     if set(names) & set(others) or arguments.messages < 2:
         parser.error("name accounts in --others that are not in --voices, and two messages or more")
@@ -138,7 +138,7 @@ def main(words: list[str] | None = None) -> None:
     embed = embedding.letter_counts if arguments.small else embedding.mini_lm(arguments.cache)
     figures, ceiling = measured(arguments, corpora, messages, embed)
     print(table(figures, ceiling))
-    workshop.write(arguments, {"voices": {name: asdict(one) for name, one in figures.items()}, "ceiling": asdict(ceiling)})
+    command.write_settings(arguments, voices={name: asdict(one) for name, one in figures.items()}, ceiling=asdict(ceiling))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""What the contenders of bench/train.py share: the task as a file, looks at the held-out loss off the clock, and the result as a file.
+"""What contenders and rivals share: the task and the result as files, looks at the held-out loss off the clock, memory, the base.
 
-Each contender is a process of its own, started with the path of a task. Its clock (turns.py) is the wall's, less the time of the looks.
-Nothing heavy is imported at the top: what only a look needs is imported by the first look, and so is off the clock, too.
+Each contender of bench/train.py is a process of its own, started with the path of a task. Its clock (turns.py) is the wall's, less the
+time of the looks. Nothing heavy is imported at the top: what only a look needs is imported by the first look, and so is off the clock.
 """
 
 import json
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,8 +20,19 @@ TIE = 0.02
 LOOK_TOKENS = 512
 
 
+class Document:
+    """A dataclass that one process writes into a file of JSON and another reads."""
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self)), encoding="utf-8")  # type: ignore[call-overload]
+
+
 @dataclass
-class Task:
+class Task(Document):
     """One training by one contender."""
 
     source: str
@@ -47,20 +58,13 @@ class Task:
     epochs: int = 0
     rate: float = 0.0
 
-    @classmethod
-    def read(cls, path: str) -> Self:
-        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
-
-    def write(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
-
     @property
     def result(self) -> Path:
         return Path(self.output).with_name("result.json")
 
 
 @dataclass
-class Result:
+class Result(Document):
     """What a contender found. Seconds leave the looks out."""
 
     ready: float
@@ -87,14 +91,6 @@ class Result:
     curve: list[tuple[int, float, float]]
     """(step, seconds of training, loss of the report split) of each look; the first is before the first step."""
     stop_loss: float | None = None
-
-    def write(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{field.name: document[field.name] for field in fields(cls)})
 
 
 class Course:
@@ -164,18 +160,19 @@ def _batches(posts: Sequence[list[int]]) -> Iterator[list[list[int]]]:
     yield batch
 
 
-def load(task: Task, *, half: bool) -> tuple[Any, Any]:
-    """Return the base as Hugging Face's classes give it, and its tokenizer; fp32, or bf16 where `half`."""
+def load(source: str, cache: str, *, half: bool = False, speaks: bool = False) -> tuple[Any, Any]:
+    """Return the base as Hugging Face's classes give it, and its tokenizer; fp32, or bf16 where `half`; with a cache where it `speaks`."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    cache = Path(task.cache) / "hub"
-    tokenizer = AutoTokenizer.from_pretrained(task.source, cache_dir=cache)
+    hub = Path(cache) / "hub"
+    tokenizer = AutoTokenizer.from_pretrained(source, cache_dir=hub)
     model = AutoModelForCausalLM.from_pretrained(
-        task.source, cache_dir=cache, dtype=torch.bfloat16 if half else torch.float32, attn_implementation="sdpa"
+        source, cache_dir=hub, dtype=torch.bfloat16 if half else torch.float32, attn_implementation="sdpa"
     )
-    # With a cache transformers does not look where position ids start again, and (b)'s posts would see each other.
-    model.config.use_cache = False
+    if not speaks:
+        # With a cache transformers does not look where position ids start again, and (b)'s posts would see each other.
+        model.config.use_cache = False
     return model, tokenizer
 
 

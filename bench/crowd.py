@@ -28,6 +28,7 @@ from safetensors.torch import save
 from sqlite_utils import Database
 
 from bench import posts, workshop
+from bench.command import ROOT
 from bench.invented import DETAILS, lora_in, tensors_of
 from data import accounts, jobs, models
 from data.corpus import Corpus, Counts, build_corpus
@@ -120,7 +121,7 @@ def pattern(base: str, cache: Path) -> Lora | None:
     if base == "tiny-random":
         return None
     corpus = posts.corpus(posts.default(), 1000, 0)
-    (voice,) = workshop.trained([workshop.job_for("pattern", corpus, Recipe(base=base), posts.ROOT / "var" / "bench", cache)], 1)
+    (voice,) = workshop.trained([workshop.job_for("pattern", corpus, Recipe(base=base), ROOT / "var" / "bench", cache)], 1)
     return lora_in(Path(voice.done.weights))
 
 
@@ -154,4 +155,5 @@ def _parts(everything: list[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(fill(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:7]), *sys.argv[7:]))))
+    _database, _cache, _base, _voices, _real, _seed, *_pattern = sys.argv[1:]
+    print(json.dumps(asyncio.run(fill(Path(_database), Path(_cache), _base, int(_voices), int(_real), int(_seed), *_pattern))))

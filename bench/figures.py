@@ -6,7 +6,7 @@ time to equal   seconds of training until the report split's loss is the lowest 
 share of peak   useful FLOP/s (bench/peak.py) while stepping, over the best plain matrix product just before or after
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
 
@@ -131,7 +131,7 @@ def _bests(runs: dict[str, Run]) -> list[float]:
     return [best(run)[0] for contender, run in runs.items() if contender != "c"]
 
 
-def table(found: dict[str, Values], parameters: int) -> str:
+def table(found: Mapping[str, Values], parameters: int) -> str:
     """Return the figures in Markdown: medians over the seeds, and from least to most."""
     lines = [f"| median (least to most) | {' | '.join(NAMES.values())} | (a) / (c) | (b) / (c) |", "| --- |" + " --- |" * 5]
     for measure in measures(parameters):

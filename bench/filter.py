@@ -9,8 +9,6 @@ The table has the share of each account's posts that each rule refuses at the de
 a post is one. A person wrote these posts: what is refused here as personal or profane is a false alarm, or is what it is called.
 """
 
-import argparse
-import json
 import random
 import time
 from collections import Counter
@@ -18,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import accounts, posts
+from bench import command, posts
 from bench.common import quantile
 from bot.services.blocklist import Blocklist
 from bot.services.learned import Manner
@@ -35,8 +33,7 @@ BLOCKED_WORDS, EXPRESSIONS = 1000, 20
 
 def texts_of(folder: Path, name: str, most: int, seed: int, *, small: bool) -> list[str]:
     """Return an account's posts, cleaned, in any order, duplicates gone."""
-    corpora = accounts.invented([name], most, seed) if small else accounts.corpora_of(folder, [name], most, seed)
-    (corpus,) = corpora.values()
+    (corpus,) = posts.corpora_of(folder, [name], most, seed, small=small).values()
     found = [post.text for split in (corpus.train, corpus.stop, corpus.report) for post in split]
     random.Random(seed).shuffle(found)
     return list(dict.fromkeys(found))
@@ -84,18 +81,12 @@ def table(shares: Mapping[str, Mapping[str, float]], counts: Mapping[str, int]) 
 
 def main(words: list[str] | None = None) -> None:
     """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpora", type=Path, default=posts.CORPORA, help="folder with NAME.jsonl of each account")
+    parser = command.parser("filter", __doc__, "made-up accounts", "corpora", "seed")
     parser.add_argument("--voice", default="dril", help="the account whose lines are timed")
     parser.add_argument("--posts", type=int, default=3200, help="that a line is compared with")
     parser.add_argument("--lines", type=int, default=1000, help="that are timed")
     parser.add_argument("--real", type=int, default=3000, help="newest posts of each account that the rules are tried on")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the figures by name into this file")
-    parser.add_argument("--small", action="store_true", help="made-up accounts: shows that it runs, says nothing of real ones")
-    arguments = parser.parse_args(words)
-    if arguments.small:
-        vars(arguments).update(voice="ann", posts=100, lines=30)
+    arguments = command.parse(parser, words, {"voice": "ann", "posts": 100, "lines": 30})
     if min(arguments.posts, arguments.lines, arguments.real) < 1:
         parser.error("--posts, --lines and --real are numbers from 1 on")
     most, seed = arguments.posts + arguments.lines, arguments.seed
@@ -117,10 +108,7 @@ def main(words: list[str] | None = None) -> None:
     everything = {name: texts_of(arguments.corpora, name, arguments.real, seed, small=arguments.small) for name in names}
     shares = {name: refusals(own) for name, own in everything.items()}
     print(table(shares, {name: len(own) for name, own in everything.items()}))
-    if arguments.json:
-        settings = {name: value if isinstance(value, int | str) else str(value) for name, value in vars(arguments).items()}
-        document = {"settings": settings, "line": figures, "refused": shares}
-        arguments.json.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
+    command.write_settings(arguments, line=figures, refused=shares)
 
 
 if __name__ == "__main__":

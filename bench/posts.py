@@ -1,18 +1,22 @@
-"""The posts that a bench trains on: one account's newest, cleaned and split as Mynah does it.
+"""The posts that a bench looks at: accounts' newest, cleaned and split as Mynah does it, or, in small, made up on the spot.
 
 Of data/ it needs what runs without the libraries that read archives and databases, so that a bare machine with a GPU will do.
 """
 
 import json
+import random
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from bench.command import CORPORA, ROOT
 from data.corpus import Corpus, build_corpus
 from data.tweets import Tweet
 
-ROOT = Path(__file__).resolve().parent.parent
-CORPORA = ROOT.parent / "shared" / "corpora"
 SAMPLE = ROOT / "data" / "sample"
+#: A made-up account has sixty words of its own, of two to four of these.
+_SYLLABLES = [first + second for first in "bdfgklmnprstvz" for second in "aeiou"]
+_INVENTED_POSTS = 160  # about 10,000 characters: enough to be trained on
 
 
 def default() -> Path:
@@ -34,3 +38,29 @@ def read(path: Path) -> list[Tweet]:
 def corpus(path: Path, most: int, seed: int) -> Corpus:
     """Return the corpus of the `most` newest usable posts, 80/10/10; the seed chooses which post is in which split."""
     return build_corpus({path.stem.lower(): read(path)}, max_posts=most, seed=seed)
+
+
+def corpora_of(folder: Path, names: Sequence[str], most: int, seed: int, *, small: bool) -> dict[str, Corpus]:
+    """Return the corpus of each account's `most` newest usable posts; made-up ones where `small`.
+
+    Raises:
+        SystemExit: the folder lacks one. A sentence says so on stdout and the status is 0: where it is absent, nothing is defect.
+    """
+    if small:
+        return invented(names, most, seed)
+    files = {name: folder / f"{name}.jsonl" for name in names}
+    if absent := [file.name for file in files.values() if not file.is_file()]:
+        print(f"Nothing was measured: {folder} has no {', '.join(absent)}. Name a folder that has with --corpora, or run it with --small.")
+        raise SystemExit(0)
+    return {name: corpus(file, most, seed) for name, file in files.items()}
+
+
+def invented(names: Sequence[str], most: int, seed: int) -> dict[str, Corpus]:
+    """Return corpora of accounts that nobody has, each of its own words."""
+    return {name: build_corpus({name: _invent(name)}, max_posts=most, seed=seed) for name in names}
+
+
+def _invent(name: str) -> list[Tweet]:
+    chance = random.Random(name)
+    words = ["".join(chance.choices(_SYLLABLES, k=chance.randint(2, 4))) for _ in range(60)]
+    return [Tweet(str(number), None, " ".join(chance.choices(words, k=chance.randint(8, 12)))) for number in range(_INVENTED_POSTS)]

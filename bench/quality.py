@@ -17,7 +17,7 @@ import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import fidelity, workshop
+from bench import command, fidelity, workshop
 from bench.workshop import Voice
 from data.cleaning import training_text
 from data.copies import TrainingPosts
@@ -123,16 +123,16 @@ def measured(arguments: argparse.Namespace, corpora: dict[str, Corpus]) -> dict[
 
 def main(words: list[str] | None = None) -> None:
     """Measure what the command line asks for."""
-    parser = workshop.parser(__doc__ or "")
+    parser = workshop.parser("quality", __doc__)
     parser.add_argument("--accounts", default="BarackObama,dril,elonmusk,jairbolsonaro,realDonaldTrump", help="two or more, with commas")
     parser.add_argument("--lines", type=int, default=200, help="lines that each voice says")
-    arguments = workshop.parse_words(parser, words, SMALL)
+    arguments = command.parse(parser, words, SMALL)
     names = arguments.accounts.split(",")
     if len(set(names)) < 2 or arguments.lines < 1:
         parser.error("name two accounts or more, between which a classifier can choose, and one line or more")
     figures = measured(arguments, workshop.corpora_of(arguments, names))
     print(table(figures))
-    workshop.write(arguments, {"accounts": {name: asdict(one) for name, one in figures.items()}})
+    command.write_settings(arguments, accounts={name: asdict(one) for name, one in figures.items()})
 
 
 if __name__ == "__main__":

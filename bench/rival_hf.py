@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+from transformers import pipeline
 
+from bench.common import load
 from bench.rivals import Work, serve
 
 Say = Callable[[], int]
@@ -24,10 +25,7 @@ Say = Callable[[], int]
 
 def begin(work: Work) -> tuple[dict[str, Any], Say]:
     torch.manual_seed(work.seed)
-    tokenizer = AutoTokenizer.from_pretrained(work.source, cache_dir=work.cache)
-    base: Any = AutoModelForCausalLM.from_pretrained(
-        work.source, cache_dir=work.cache, dtype=torch.float32, attn_implementation="sdpa"
-    ).eval()
+    base, tokenizer = load(work.source, work.cache, speaks=True)
     wanted = load_file(work.logits)["logits"]  # (S, V)
     probe = torch.tensor([work.probe])
     bare = _last(base, probe)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-import llama_cpp  # type: ignore[import-not-found]
+import llama_cpp
 
 from bench.rivals import Work, serve
 

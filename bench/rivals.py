@@ -7,20 +7,19 @@ them runs in an environment that has llama.cpp and nothing else.
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from bench.child import Child
+from bench.common import Document, resident
 
 
 @dataclass(frozen=True)
-class Work:
+class Work(Document):
     """What a rival has to say: a line of exactly `tokens` tokens for each voice, whatever would end it."""
 
     source: str
@@ -46,39 +45,16 @@ class Work:
     logits: str
     """File with Mynah's: (S, V), fp32 on the CPU."""
 
-    @classmethod
-    def read(cls, path: str) -> Self:
-        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
 
-    def write(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
-
-
-class Rival:
+class Rival(Child):
     """A rival's process, alive inside the block."""
 
     def __init__(self, work: Path, log: Path, module: str, *words: str, python: str = sys.executable) -> None:
         """`words` follow the work's path on the command line."""
-        self._command = [python, "-m", module, str(work), *words]
-        self._log = log
+        # Offline, or peft and transformers would ask the hub about the base.
+        super().__init__([python, "-m", module, str(work), *words], log, HF_HUB_OFFLINE="1", PYTHONUNBUFFERED="1")
         self.ready: dict[str, Any] = {}
         """What it said when it was ready."""
-
-    def __enter__(self) -> Self:
-        # Offline, or peft and transformers would ask the hub about the base.
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-        with self._log.open("wb") as log:
-            self._child = subprocess.Popen(
-                self._command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._child.kill()
-        self._child.wait()
-        for pipe in (self._child.stdin, self._child.stdout):
-            with suppress(BrokenPipeError):
-                pipe.close()  # type: ignore[union-attr]
 
     def wait(self) -> None:
         """Wait until it is ready."""
@@ -86,24 +62,21 @@ class Rival:
 
     def turn(self) -> tuple[float, int]:
         """Have it say all lines once; return seconds and tokens."""
-        assert self._child.stdin is not None
         began = time.perf_counter()
-        self._child.stdin.write("\n")
-        self._child.stdin.flush()
+        self.send("")
         tokens = self._answer()["tokens"]
         return time.perf_counter() - began, tokens
 
     def end(self) -> dict[str, Any]:
         """End it, and return its last word: the most bytes that it had in memory."""
-        assert self._child.stdin is not None
-        self._child.stdin.close()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
-        assert self._child.stdout is not None
-        line = self._child.stdout.readline()
+        line = next(self.lines(), "")
         if not line:
-            raise SystemExit(f"{' '.join(self._command)} ended without a word; of what it said:\n{self._log.read_text()[-3000:]}")
+            raise SystemExit(f"{' '.join(self.command)} ended without a word; of what it said:\n{self.last_words()}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -123,5 +96,4 @@ def serve(begin: Callable[[Work], tuple[dict[str, Any], Callable[[], int]]]) -> 
     tell(told)
     for _ in sys.stdin:
         tell({"tokens": say()})
-    status = Path("/proc/self/status").read_text().splitlines() if Path("/proc/self/status").is_file() else []
-    tell({"memory": next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:")), 0)})
+    tell({"memory": resident()})

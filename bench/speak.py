@@ -15,8 +15,6 @@ Then the speaker alone: bench/timing.py says what each figure means. It needs tr
 """
 
 import argparse
-import json
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,10 +23,11 @@ from statistics import mean, median
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from bench import about, invented, timing, verdict
+from bench import command, invented, timing, verdict
+from bench.command import Report
 from bench.common import quantile
 from bench.contest import Contest
-from bench.speaker import ROOT, Speaker
+from bench.speaker import Speaker
 from bench.timing import Asking
 from trainer import bases
 
@@ -117,45 +116,32 @@ class Bench:
                 waits = timing.first_lines(speaker, asking, voices, clients, count, samples, 1000 * clients)
                 name = f"first_s_{clients}x{count}"
                 self._tell(**{f"{name}_p50": quantile(waits, 0.5), f"{name}_p95": quantile(waits, 0.95)})
-        self._tell(memory_gb=speaker.memory / 1e9, memory_gpu_gb=about.gpu_memory() / 1e9 if self._device == "cuda" else None)
+        self._tell(memory_gb=speaker.memory / 1e9, memory_gpu_gb=command.gpu_memory() / 1e9 if self._device == "cuda" else None)
 
 
 def main(words: list[str] | None = None) -> None:
-    arguments = _arguments(words)
+    parser = _parser()
+    arguments = command.parse(parser, words, SMALL, FULL)
+    if unknown := set(arguments.contenders) - set(verdict.NAMES):
+        parser.error(f"there is no contender {', '.join(sorted(unknown))}: choose of m,s,p,h,l")
+    if arguments.voices < EIGHT:
+        parser.error(f"--voices is {arguments.voices}: {EIGHT} or more are needed")
+    if "l" in arguments.contenders and (why := _no_llama(arguments)):
+        command.say(why)
+        arguments.contenders.remove("l")
     # Not process.quiet_libraries: it says how threads wait, and the rivals would inherit that.
-    disable_progress_bar()
-    device = bases.device_of(arguments.device)
-    figures: dict[str, object] = {}
-    told = {
-        "command": " ".join(["python -m bench.speak", *(sys.argv[1:] if words is None else words)]),
-        "base": arguments.base,
-        "voices": arguments.voices,
-        "hardware": about.hardware(device),
-        "threads": torch.get_num_threads(),
-        "versions": about.versions("torch", "transformers", "peft"),
-    }
-
-    def tell(**found: object) -> None:
-        figures.update(found)
-        print(", ".join(f"{name} {value}" for name, value in found.items()), file=sys.stderr, flush=True)
-        if arguments.json:  # after every part, so that a run cut short keeps what it has
-            document = {**told, "figures": figures, "table": verdict.table(figures, device.type, arguments.tokens)}
-            arguments.json.write_text(json.dumps(document, indent=1), encoding="utf-8")
-
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    device = bases.device_of(arguments.device).type
+    told = {"command": command.line(parser, words), "base": arguments.base, "voices": arguments.voices, **command.machine(device)}
+    report = Report(arguments.json, told, lambda found: verdict.table(found, device, arguments.tokens))
     base = bases.load(arguments.base, arguments.cache, torch.device("cpu"), lambda _: None, lambda: None)
     with tempfile.TemporaryDirectory(prefix="mynah-bench-", dir=arguments.work) as name:
-        Bench(arguments, base, Path(name), tell).run()
-    print(verdict.table(figures, device.type, arguments.tokens))
-    print("\n" + "; ".join(f"{name} {value}" for name, value in told.items()))
+        Bench(arguments, base, Path(name), report.tell).run()
+    report.end()
 
 
-def _arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.speak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--base")
-    parser.add_argument("--cache", type=Path, default=ROOT / "var" / "cache")
-    parser.add_argument("--device", default="auto")
+def _parser() -> argparse.ArgumentParser:
+    parser = command.parser("speak", __doc__, "the tiny random base, a few tokens", "base", "cache", "device", "work")
     parser.add_argument("--contenders", type=lambda text: text.split(","), default=["m", "s", "p", "h", "l"], help="which of m,s,p,h,l")
     parser.add_argument("--llama-python", dest="llama", help="an interpreter that has llama_cpp")
     parser.add_argument("--voices", type=int, help="how many are mixed")
@@ -170,20 +156,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--fresh", type=int, help="voices that are read cold")
     parser.add_argument("--many", type=int, help="lines beside which one line is asked for")
     parser.add_argument("--turns", type=int, help="of that")
-    parser.add_argument("--work", type=Path, help="folder for the voices (the system's own for temporary files)")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--small", action="store_true", help="the tiny random base, a few tokens: shows that it runs, not how fast")
-    known, _ = parser.parse_known_args(words)
-    parser.set_defaults(**(SMALL if known.small else FULL))
-    arguments = parser.parse_args(words)
-    if unknown := set(arguments.contenders) - set(verdict.NAMES):
-        parser.error(f"there is no contender {', '.join(sorted(unknown))}: choose of m,s,p,h,l")
-    if arguments.voices < EIGHT:
-        parser.error(f"--voices is {arguments.voices}: {EIGHT} or more are needed")
-    if "l" in arguments.contenders and (why := _no_llama(arguments)):
-        print(why, file=sys.stderr)
-        arguments.contenders.remove("l")
-    return arguments
+    return parser
 
 
 def _no_llama(arguments: argparse.Namespace) -> str:

@@ -3,24 +3,20 @@
 It needs trainer/ alone, so that it also runs where there is a GPU and little else.
 """
 
-import os
 import queue
-import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from bench.child import Child
 from bench.common import resident
 from trainer import protocol
-from trainer.protocol import Cancel, Failed, Line, Message, SpeechRequest, Spoken, parse
+from trainer.protocol import Cancel, Failed, Line, SpeechRequest, Spoken, parse
 
-ROOT = Path(__file__).resolve().parent.parent
 SPEAKER = (sys.executable, "-m", "trainer", "--speak")
 SILENCE_SECONDS = 600.0
 """After which a speaker that owes an answer is given up."""
@@ -47,45 +43,30 @@ class Heard:
         return self.ended - self.sent
 
 
-class Speaker:
+class Speaker(Child):
     """`python -m trainer --speak`, alive inside the block."""
 
     def __init__(self, log: Path) -> None:
-        self._log = log
+        super().__init__(SPEAKER, log)
         self._said: queue.SimpleQueue[tuple[float, str]] = queue.SimpleQueue()
         self._open: dict[str, Heard] = {}
 
     def __enter__(self) -> Self:
         self.began = time.perf_counter()
-        with self._log.open("ab") as log:
-            self._child = subprocess.Popen(
-                SPEAKER,
-                cwd=ROOT,
-                stdin=subprocess.PIPE,  # its lifeline: when we die, it does
-                stdout=subprocess.PIPE,
-                stderr=log,
-                encoding="utf-8",
-                start_new_session=True,
-            )
+        super().__enter__()
         self._listening = threading.Thread(target=self._listen, daemon=True)
         self._listening.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._child.pid, signal.SIGKILL)
-        self._child.wait()
+        self.kill()
         self._listening.join()
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        self._child.stdout.close()
-        with suppress(BrokenPipeError):
-            self._child.stdin.close()
+        super().__exit__()
 
     @property
     def memory(self) -> int:
         """The most bytes that it had in memory so far (VmHWM)."""
-        return resident(self._child.pid)
+        return resident(self.process.pid)
 
     def say(self, requests: Sequence[SpeechRequest]) -> list[Heard]:
         """Send the requests all at once, wait until all have ended, and return their answers in the same order."""
@@ -97,7 +78,7 @@ class Speaker:
     def ask(self, request: SpeechRequest) -> Heard:
         """Send a request and return what will hold its answer."""
         heard = self._open[request.id] = Heard(time.perf_counter())
-        self._write(request)
+        self.send(request.to_json())
         return heard
 
     def hear(self) -> tuple[Heard, Line | Spoken | Failed]:
@@ -110,9 +91,9 @@ class Speaker:
             try:
                 at, line = self._said.get(timeout=SILENCE_SECONDS)
             except queue.Empty:
-                raise SystemExit(f"The speaker owes an answer and was silent for {SILENCE_SECONDS:g} s: see {self._log}.") from None
+                raise SystemExit(f"The speaker owes an answer and was silent for {SILENCE_SECONDS:g} s: see {self.log}.") from None
             if not line:
-                raise SystemExit(f"The speaker ended with {len(self._open)} requests unanswered: see {self._log}.")
+                raise SystemExit(f"The speaker ended with {len(self._open)} requests unanswered: see {self.log}.")
             match parse(line):
                 case Line() as said:
                     heard = self._open[said.id]
@@ -126,7 +107,7 @@ class Speaker:
                 case Failed(code=protocol.CANCELLED):
                     pass  # it had ended when its cancellation came
                 case other:
-                    raise SystemExit(f"The speaker said {other.to_json()}: see {self._log}.")
+                    raise SystemExit(f"The speaker said {other.to_json()}: see {self.log}.")
 
     def steadily(self, requests: Iterable[SpeechRequest], clients: int) -> Generator[tuple[Heard, Line | Spoken | Failed], None, None]:
         """Keep `clients` requests open, the next sent when one has ended, and yield what is heard.
@@ -148,18 +129,11 @@ class Speaker:
     def cancel_all(self) -> None:
         """End whatever is open, and hear what is still said of it."""
         for id_ in list(self._open):
-            self._write(Cancel(id_))
+            self.send(Cancel(id_).to_json())
         while self._open:
             self.hear()
 
-    def _write(self, message: Message) -> None:
-        assert self._child.stdin is not None
-        with suppress(BrokenPipeError):  # it died; whoever hears it says so
-            self._child.stdin.write(message.to_json() + "\n")
-            self._child.stdin.flush()
-
     def _listen(self) -> None:
-        assert self._child.stdout is not None
-        for line in self._child.stdout:
+        for line in self.lines():
             self._said.put((time.perf_counter(), line))
         self._said.put((time.perf_counter(), ""))

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig, get_peft_model
-from transformers import DataCollatorWithFlattening, EarlyStoppingCallback, TrainingArguments, set_seed
+from transformers import DataCollatorWithFlattening, EarlyStoppingCallback, set_seed
 
-from bench.common import Course, Result, Task, encode, held_out, load, resident, resident_gpu, stored
-from bench.looks import Looks, TimedTrainer
-from bench.turns import clock
+from bench.common import Task, encode, load
+from bench.looks import run
 
 RANK, ALPHA, EPOCHS, TOKENS, WARM_UP = 16, 32, 3, 512, 0.05
 
@@ -37,7 +36,7 @@ def targets_of(dataset: Sequence[dict[str, Any]]) -> int:
 def main() -> None:
     task = Task.read(sys.argv[1])
     gpu = task.device != "cpu"
-    base, tokenizer = load(task, half=gpu)
+    base, tokenizer = load(task.source, task.cache, half=gpu)
     settings_lora = LoraConfig(task_type="CAUSAL_LM", r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules="all-linear")
     set_seed(task.seed)  # the Trainer does so, too, when the first LoRA weights are drawn already
     model = get_peft_model(base, settings_lora)
@@ -45,61 +44,28 @@ def main() -> None:
     targets = targets_of(train)
     posts_per_step = max(1, round(TOKENS * len(train) / targets))
     steps_per_epoch = -(-len(train) // posts_per_step)
-    course = Course(lambda: held_out(model, task), task.look_every // TOKENS)
-    settings = TrainingArguments(
-        output_dir=str(Path(task.output).with_name("checkpoints")),
-        num_train_epochs=task.epochs,
-        per_device_train_batch_size=posts_per_step,
-        per_device_eval_batch_size=posts_per_step,
-        learning_rate=task.rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(WARM_UP * task.epochs * steps_per_epoch),
-        logging_steps=5,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_only_model=True,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        prediction_loss_only=True,
-        label_names=["labels"],
-        remove_unused_columns=False,
-        seed=task.seed,
-        report_to="none",
-        disable_tqdm=True,
-        bf16=gpu,
-        use_cpu=not gpu,
-        dataloader_pin_memory=gpu,
-    )
-    trainer = TimedTrainer(
-        model=model,
-        args=settings,
-        train_dataset=train,
-        eval_dataset=stop,
-        data_collator=DataCollatorWithFlattening(),  # type: ignore[no-untyped-call]
-        callbacks=[Looks(course), EarlyStoppingCallback(early_stopping_patience=1)],
-    )
-    trainer.train()
-    seconds = course.seconds
-    trainer.save_model(task.output)
-    ready, aside, memory = clock(), course.aside, resident()
-    epochs = trainer.state.epoch or 0.0
-    Result(
-        ready=ready,
-        aside=aside,
-        seconds=seconds,
-        stepping=seconds - trainer.evaluating,
-        tokens=round(targets * epochs),
-        steps=trainer.state.global_step,
-        epochs=epochs,
-        memory=memory,
-        memory_gpu=resident_gpu(),
-        stored=stored(Path(task.output)),
-        before=course.curve[0][2],
-        final=held_out(model, task),
-        curve=course.curve,
-        stop_loss=trainer.state.best_metric,
-    ).write(task.result)
+    settings = {
+        "output_dir": str(Path(task.output).with_name("checkpoints")),
+        "num_train_epochs": task.epochs,
+        "per_device_train_batch_size": posts_per_step,
+        "per_device_eval_batch_size": posts_per_step,
+        "learning_rate": task.rate,
+        "warmup_steps": round(WARM_UP * task.epochs * steps_per_epoch),
+        "eval_strategy": "epoch",
+        "save_strategy": "epoch",
+        "save_only_model": True,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+        "prediction_loss_only": True,
+        "label_names": ["labels"],
+        "remove_unused_columns": False,
+        "bf16": gpu,
+    }
+    collator = DataCollatorWithFlattening()  # type: ignore[no-untyped-call]
+    data: dict[str, Any] = {"train_dataset": train, "eval_dataset": stop, "data_collator": collator}
+    patience = EarlyStoppingCallback(early_stopping_patience=1)
+    run(task, model, settings, step_tokens=TOKENS, tokens=targets, callbacks=[patience], **data)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ rate and every early stop are the stop split's. --json is written after every se
 
 import argparse
 import json
-import sys
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,10 +18,10 @@ from typing import Any
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from bench import about, figures, peak, posts, turns
+from bench import command, figures, peak, posts, turns
 from bench.common import Result, Task
 from bench.figures import Run
-from bench.turns import Child
+from bench.turns import Taker
 from data.corpus import Corpus
 from trainer import bases
 from trainer.protocol import Job, Post, Recipe
@@ -33,37 +32,24 @@ FULL = {"base": "smollm2-135m-instruct", "max_posts": 1000, "seeds": 3, "rates":
 SMALL = {"base": "tiny-random", "max_posts": 120, "seeds": 1, "rates": (2e-3,), "epochs_a": 1, "epochs_b": 1}
 
 
-class Report:
-    """What is known so far, on the terminal and in a file."""
+class Report(command.Report):
+    """The runs so far, and what they come to."""
 
     def __init__(self, path: Path | None, told: dict[str, Any], parameters: int) -> None:
-        self._path = path
-        self._told = told
+        super().__init__(path, told, lambda found: figures.table(found, parameters))
         self._parameters = parameters
-        self.runs: list[Run] = []
+        self._runs: list[Run] = []
 
     def add(self, run: Run) -> None:
-        self.runs.append(run)
+        self._runs.append(run)
         result = run.result
-        print(
+        command.say(
             f"seed {run.seed} ({run.contender}){f' rate {run.rate:g}' if run.rate else ''}: wait {run.wait:.1f} s, loss "
             f"{result.before:.3f} to {result.final:.3f}, best {figures.best(run)[0]:.3f}, {result.steps} steps in {result.seconds:.1f} s, "
-            f"{result.memory / 1e9:.2f} GB, peak {run.peak / 1e9:.0f} GFLOP/s",
-            file=sys.stderr,
-            flush=True,
+            f"{result.memory / 1e9:.2f} GB, peak {run.peak / 1e9:.0f} GFLOP/s"
         )
-        self.write()
-
-    def write(self) -> str:
-        """Write the file and return the table."""
-        found = figures.figures(self.runs, self._parameters)
-        table = figures.table(found, self._parameters)
-        if self._path:
-            document = {**self._told, "figures": found, "table": table, "runs": [asdict(run) for run in self.runs]}
-            part = self._path.with_name(f".{self._path.name}.part")
-            part.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
-            part.replace(self._path)
-        return table
+        self.figures = figures.figures(self._runs, self._parameters)
+        self.write(runs=[asdict(run) for run in self._runs])
 
 
 class Bench:
@@ -107,7 +93,7 @@ class Bench:
             if job:
                 (own / "job.json").write_text(replace(job, output=placed.output).to_json(), encoding="utf-8")
             words = [module, str(own / "task.json"), *([str(own / "job.json")] if job else []), *more]
-            runs.append(_Run(contender, task.rate, placed.result, Child(words, own, posts.ROOT), looks="looks" in more))
+            runs.append(_Run(contender, task.rate, placed.result, Taker(words, own), looks="looks" in more))
 
         for contender in self._arguments.contenders:
             match contender:
@@ -157,64 +143,44 @@ class _Run:
     contender: str
     rate: float
     result: Path
-    child: Child
+    child: Taker
     looks: bool
     """It looks at the report split in (c)'s place, and gives a curve alone."""
 
 
 def main() -> None:
-    arguments = _arguments()
-    # Not process.quiet_libraries: it says how threads wait, and (a) and (b) would inherit that.
-    disable_progress_bar()
-    device = bases.device_of(arguments.device)
-    base = bases.load(arguments.base, arguments.cache, torch.device("cpu"), lambda _: None, lambda: None)
-    parameters = peak.matrix_parameters(base.model)
-    told = {
-        "command": " ".join(["python -m bench.train", *sys.argv[1:]]),
-        "posts": str(arguments.posts),
-        "max_posts": arguments.max_posts,
-        "base": arguments.base,
-        "parameters": parameters,
-        "hardware": about.hardware(device),
-        "threads": torch.get_num_threads(),
-        "versions": about.versions("torch", "transformers", "peft"),
-    }
-    report = Report(arguments.json, told, parameters)
-    bench = Bench(arguments, base, report)
-    for seed in range(arguments.seeds):
-        bench.run(seed)
-    print(report.write())
-    print("\n" + "; ".join(f"{name} {value}" for name, value in told.items()))
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser("train", __doc__, "the tiny random base, a hundred posts, one seed", "base", "cache", "device")
     parser.add_argument("--posts", type=Path, help="a .jsonl file or an archive (else ../shared's dril, else the bundled sample)")
     parser.add_argument("--account", help="an account of ../shared/corpora in place of --posts")
     parser.add_argument("--max-posts", type=int, help="the newest usable posts, all splits together")
-    parser.add_argument("--base")
-    parser.add_argument("--cache", type=Path, default=posts.ROOT / "var" / "cache")
-    parser.add_argument("--device", default="auto")
     parser.add_argument("--seeds", type=int, help="how many")
     parser.add_argument("--contenders", type=lambda text: text.split(","), default=["a", "b", "c"], help="which of a,b,c, in this order")
     parser.add_argument("--rates", type=lambda text: tuple(map(float, text.split(","))), help="learning rates that (b) tries")
     parser.add_argument("--epochs-a", type=int)
     parser.add_argument("--epochs-b", type=int)
     parser.add_argument("--look-every", type=int, default=2048, help="tokens learned from between two looks at the report split")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument(
-        "--small", action="store_true", help="the tiny random base, a hundred posts, one seed: shows that it runs, not how fast"
-    )
-    known, _ = parser.parse_known_args()
-    parser.set_defaults(**(SMALL if known.small else FULL))
-    arguments = parser.parse_args()
+    arguments = command.parse(parser, None, SMALL, FULL)
     if unknown := set(arguments.contenders) - set(figures.NAMES):
         parser.error(f"there is no contender {', '.join(sorted(unknown))}: choose of a,b,c")
     if arguments.posts is None:
-        arguments.posts = posts.CORPORA / f"{arguments.account}.jsonl" if arguments.account else posts.default()
-    return arguments
+        arguments.posts = command.CORPORA / f"{arguments.account}.jsonl" if arguments.account else posts.default()
+    # Not process.quiet_libraries: it says how threads wait, and (a) and (b) would inherit that.
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    base = bases.load(arguments.base, arguments.cache, torch.device("cpu"), lambda _: None, lambda: None)
+    parameters = peak.matrix_parameters(base.model)
+    told = {
+        "command": command.line(parser, None),
+        "posts": str(arguments.posts),
+        "max_posts": arguments.max_posts,
+        "base": arguments.base,
+        "parameters": parameters,
+        **command.machine(bases.device_of(arguments.device).type),
+    }
+    report = Report(arguments.json, told, parameters)
+    bench = Bench(arguments, base, report)
+    for seed in range(arguments.seeds):
+        bench.run(seed)
+    report.end()
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
+
+from bench.child import Child
 
 SECONDS = 15.0
 """Of one turn."""
@@ -39,19 +40,19 @@ def _stopped() -> float:
     return float(seconds)
 
 
-class Child:
-    """A bench module as a process group of its own, which begins with its first turn."""
+class Taker(Child):
+    """A bench module which begins with its first turn."""
 
-    def __init__(self, words: Sequence[str], folder: Path, root: Path) -> None:
+    def __init__(self, words: Sequence[str], folder: Path) -> None:
         """`folder` is its own: what it prints is kept there for the case that it fails."""
-        self._words = list(words)
-        self._folder = folder
-        self._root = root
-        self._process: subprocess.Popen[bytes] | None = None
+        # Offline, or peft would ask the hub about the base when it saves: nobody's clock shall count that.
+        told = {"HF_HUB_OFFLINE": "1", VARIABLE: str(folder / "stopped")}
+        super().__init__([sys.executable, "-m", *words], folder / "log", answers=False, **told)
+        self._stopped = folder / "stopped"
         self._since = 0.0
         self._away = 0.0
         self.began = 0.0
-        """By its own clock."""
+        """By its own clock; 0 before its first turn."""
 
     def turn(self, seconds: float) -> bool:
         """Let it run for so long, or to its end; say whether that was its end.
@@ -59,58 +60,31 @@ class Child:
         Raises:
             SystemExit: it failed.
         """
-        if self._process is None:
-            self._begin()
-        else:
+        if self.began:
             self._away += time.monotonic() - self._since
             self._tell()
-            os.killpg(self._child.pid, signal.SIGCONT)
+            os.killpg(self.process.pid, signal.SIGCONT)
+        else:
+            self._tell()
+            self.began = time.monotonic()
+            self.start()
         try:
-            status = self._child.wait(seconds)
+            status = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self._since = time.monotonic()
-            os.killpg(self._child.pid, signal.SIGSTOP)
+            os.killpg(self.process.pid, signal.SIGSTOP)
             return False
         if status:
-            said = (self._folder / "log").read_text(errors="replace")[-3000:]
-            sys.exit(f"{self._words[0]} ended with {status}; the end of what it said:\n{said}")
+            raise SystemExit(f"{' '.join(self.command)} ended with {status}; the end of what it said:\n{self.last_words()}")
         return True
-
-    def kill(self) -> None:
-        """End it, if it has not ended."""
-        if self._process is not None and self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-
-    @property
-    def _child(self) -> "subprocess.Popen[bytes]":
-        assert self._process is not None
-        return self._process
-
-    def _begin(self) -> None:
-        self._tell()
-        # Offline, or peft would ask the hub about the base when it saves: nobody's clock shall count that.
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", VARIABLE: str(self._folder / "stopped")}
-        self.began = time.monotonic()
-        with (self._folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", *self._words],
-                stdin=subprocess.PIPE,  # a trainer's lifeline: when we die, it does
-                stdout=log,
-                stderr=log,
-                cwd=self._root,
-                env=environment,
-                start_new_session=True,
-            )
 
     def _tell(self) -> None:
         """Write down for its clock how long it was stopped so far; it does not run while this is written."""
-        with (self._folder / "stopped").open("r+b" if self._process else "wb") as file:
+        with self._stopped.open("r+b" if self.began else "wb") as file:
             file.write(struct.pack("d", self._away))
 
 
-def by_turns(children: Sequence[Child], seconds: float, between: Callable[[], None]) -> None:
+def by_turns(children: Sequence[Taker], seconds: float, between: Callable[[], None]) -> None:
     """Run all to their ends, `between` after each round.
 
     Raises:
@@ -126,4 +100,5 @@ def by_turns(children: Sequence[Child], seconds: float, between: Callable[[], No
             between()
     finally:
         for child in children:
-            child.kill()
+            if child.began and child.process.poll() is None:
+                child.kill()

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bench import goals
-from bench.goals import Goal, Row, seconds
+from bench import command
+from bench.command import Goal, Row, seconds
 
 NAMES = {
     "m": "(m) Mynah, eight requests at once",
@@ -28,7 +28,7 @@ _ROWS = [
 
 def table(figures: Mapping[str, Any], device: str, tokens: int) -> str:
     """Return what is known so far."""
-    shown = [_contenders(figures, tokens), goals.table([*_ROWS, *_first_lines(figures), *_memory()], figures, device)]
+    shown = [_contenders(figures, tokens), command.table([*_ROWS, *_first_lines(figures), *_memory()], figures, device)]
     if "logits_moved" in figures:
         differ = " and ".join(
             f"({name})'s by {figures[f'logits_differ_{name}']:.1e}" for name in "ph" if f"logits_differ_{name}" in figures

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -33,23 +33,22 @@ from typing import Any
 import psutil
 from rich.console import Console
 
-from bench import goals
+from bench import command
+from bench.command import ROOT, Goal, Report, Row, seconds
 from bench.common import forget_pages, quantile
-from bench.goals import Goal, Row, seconds
 from bot.app import Mynah
 from bot.errors import SpeechFailedError
 from bot.faces.discord.speaking import Speaking
 from bot.faces.terminal import actions
 from bot.settings import Secrets, Settings
 
-ROOT = Path(__file__).resolve().parent.parent
 MESSAGES = ("what do you think of the new harbour wall?", "is anybody else still awake?", "my cat has opinions about soup")
 TURNS = 40
 AT_ONCE = 8
 MEMORY_MIB = 1024
 LOOKUP_SECONDS = 4.0
 """For which one kind of look is repeated at most."""
-FULL = {"base": "smollm2-135m-instruct", "voices": 10_000, "speaking": 200, "pairs": 24}
+FULL = {"base": "smollm2-135m-instruct", "voices": 10_000, "speaking": 200, "pairs": 24, "device": "cpu"}
 SMALL = {"base": "tiny-random", "voices": 30, "speaking": 4, "pairs": 2}
 LOOKS = {
     "list_discord": "/models",
@@ -173,10 +172,10 @@ async def measure(arguments: argparse.Namespace, folder: Path, tell: Tell) -> No
         tell(adapters=len(files), adapters_mb=sum(file.stat().st_size for file in files) / 1e6)
 
 
-def table(figures: dict[str, Any], device: str) -> str:
+def table(figures: Mapping[str, Any], device: str) -> str:
     """Return what is known so far, in Markdown."""
     whole = "{:,.0f}".format
-    return goals.table(
+    return command.table(
         [
             *(
                 Row(
@@ -204,25 +203,24 @@ def table(figures: dict[str, Any], device: str) -> str:
 
 def main(words: list[str] | None = None) -> None:
     """Make the database, and measure."""
-    arguments = _arguments(words)
-    figures: dict[str, Any] = {}
-    told = {"command": " ".join(["python -m bench.voices", *(sys.argv[1:] if words is None else words)]), "base": arguments.base}
-    told |= {"voices": arguments.voices, "cores": psutil.cpu_count()}
-
-    def tell(**found: Any) -> None:
-        figures.update(found)
-        print(", ".join(f"{name} {value}" for name, value in found.items()), file=sys.stderr, flush=True)
-        if arguments.json:  # after every part, so that a run cut short keeps what it has
-            arguments.json.write_text(json.dumps({**told, "figures": figures, "table": table(figures, arguments.device)}, indent=1))
-
+    parser = command.parser("voices", __doc__, "the tiny random base, thirty voices", "base", "cache", "device", "work")
+    parser.add_argument("--voices", type=int, help="in the database")
+    parser.add_argument("--speaking", type=int, help="that say one line each while memory is watched")
+    parser.add_argument("--pairs", type=int, help="that are asked twice, cold and warm")
+    parser.add_argument("--pattern", type=Path, help="adapter.safetensors of the voice after which those are made (else one is trained)")
+    parser.add_argument("--keep", type=Path, help="folder in which the database is made, and found again the next time")
+    arguments = command.parse(parser, words, SMALL, FULL)
+    if arguments.voices <= arguments.pairs + arguments.speaking or min(arguments.pairs, arguments.speaking) < 1:
+        parser.error("--voices must be more than --pairs and --speaking together, and each of these at least 1")
+    told = {"command": command.line(parser, words), "base": arguments.base, "voices": arguments.voices, "cores": psutil.cpu_count()}
+    report = Report(arguments.json, told, lambda found: table(found, arguments.device))
     with tempfile.TemporaryDirectory(prefix="mynah-bench-", dir=arguments.work) as name:
         folder = arguments.keep or Path(name)
         if not (folder / "mynah.db").exists():
-            tell(**_crowd(arguments, folder / "mynah.db"))
+            report.tell(**_crowd(arguments, folder / "mynah.db"))
         shutil.rmtree(folder / "adapters", ignore_errors=True)  # of an earlier run: what is read is to come out of the database
-        asyncio.run(measure(arguments, folder, tell))
-    print(table(figures, arguments.device))
-    print("\n" + "; ".join(f"{name} {value}" for name, value in told.items()))
+        asyncio.run(measure(arguments, folder, report.tell))
+    report.end()
 
 
 def _crowd(arguments: argparse.Namespace, database: Path) -> dict[str, float]:
@@ -232,29 +230,6 @@ def _crowd(arguments: argparse.Namespace, database: Path) -> dict[str, float]:
     child = subprocess.run([sys.executable, "-m", "bench.crowd", *words], cwd=ROOT, stdout=subprocess.PIPE, check=True)
     found: dict[str, float] = json.loads(child.stdout)
     return found
-
-
-def _arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.voices", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--base", help="of the voices that speak")
-    parser.add_argument("--cache", type=Path, default=ROOT / "var" / "cache")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--voices", type=int, help="in the database")
-    parser.add_argument("--speaking", type=int, help="that say one line each while memory is watched")
-    parser.add_argument("--pairs", type=int, help="that are asked twice, cold and warm")
-    parser.add_argument("--pattern", type=Path, help="adapter.safetensors of the voice after which those are made (else one is trained)")
-    parser.add_argument("--work", type=Path, help="folder for the database (the system's own for temporary files)")
-    parser.add_argument("--keep", type=Path, help="folder in which the database is made, and found again the next time")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--small", action="store_true", help="the tiny random base, thirty voices: shows that it runs, not how fast")
-    known, _ = parser.parse_known_args(words)
-    parser.set_defaults(**(SMALL if known.small else FULL))
-    arguments = parser.parse_args(words)
-    if arguments.voices <= arguments.pairs + arguments.speaking or min(arguments.pairs, arguments.speaking) < 1:
-        parser.error("--voices must be more than --pairs and --speaking together, and each of these at least 1")
-    return arguments
 
 
 if __name__ == "__main__":

@@ -6,21 +6,17 @@ other code of trainer/ made is used all the same, and said to be; remove its fol
 
 import argparse
 import hashlib
-import json
-import os
-import signal
-import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import accounts
-from bench.posts import CORPORA, ROOT
+from bench import command, posts
+from bench.child import Child
+from bench.command import ROOT, say
+from bench.speaker import Speaker
 from data.corpus import Corpus
-from trainer.protocol import Done, Failed, Job, Line, Post, ProtocolError, Recipe, Sampling, SpeechRequest, Spoken, Step, parse
+from trainer.protocol import Done, Failed, Job, Post, ProtocolError, Recipe, Sampling, SpeechRequest, Spoken, Step, parse
 
 TRAINER = (sys.executable, "-m", "trainer")
 LINES_A_REQUEST = 50
@@ -36,43 +32,20 @@ class Voice:
     """False: it was kept from a run with other code of trainer/."""
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def parser(bench: str, description: str | None) -> argparse.ArgumentParser:
     """Return a parser of the arguments that both measures take."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--corpora", type=Path, default=CORPORA, help="folder with NAME.jsonl of each account")
+    made = command.parser(bench, description, "made-up accounts and a tiny base", "base", "cache", "device", "seed", "corpora")
     made.add_argument("--posts", type=int, default=1000, help="newest usable posts of an account, split 80/10/10")
-    made.add_argument("--base", default=Recipe().base)
     made.add_argument("--epochs", type=int, help="(what the recipe holds best)")
-    made.add_argument("--device", default="auto")
-    made.add_argument("--seed", type=int, default=0)
     made.add_argument("--at-once", type=int, default=1, help="voices that one trainer trains together")
-    made.add_argument("--work", type=Path, default=ROOT / "var/bench", help="trained voices are kept here")
-    made.add_argument("--cache", type=Path, default=ROOT / "var/cache", help="bases are kept here")
-    made.add_argument("--json", type=Path, help="write the figures by name into this file")
-    made.add_argument("--small", action="store_true", help="made-up accounts and a tiny base: shows that it runs, says nothing of quality")
+    made.add_argument("--work", type=Path, default=ROOT / "var" / "bench", help="trained voices are kept here")
+    made.set_defaults(base=Recipe().base)
     return made
-
-
-def parse_words(made: argparse.ArgumentParser, words: Sequence[str] | None, small: Mapping[str, object]) -> argparse.Namespace:
-    """Return the arguments; with --small, those that make it small are set over them."""
-    arguments = made.parse_args(words)
-    if arguments.small:
-        vars(arguments).update(small)
-    return arguments
 
 
 def corpora_of(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Corpus]:
     """Return the corpus of each account, made-up ones with --small."""
-    if arguments.small:
-        return accounts.invented(names, arguments.posts, arguments.seed)
-    return accounts.corpora_of(arguments.corpora, names, arguments.posts, arguments.seed)
-
-
-def write(arguments: argparse.Namespace, figures: Mapping[str, object]) -> None:
-    """Write the figures into the file of --json, if it was given, with what they were measured with."""
-    if arguments.json:
-        settings = {name: value if isinstance(value, int | float | None) else str(value) for name, value in vars(arguments).items()}
-        arguments.json.write_text(json.dumps({"settings": settings, **figures}, indent=1, ensure_ascii=False), encoding="utf-8")
+    return posts.corpora_of(arguments.corpora, names, arguments.posts, arguments.seed, small=arguments.small)
 
 
 def job_for(name: str, corpus: Corpus, recipe: Recipe, work: Path, cache: Path) -> Job:
@@ -118,19 +91,19 @@ def _train(jobs: Sequence[Job]) -> None:
     waiting = {job.id: Path(job.output) for job in jobs}
     log = files[0].with_name("trainer.log")
     failures = []
-    with _child(["--job", *map(str, files), "--lifeline"], log) as child:
-        for line in _lines(child):
+    with Child([*TRAINER, "--job", *map(str, files), "--lifeline"], log) as child:
+        for line in child.lines():
             match parse(line):
                 case Step(step=step, steps=steps, loss=loss, job=name) if step % max(1, steps // 10) == 0:
-                    _say(f"{name}: step {step} of {steps}, loss {loss:.3f}")
+                    say(f"{name}: step {step} of {steps}, loss {loss:.3f}")
                 case Done(job=name) as done:
                     folder = waiting.pop(name)
                     (folder / "trainer.sha256").write_text(_trainer_sha256())
                     (folder / "done.json").write_text(done.to_json(), encoding="utf-8")
-                    _say(f"{name}: {done.seconds:.0f} s, held-out loss {done.loss_before:.3f} before and {done.loss_after:.3f} after")
+                    say(f"{name}: {done.seconds:.0f} s, held-out loss {done.loss_before:.3f} before and {done.loss_after:.3f} after")
                 case Failed(job=name, sentence=sentence):
                     failures.append(f"{name or 'The trainer'}: {sentence}")
-        child.wait()
+        child.process.wait()
     if waiting:
         raise SystemExit("\n".join(failures) or f"The trainer ended without a word: see {log}, and run this again.")
 
@@ -165,70 +138,17 @@ def said(requests: Sequence[SpeechRequest], work: Path) -> dict[str, list[str]]:
     Raises:
         SystemExit: a request failed, or the speaker died.
     """
-    lines: dict[str, dict[int, str]] = {request.id: {} for request in requests}
-    log = work / "speaker.log"
     spoken = 0
-    with _child(["--speak"], log) as child:
-        # From a thread: the speaker may not read on while nobody reads what it says.
-        threading.Thread(target=_ask, args=(child, requests), daemon=True).start()
-        for line in _lines(child):
-            match parse(line):
-                case Line(id=name, index=index, text=text):
-                    lines[name][index] = text
-                case Spoken(id=name):
-                    spoken += 1
-                    _say(f"{name}: spoken, {spoken} of {len(requests)} requests")
-                case Failed(sentence=sentence):
-                    raise SystemExit(sentence)
-            if spoken == len(requests):
-                return {name: [text for _, text in sorted(found.items())] for name, found in lines.items()}
-    raise SystemExit(f"The speaker ended after {spoken} of {len(requests)} requests: see {log}, and run this again.")
-
-
-def _ask(child: "subprocess.Popen[str]", requests: Sequence[SpeechRequest]) -> None:
-    assert child.stdin is not None
-    with suppress(BrokenPipeError, ValueError):  # it died or was ended; whoever reads its answers says so
-        for request in requests:
-            child.stdin.write(request.to_json() + "\n")
-            child.stdin.flush()
-
-
-def _lines(child: "subprocess.Popen[str]") -> Iterator[str]:
-    assert child.stdout is not None
-    yield from child.stdout
-
-
-@contextmanager
-def _child(arguments: list[str], log: Path) -> "Iterator[subprocess.Popen[str]]":
-    """Start `python -m trainer`; nothing of it is left afterwards."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as stderr:
-        child = subprocess.Popen(
-            [*TRAINER, *arguments],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,  # its lifeline: when we die, it does
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            encoding="utf-8",
-            start_new_session=True,
-        )
-    assert child.stdin is not None
-    assert child.stdout is not None
-    try:
-        yield child
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        with suppress(BrokenPipeError):
-            child.stdin.close()
-        child.stdout.close()
+    with Speaker(work / "speaker.log") as speaker:
+        asked = {request.id: speaker.ask(request) for request in requests}
+        while spoken < len(asked):
+            _, heard = speaker.hear()
+            if isinstance(heard, Spoken):
+                spoken += 1
+                say(f"{heard.id}: spoken, {spoken} of {len(asked)} requests")
+    return {name: [line.text for line in sorted(heard.lines, key=lambda line: line.index)] for name, heard in asked.items()}
 
 
 def _trainer_sha256() -> str:
     sources = sorted((ROOT / "trainer").glob("*.py"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)

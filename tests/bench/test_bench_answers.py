@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bench import accounts, answers, embedding
+from bench import answers, embedding, posts
 from bench.relevance import halves, messages_of, relevance
 
 MESSAGES = ["the harbour was full of fog this morning", "my cat has opinions about soup", "election day is on Tuesday, go and vote"]
@@ -57,12 +57,12 @@ def test_the_same_answer_to_all_is_chance():
 
 
 def test_messages_are_long_enough_of_all_accounts_and_do_not_depend_on_the_order_of_posts():
-    corpora = list(accounts.invented(["ann", "bob"], 120, 0).values())
+    corpora = list(posts.invented(["ann", "bob"], 120, 0).values())
     chosen = messages_of(corpora, 7, 0)
     own = [{post.text for post in corpus.train + corpus.stop + corpus.report} for corpus in corpora]
-    assert [sum(message in posts for message in chosen) for posts in own] == [4, 3]
+    assert [sum(message in texts for message in chosen) for texts in own] == [4, 3]
     assert all(len(message.split()) >= 8 for message in chosen)
-    assert chosen == messages_of(list(accounts.invented(["ann", "bob"], 120, 1).values()), 7, 0)
+    assert chosen == messages_of(list(posts.invented(["ann", "bob"], 120, 1).values()), 7, 0)
     with pytest.raises(SystemExit, match="--messages"):
         messages_of(corpora, 1000, 0)
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bench import accounts, fidelity, quality, workshop
+from bench import fidelity, posts, quality, speaker, workshop
 from data.copies import TrainingPosts
 
 FAILING = 'import sys; print(\'{"type": "failed", "job": "", "code": "internal", "sentence": "No luck: try again."}\')'
@@ -13,7 +13,7 @@ FAILING = 'import sys; print(\'{"type": "failed", "job": "", "code": "internal",
 
 @pytest.fixture(scope="module")
 def corpora():
-    return accounts.invented(["ann", "bob"], 120, 0)
+    return posts.invented(["ann", "bob"], 120, 0)
 
 
 def texts(split):
@@ -74,9 +74,9 @@ def test_a_training_that_fails_is_said(corpora, tmp_path, monkeypatch, program, 
         workshop.trained([job(corpora, tmp_path)], 1)
 
 
-@pytest.mark.parametrize(("program", "sentence"), [(FAILING, "No luck: try again."), ("", "after 0 of 2 requests: see .*speaker.log")])
+@pytest.mark.parametrize(("program", "sentence"), [(FAILING, "No luck: try again."), ("", "with 2 requests unanswered: see .*speaker.log")])
 def test_a_speaker_that_fails_is_said(corpora, tmp_path, monkeypatch, program, sentence):
-    monkeypatch.setattr(workshop, "TRAINER", (sys.executable, "-c", program))
+    monkeypatch.setattr(speaker, "SPEAKER", (sys.executable, "-c", program))
     done = workshop.Done(weights="", sha256="", bytes=0, loss_before=5.0, loss_after=4.0, seconds=1.0, samples=[])
     voice = workshop.Voice(job(corpora, tmp_path), done, same_trainer=True)
     requests = workshop.requests_for(voice, "ann", workshop.LINES_A_REQUEST + 1, 7)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import common, goals, speak, speaker, timing, verdict
-from bench.goals import Goal, Row
+from bench import command, common, speak, speaker, timing, verdict
+from bench.command import Goal, Row
 from bench.invented import Voice
 from bench.speaker import Heard, Speaker
 from bench.timing import Asking
@@ -105,9 +105,9 @@ def test_quantiles_are_values_that_were_measured():
 def test_a_goal_is_judged_by_the_last_figure_and_on_its_own_device():
     rows = [Row("quick", ("p95", "p50"), "{:.1f}".format, Goal(3.0)), Row("absent", ("p50", "none"), str)]
     found = {"p50": 2.0, "p95": 4.0}
-    assert "| quick | 4.0, 2.0 | at most 3: met |" in goals.table(rows, found, "cpu")
-    assert "| quick | 4.0, 2.0 |  |" in goals.table(rows, found, "cuda")
-    assert "absent" not in goals.table(rows, found, "cpu")
+    assert "| quick | 4.0, 2.0 | at most 3: met |" in command.table(rows, found, "cpu")
+    assert "| quick | 4.0, 2.0 |  |" in command.table(rows, found, "cuda")
+    assert "absent" not in command.table(rows, found, "cpu")
     assert Goal(4.0, least=True).judge(3.9) == "at least 4: **missed**"
 
 

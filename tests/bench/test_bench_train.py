@@ -68,7 +68,7 @@ def test_the_ancestor_reads_every_epoch_in_blocks_without_gaps():
 
 
 def test_no_post_of_the_strong_baseline_sees_another(task):
-    model, tokenizer = load(task, half=False)
+    model, tokenizer = load(task.source, task.cache)
     dataset = features(encode(tokenizer, TEXTS), task.separator, task.row + 1)
     collate = DataCollatorWithFlattening()
     with torch.no_grad():
@@ -81,14 +81,14 @@ def test_no_post_of_the_strong_baseline_sees_another(task):
 
 
 def test_a_look_measures_each_post_alone(task):
-    model, _ = load(task, half=False)
+    model, _ = load(task.source, task.cache)
     with torch.no_grad():
         each = [model(input_ids=torch.tensor([post]), labels=torch.tensor([post])).loss.item() * (len(post) - 1) for post in task.report]
     assert held_out(model, task) == pytest.approx(sum(each) / sum(len(post) - 1 for post in task.report), abs=1e-5)
 
 
 def test_contenders_start_from_the_base_that_mynah_starts_from(task, base):
-    model, tokenizer = load(task, half=False)
+    model, tokenizer = load(task.source, task.cache)
     assert encode(tokenizer, TEXTS) == base.encode(TEXTS)
     assert held_out(model, task) == pytest.approx(held_out(base.model, task), abs=1e-5)
     assert peak.matrix_parameters(model) == peak.matrix_parameters(base.model) == sum(p.numel() for p in model.parameters() if p.dim() == 2)
