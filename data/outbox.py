@@ -141,10 +141,10 @@ def paused(db: Database) -> Pause | None:
 
 def pause(db: Database, who: str, why: str) -> Pause:
     """Stop all posting; where it is stopped, the first pause lasts on, and is returned."""
-    if paused(db) is None:
-        insert(db, "pauses", {"paused_at": now(), "paused_by": who, "why": why})
     found = paused(db)
-    assert found is not None  # noqa: S101 - for the type checker
+    if found is None:
+        found = Pause(now(), who, why)
+        insert(db, "pauses", vars(found))
     return found
 
 

@@ -24,8 +24,12 @@ def visible(text: str) -> str:
     """Return the text in Unicode's NFKC (full-width, small and mathematical forms are plain letters), without what cannot be seen."""
     if text.isascii():
         return text
-    shown = "".join(character for character in text if unicodedata.category(character) != "Cf")
-    return unicodedata.normalize("NFKC", _BLANK.sub("", unicodedata.normalize("NFKC", shown)))
+    return unicodedata.normalize("NFKC", _BLANK.sub("", unicodedata.normalize("NFKC", without_marks(text))))
+
+
+def without_marks(text: str) -> str:
+    """Return the text without joiners and marks of direction, which nobody sees and which change how the rest is seen."""
+    return "".join(character for character in text if unicodedata.category(character) != "Cf")
 
 
 def plain(text: str) -> str:

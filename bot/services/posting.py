@@ -145,7 +145,7 @@ class Posting:
         if self._x is None or (self._not_before and self._clock() < self._not_before):
             return False
         # Looked at before it is written, so that an empty outbox costs no transaction twice a second.
-        if await self._store.read(outbox.paused) or not await self._store.read(outbox.in_state, State.APPROVED):
+        if await self._store.read(_next) is None:
             return False
         post = await self._store.write(_take)
         if post is None:
@@ -248,13 +248,15 @@ def _decide(db: Database, post_id: int, state: State, who: str, why: str) -> Pos
     return outbox.change(db, post_id, state, who=who, why=why)
 
 
+def _next(db: Database) -> Post | None:
+    """Return the oldest approved post; none while posting is paused."""
+    return None if outbox.paused(db) else next(iter(outbox.in_state(db, State.APPROVED)), None)
+
+
 def _take(db: Database) -> Post | None:
-    """Mark the oldest approved post as sending, which must be on the disk before a byte of it leaves; none while posting is paused."""
-    if outbox.paused(db):
-        return None
-    for post in outbox.in_state(db, State.APPROVED)[:1]:
-        return outbox.change(db, post.id, State.SENDING, who=SENDER, why="sent to X")
-    return None
+    """Mark the next post as sending, which must be on the disk before a byte of it leaves."""
+    post = _next(db)
+    return outbox.change(db, post.id, State.SENDING, who=SENDER, why="sent to X") if post else None
 
 
 def _abandoned(db: Database) -> list[int]:

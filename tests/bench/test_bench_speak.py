@@ -1,10 +1,6 @@
 """bench/speak.py in small, and what it stands on: that it runs and says everything, that it times what it says, not how fast it is."""
 
-import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +11,6 @@ from bench.speaker import Heard, Speaker
 from bench.timing import Asking
 from trainer.protocol import Failed, Line, Spoken
 
-ROOT = Path(__file__).resolve().parents[2]
 VOICES = [Voice(f"/nowhere/{name}", name, 1) for name in ("ann", "bob", "cid")]
 ASKING = Asking("tiny-random", "/nowhere", "cpu", "so", 8)
 
@@ -124,16 +119,10 @@ def test_what_cannot_be_measured_is_refused(words, capsys):
     assert "error:" in capsys.readouterr().err
 
 
-def test_the_small_form_measures_everything(tmp_path):
-    path = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "bench.speak", "--small", "--device", "cpu", "--work", str(tmp_path), "--json", str(path)]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # beside another load, two would spend the time waiting for each other
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=one_thread)
-    assert done.returncode == 0, done.stderr
-    assert "(l) is left out" in done.stderr
-    document = json.loads(path.read_text())
+def test_the_small_form_measures_everything(small_form, tmp_path):
+    document, said = small_form("speak", "--device", "cpu", "--work", str(tmp_path))
+    assert "(l) is left out" in said
     figures = document["figures"]
-    assert document["table"] in done.stdout
     for contender in "msph":
         for name in ("eight_s_{}", "eight_tokens_per_s_{}", "eight_{}_to_m"):
             assert figures[name.format(contender)] > 0, (name, contender)

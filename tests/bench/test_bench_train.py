@@ -1,9 +1,5 @@
 """bench/train.py: what it feeds its baselines and how it reckons; and that the whole of it runs, in its small form."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -149,14 +145,8 @@ def test_figures_compare_seed_by_seed_and_the_table_says_who_did_not_arrive():
     assert "+0.010, +0.020; mean +0.015: a tie." in table
 
 
-def test_the_small_form_runs_all_three_and_says_everything(tmp_path):
-    path = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "bench.train", "--small", "--posts", "data/sample", "--device", "cpu", "--json", str(path)]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # beside another load, two would spend the time waiting for each other
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=one_thread)
-    assert done.returncode == 0, done.stderr
-    document = json.loads(path.read_text())
-    assert document["table"] in done.stdout
+def test_the_small_form_runs_all_three_and_says_everything(small_form):
+    document, _ = small_form("train", "--posts", "data/sample", "--device", "cpu")
     assert [run["contender"] for run in document["runs"]] == ["a", "b", "c"]
     for name in ("wait_s", "final_loss", "best_loss", "tokens_per_s", "share_of_peak", "memory_gb", "stored_mb"):
         for contender in "abc":

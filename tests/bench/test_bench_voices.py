@@ -1,20 +1,13 @@
 """bench/voices.py in small: that the made-up voices are as the database holds real ones, and that everything is measured."""
 
-import json
-import os
 import random
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from bench import crowd, voices
 from data import jobs, models
 from data.corpus import build_corpus
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 async def test_a_made_up_voice_is_one_that_could_have_been_trained(store, tmp_path):
@@ -47,15 +40,9 @@ def test_what_cannot_be_measured_is_refused(words, capsys):
     assert "--voices must be more" in capsys.readouterr().err
 
 
-def test_the_small_form_measures_everything(tmp_path):
-    path = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "bench.voices", "--small", "--work", str(tmp_path), "--json", str(path)]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # beside another load, two would spend the time waiting for each other
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=one_thread)
-    assert done.returncode == 0, done.stderr
-    document = json.loads(path.read_text())
+def test_the_small_form_measures_everything(small_form, tmp_path):
+    document, _ = small_form("voices", "--work", str(tmp_path))
     figures = document["figures"]
-    assert document["table"] in done.stdout
     assert document["voices"] == 30
     names = [f"{name}_ms_{share}" for name in voices.LOOKS for share in ("p50", "p95")]
     names += ["build_s", "database_mb", "first_question_s", "question_s_p50", "question_s_p95", "memory_mb_bot"]

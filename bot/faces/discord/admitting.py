@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import discord
+from sqlite_utils import Database
 
 from bot.errors import BadRequestError
 from bot.faces.discord.context import refuse
@@ -58,10 +59,15 @@ async def arrive(
 
     `locale`: of whoever is answered; `there`: of the server; None: nothing tells it.
     """
-    settings = await settings_here(bot, guild)
+    settings, names = await bot.app.store.read(_here, guild.id if guild else None)
     answer_in(guild, settings, locale, there=there)
-    call_them(await bot.app.store.read(stored.names, guild.id if guild else None))
+    call_them(names)
     return settings
+
+
+def _here(db: Database, server: int | None) -> tuple[servers.ServerSettings, dict[str, str]]:
+    """Return what is set in a server and what voices are called there, in one read: everything that members do begins with it."""
+    return servers.get(db, server), stored.names(db, server)
 
 
 async def admit(interaction: discord.Interaction[Any], *, anywhere: bool = False) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -171,6 +172,15 @@ class MynahBot(commands.Bot):
         if task := asyncio.current_task():
             self._busy.add(task)
             task.add_done_callback(self._busy.discard)
+
+    async def fetch(self, attached: discord.Attachment) -> Path:
+        """Stream a file that a member attached into a folder of its own, and return its path.
+
+        Raises:
+            BadRequestError: it is larger than was announced, or cannot be fetched; nothing is left of it.
+        """
+        settings = self.app.settings
+        return await self.download(attached.url, attached.filename, settings.data_dir / "uploads", settings.discord.upload_mib)
 
     async def close(self) -> None:
         """End: commands under way first, then the connection; within seconds, whatever the other side does."""

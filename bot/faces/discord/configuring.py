@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import discord
-from discord import app_commands
 from discord.ext import commands
 
 from bot.errors import BadRequestError
 from bot.faces.discord.buttons import Anywhere, as_seen
 from bot.faces.discord.context import Context, hybrid, moderated, signature
 from bot.faces.discord.forms import take_in
+from bot.faces.discord.installs import for_moderators
 from bot.faces.discord.language import tr
 from bot.faces.discord.text import MESSAGE, cut, moment, who
 from bot.services.profanity import LEVELS
@@ -62,9 +62,7 @@ class Configuring(commands.Cog):
         self.app = bot.app
 
     @hybrid()
-    @commands.guild_only()
-    @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
-    @app_commands.default_permissions(manage_guild=True)
+    @for_moderators
     async def settings(self, ctx: Context) -> None:
         """Show and change how I behave in this server."""
         await ctx.begin("Looking at the settings …", private=True)

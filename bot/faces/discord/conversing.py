@@ -14,7 +14,7 @@ from bot.faces.discord.admitting import arrive, blocked, need_voice, open_here
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid, signature
 from bot.faces.discord.failures import explain
-from bot.faces.discord.installs import portable
+from bot.faces.discord.installs import for_moderators, portable
 from bot.faces.discord.language import aside, tr
 from bot.faces.discord.naming import both, called
 from bot.faces.discord.saying import Send, lines_for, say
@@ -66,9 +66,7 @@ class Conversing(commands.Cog):
         await interaction.response.send_message(tr("Who is to answer that?"), view=view, ephemeral=True)
 
     @hybrid(usage="[voice] [webhook]")
-    @commands.guild_only()
-    @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
-    @app_commands.default_permissions(manage_guild=True)
+    @for_moderators
     @app_commands.describe(
         voice="Who answers in this channel from now on; empty: nobody", webhook="Under its own name and picture, not as the bot"
     )

@@ -1,7 +1,6 @@
 """The form under a voice's card in which moderators give it a name in their server, and a prompt for when nobody gives one."""
 
 import re
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import discord
@@ -14,6 +13,7 @@ from bot.faces.discord.context import moderated, signature
 from bot.faces.discord.forms import take_in
 from bot.faces.discord.language import aloud, tr
 from bot.faces.discord.text import safe
+from bot.services.folding import without_marks
 from bot.services.speaking import MAX_PROMPT
 from data import called as stored
 from data import models
@@ -81,9 +81,8 @@ def _wanted(typed: dict[str, str]) -> Called:
     Raises:
         BadRequestError: it is too long.
     """
-    # Marks of direction and joiners, which nobody sees, would turn what is shown after the name, and part it from what it looks like.
-    shown = "".join(character for character in typed.get("name", "") if unicodedata.category(character) != "Cf")
-    typed = typed | {"name": shown}
+    # Such marks would turn what is shown after the name, and part it from what it looks like.
+    typed = typed | {"name": without_marks(typed.get("name", ""))}
     name, prompt = (without_controls(" ".join(typed.get(field, "").split())) for field in ("name", "prompt"))
     if len(name) > MAX_NAME:
         raise BadRequestError(f"A voice's name in a server has at most {MAX_NAME} characters; this one has {len(name)}.")

@@ -11,6 +11,7 @@ from bot.errors import BadRequestError
 from bot.faces.discord.buttons import Admitted, as_seen
 from bot.faces.discord.context import Context, hybrid, moderates, signature
 from bot.faces.discord.failures import explain
+from bot.faces.discord.installs import for_moderators
 from bot.faces.discord.language import tr
 from bot.faces.discord.text import plural, safe
 from bot.services.forgetting import forget
@@ -32,9 +33,7 @@ class Forgetting(commands.Cog):
         self.app = bot.app
 
     @hybrid(usage="handle")
-    @commands.guild_only()
-    @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
-    @app_commands.default_permissions(manage_guild=True)  # what Discord's menus go by; a server can override it, so code asks again
+    @for_moderators
     @app_commands.describe(handle="Whose posts, voices and lines are to go")
     async def forget(self, ctx: Context, handle: str) -> None:
         """Delete everything of an account: its posts, and all voices and lines made of them."""

@@ -11,6 +11,7 @@ from discord.ext import commands
 from bot.errors import ConsentError
 from bot.faces.discord.asking import NO_GROUND
 from bot.faces.discord.context import Context, hybrid, moderated, signature
+from bot.faces.discord.installs import for_moderators
 from bot.faces.discord.language import tr
 from bot.faces.discord.text import plural, safe
 from bot.faces.discord.uploads import check_upload
@@ -31,9 +32,7 @@ class Importing(commands.Cog):
         self.app = bot.app
 
     @hybrid(name="import", usage="handle [permission|parody], with the file attached")
-    @commands.guild_only()
-    @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
-    @app_commands.default_permissions(manage_guild=True)
+    @for_moderators
     @app_commands.describe(
         handle="Whose posts these are",
         file="Its posts: X's archive, or a .jsonl, .csv or .txt file",
@@ -50,7 +49,7 @@ class Importing(commands.Cog):
         claimed = Ground(ground)
         if claimed not in settings.consent.grounds:
             raise ConsentError(NO_GROUND)
-        path = await self.bot.download(file.url, file.filename, settings.data_dir / "uploads", settings.discord.upload_mib)
+        path = await self.bot.fetch(file)
         try:
             brought = await import_file(self.app.store, settings, path, handle, by=signature(ctx.author), ground=claimed)
         finally:

@@ -1,9 +1,10 @@
-"""Commands that members bring along: installed for themselves, into servers that Mynah is not in, and into private talks."""
+"""Where commands are offered: in servers alone, there to moderators alone, or wherever a member is who installed Mynah for himself."""
 
 from typing import TypeVar
 
 import discord
 from discord import app_commands
+from discord.ext import commands
 
 Callback = TypeVar("Callback")
 
@@ -15,6 +16,17 @@ def portable(callback: Callback) -> Callback:
     """
     everywhere = app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
     return app_commands.allowed_installs(guilds=True, users=True)(everywhere(callback))
+
+
+def in_servers(callback: Callback) -> Callback:
+    """Offer a command in servers alone."""
+    contexts = app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
+    return commands.guild_only()(contexts(callback))
+
+
+def for_moderators(callback: Callback) -> Callback:
+    """Offer a command to moderators of servers alone: Discord's menus go by that; a server can override it, so code asks again."""
+    return app_commands.default_permissions(manage_guild=True)(in_servers(callback))
 
 
 def is_member(bot: discord.Client, guild: discord.Guild | None) -> bool:

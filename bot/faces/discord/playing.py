@@ -13,6 +13,7 @@ from bot.faces.discord import render_games
 from bot.faces.discord.admitting import need_voice
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid, origin, signature
+from bot.faces.discord.installs import in_servers
 from bot.faces.discord.language import aloud, tr
 from bot.faces.discord.naming import called
 from bot.faces.discord.speaking import offered_voices
@@ -43,8 +44,7 @@ class Playing(commands.Cog):
         self.quizzing = Quizzing(bot.app.store, bot.app.speaking)
 
     @hybrid(usage="voice [seconds]")
-    @commands.guild_only()
-    @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
+    @in_servers
     @app_commands.describe(voice="Whose posts and lines are mixed", seconds="How long members may guess; empty: 60")
     async def quiz(self, ctx: Context, voice: str, seconds: Seconds = QUIZ_SECONDS) -> None:
         """Have members guess which post is real and which is Mynah's."""
@@ -70,8 +70,7 @@ class Playing(commands.Cog):
             await ctx.answer(tr(f"The quiz is open: {message.jump_url}"))
 
     @hybrid(usage="voice voice topic")
-    @commands.guild_only()
-    @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
+    @in_servers
     @app_commands.describe(
         voice_one="Who begins", voice_two="Who answers", topic="What they talk about", minutes="How long members may vote; empty: 5"
     )
@@ -117,8 +116,7 @@ class Playing(commands.Cog):
             raise BadRequestError("That topic holds nothing to talk about: give one with words.")
 
     @hybrid()
-    @commands.guild_only()
-    @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
+    @in_servers
     async def leaderboard(self, ctx: Context) -> None:
         """List the members here with the most points in quizzes."""
         await ctx.begin("Counting the points …")

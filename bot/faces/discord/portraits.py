@@ -4,13 +4,13 @@ import colorsys
 import hashlib
 import io
 
-from PIL import Image, ImageDraw, ImageFont
-
 SIDE = 128  # pixels
 
 
 def portrait(voice: str) -> bytes:
     """Return a PNG, the same for the same name."""
+    from PIL import Image, ImageDraw, ImageFont  # only where a voice gets a webhook, and never while Mynah starts
+
     letter = next((character for character in voice if character.isalnum()), "?").upper()
     hue = hashlib.sha256(voice.encode()).digest()[0] / 256
     red, green, blue = colorsys.hls_to_rgb(hue, 0.35, 0.45)  # dark enough for white letters

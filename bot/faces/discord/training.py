@@ -1,6 +1,5 @@
 """The commands around training: ask for one, list them, cancel one."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import discord
@@ -76,7 +75,7 @@ class Training(commands.Cog):
         ctx.need_to_speak()
         if base is not None and base not in protocol.LANGUAGES and base != self.app.settings.trainer.base:
             raise BadRequestError(f"{base[:60]!r} is no base that is offered here: choose one of the list, or leave it out.")
-        path = await self._fetch(attached) if attached else None
+        path = await self.bot.fetch(attached) if attached else None
         asking = Asking(ctx.author.id, " ".join(names), str(path) if path else None, None, base, posts)
         number = await self.app.store.write(askings.ask, asking)
         try:
@@ -84,10 +83,6 @@ class Training(commands.Cog):
         except BaseException:
             await settle(self.app, number)
             raise
-
-    async def _fetch(self, attached: discord.Attachment) -> Path:
-        settings = self.app.settings
-        return await self.bot.download(attached.url, attached.filename, settings.data_dir / "uploads", settings.discord.upload_mib)
 
     @train.autocomplete("handles")
     async def complete_handles(self, interaction: discord.Interaction["MynahBot"], current: str) -> list[app_commands.Choice[str]]:
