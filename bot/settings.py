@@ -117,6 +117,7 @@ class X(Section):
     """The account on X that scheduled posts go to."""
 
     api_url: str = "https://api.twitter.com"
+    approval_channel: int = Field(0, ge=0, lt=2**63)
 
 
 class Settings(BaseSettings):
