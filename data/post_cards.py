@@ -27,18 +27,15 @@ class PostCard:
 
 
 def waiting(db: Database) -> list[Post]:
-    """Return the posts that wait for a person, oldest first: drafts, those that failed, and those that may be out already."""
+    """Return the posts that wait for a person, oldest first: drafts, and those of which Mynah does not know what is to become."""
     posts = [post for state in (State.DRAFT, State.FAILED, State.SENDING) for post in outbox.in_state(db, state)]
-    return sorted((post for post in posts if waits(db, post)), key=lambda post: post.id)
-
-
-def waits(db: Database, post: Post) -> bool:
-    """Say whether a post waits for a person."""
-    return post.status in (State.DRAFT, State.FAILED) or (post.status is State.SENDING and outbox.awaits_person(db, post.id))
+    return sorted((post for post in posts if post.status is State.DRAFT or post.awaits_person), key=lambda post: post.id)
 
 
 def owed(db: Database, channel: int) -> list[int]:
-    """Return the posts that wait for a person and have no card in a channel; one that somebody deleted is a card that was."""
+    """Return the posts that wait for a person and have no card in a channel (0: in none); one that was deleted there was one."""
+    if not channel:
+        return []
     have = {row["post"] for row in db.query("SELECT post FROM post_cards WHERE channel = ? AND state <> 'replaced'", [channel])}
     return [post.id for post in waiting(db) if post.id not in have]
 
@@ -46,6 +43,14 @@ def owed(db: Database, channel: int) -> list[int]:
 def elsewhere(db: Database, channel: int) -> list[PostCard]:
     """Return the open cards that stand in other channels."""
     return _cards(db, "state = 'open' AND channel <> ?", [channel])
+
+
+def settle(db: Database, channel: int) -> None:
+    """Write down that each post that waits gets a card in a channel (0: none does), and that cards elsewhere are taken down."""
+    for card in elsewhere(db, channel):
+        db.conn.execute("UPDATE post_cards SET state = 'replaced' WHERE id = ?", [card.id])
+    for post in owed(db, channel):
+        owe(db, post, channel)
 
 
 def owe(db: Database, post: int, channel: int) -> PostCard:

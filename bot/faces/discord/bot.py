@@ -16,7 +16,9 @@ from discord.ext import commands
 from bot.app import Mynah
 from bot.faces.discord.about import About, EraseButton
 from bot.faces.discord.admitting import admit, arrive, blocked, closed, open_here
+from bot.faces.discord.approving import Approving, PostButton
 from bot.faces.discord.asking import GroundSelect, TrainButton
+from bot.faces.discord.carding import Carding
 from bot.faces.discord.configuring import Configuring, SettingMenu, ValueMenu
 from bot.faces.discord.context import Context
 from bot.faces.discord.conversing import AnswerAs, Conversing
@@ -48,7 +50,22 @@ PERMISSIONS = discord.Permissions(
     read_message_history=True,  # what a reply replies to is context
 )
 """What a server is asked for; docs/discord.md names each."""
-COGS = (Training, Importing, Watching, Speaking, Conversing, Playing, Refereeing, Forgetting, Configuring, Editing, About, Help)
+COGS = (
+    Training,
+    Importing,
+    Watching,
+    Speaking,
+    Conversing,
+    Playing,
+    Refereeing,
+    Approving,
+    Carding,
+    Forgetting,
+    Configuring,
+    Editing,
+    About,
+    Help,
+)
 BUTTONS = (
     AnswerAs,
     CancelButton,
@@ -58,6 +75,7 @@ BUTTONS = (
     GroundSelect,
     GuessButton,
     PageButton,
+    PostButton,
     SayButton,
     SettingMenu,
     TrainButton,
