@@ -453,6 +453,25 @@ def m018_pauses(db: Database) -> None:
 
 
 @migrations()
+def m020_destinations(db: Database) -> None:
+    """Where a post goes, what nobody knows of it, and what it said before somebody changed it."""
+    db.conn.execute("ALTER TABLE posts ADD COLUMN account TEXT DEFAULT 'default'")  # on X, by its name in config.toml; NULL: a channel
+    db.conn.execute("ALTER TABLE posts ADD COLUMN channel INTEGER CHECK ((account IS NULL) <> (channel IS NULL))")  # Discord's id
+    # 1: nothing becomes of it until a person has decided; a failed one holds up its destination meanwhile.
+    db.conn.execute("ALTER TABLE posts ADD COLUMN awaits_person INTEGER NOT NULL DEFAULT 0 CHECK (awaits_person IN (0, 1))")
+    db.conn.execute("ALTER TABLE posts ADD COLUMN tried_at TEXT")  # when it was sent last
+    db.conn.execute("ALTER TABLE posts ADD COLUMN unsure_since TEXT")  # the first try that may have made it; NULL: none may have
+    db.conn.execute("ALTER TABLE post_changes ADD COLUMN was TEXT")  # the text that this change replaced
+    # A sender that gave a post up said why in a second row; one that was killed at it said nothing, and is found when Mynah starts.
+    db.conn.execute("""
+        UPDATE posts SET unsure_since = (SELECT max(at) FROM post_changes WHERE post = posts.id),
+                         tried_at = (SELECT max(at) FROM post_changes WHERE post = posts.id),
+                         awaits_person = (SELECT count(*) FROM
+                             (SELECT status FROM post_changes WHERE post = posts.id ORDER BY id DESC LIMIT 2) WHERE status = 'sending') = 2
+        WHERE status = 'sending'""")
+
+
+@migrations()
 def m022_post_cards(db: Database) -> None:
     """Messages in Discord that show a post and ask whether it may go out."""
     # A card outlives its post (post NULL), so that what it shows can be taken down whoever forgets the voice, and while the bot is off.

@@ -8,7 +8,7 @@ from discord import app_commands
 from discord.ext import commands
 from sqlite_utils import Database
 
-from bot.errors import BadRequestError, MynahError
+from bot.errors import MynahError
 from bot.faces.discord import render_posts
 from bot.faces.discord.admitting import need_approver
 from bot.faces.discord.buttons import Anywhere
@@ -155,8 +155,7 @@ class PostButton(
         guild = await need_approver(bot, interaction)
         posting, by = bot.app.posting, signature(interaction.user)
         if self.choice == "edit":
-            shown = await bot.app.store.read(shown_of, self.post)
-            _need_current(shown, self.seen)
+            shown = await bot.app.store.read(_as_seen, self.post, self.seen)
             await interaction.response.send_modal(_form(shown))
             return
         if self.choice == "another":
@@ -174,8 +173,7 @@ class PostButton(
         """Have the voice write a new line in the place of this one; the card shows it as soon as it is there."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         interaction.extras["answered"] = True  # what is private is told in private
-        shown = await bot.app.store.read(shown_of, self.post)
-        _need_current(shown, self.seen)
+        shown = await bot.app.store.read(_as_seen, self.post, self.seen)
         where = origin(interaction.user, interaction.guild)
         by = signature(interaction.user)
         request = await bot.app.speaking.request(shown.post.voice, by=by, origin=where, count=1, purpose=Purpose.POST)
@@ -193,11 +191,6 @@ async def _answer_with_card(bot: "MynahBot", interaction: discord.Interaction[An
     await interaction.response.edit_message(content=content, view=view)
 
 
-def _need_current(shown: Shown, seen: int) -> None:
-    if len(shown.history) != seen:
-        raise BadRequestError(outbox.changed(shown.post.id))
-
-
 def _form(shown: Shown) -> discord.ui.Modal:
     form = discord.ui.Modal(title=tr(f"Edit post {shown.post.id}"), custom_id=f"mynah:outboxed:{shown.post.id}:{len(shown.history)}")
     text: discord.ui.TextInput[Any] = discord.ui.TextInput(
@@ -205,6 +198,11 @@ def _form(shown: Shown) -> discord.ui.Modal:
     )
     form.add_item(discord.ui.Label(text=tr("What is posted"), component=text))
     return form
+
+
+def _as_seen(db: Database, number: int, seen: int) -> Shown:
+    outbox.need_unchanged(db, number, seen)
+    return shown_of(db, number)
 
 
 def _waiting(db: Database) -> tuple[list[tuple[Post, PostCard | None]], Pause | None]:

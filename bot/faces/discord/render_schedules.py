@@ -23,7 +23,8 @@ def row(planned: Planned) -> str:
     """Render a schedule in two lines: what it does, and when it does it next."""
     schedule = planned.schedule
     times = tr(f"every {span(int(schedule.expression))}") if schedule.kind == "every" else f"{safe(schedule.expression, NAME)}"
-    what = f"{safe(called(schedule.voice), NAME)} · {times} ({safe(schedule.timezone)}) → {place(Destination(schedule.account, schedule.channel))}"
+    to = place(Destination(schedule.account, schedule.channel))
+    what = f"{safe(called(schedule.voice), NAME)} · {times} ({safe(schedule.timezone)}) → {to}"
     if schedule.paused_at:
         then = tr(f"paused {at(schedule.paused_at, 'R')} by {who(schedule.paused_by or '')}")
     else:

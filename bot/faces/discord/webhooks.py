@@ -107,7 +107,8 @@ class Webhooks:
 
         async def say(webhook: discord.Webhook) -> discord.WebhookMessage:
             once = discord.Webhook.partial(webhook.id, webhook.token or "", session=session)
-            return await once.send(content, **_manner(channel, binding))
+            said: discord.WebhookMessage = await once.send(content, **_manner(channel, binding))
+            return said
 
         return await self._through(channel, binding, say)
 
@@ -122,7 +123,8 @@ class Webhooks:
 
     async def _send(self, channel: Any, binding: Binding, content: str, view: discord.ui.View) -> discord.Message:
         async def say(webhook: discord.Webhook) -> discord.Message:
-            return await webhook.send(content, view=view, **_manner(channel, binding))
+            said: discord.Message = await webhook.send(content, view=view, **_manner(channel, binding))
+            return said
 
         return await self._through(channel, binding, say)
 
