@@ -52,7 +52,13 @@ def card(shown: Shown, server: int) -> str:
     post = shown.post
     quoted = "\n".join(f"> {line}" for line in safe(post.text, TEXT).split("\n"))
     facts = [tr(f"schedule {safe(post.schedule, NAME)}" if post.schedule else "no schedule")]
-    facts += [tr(f"for {at(post.not_before, 'f')} ({at(post.not_before, 'R')})" if post.not_before else "as soon as it is approved")]
+    facts += [
+        tr(
+            f"for {at(getattr(post, 'not_before', None), 'f')} ({at(getattr(post, 'not_before', None), 'R')})"
+            if getattr(post, "not_before", None)
+            else "as soon as it is approved"
+        )
+    ]
     facts += [] if post.account is None else [tr(f"{rules.weighted_length(post.text)} of {rules.MAX_LENGTH} characters")]
     head = f"**{safe(called(post.voice), NAME)}** → {place(post.destination)} · {tr(f'post {post.id}')}"
     return cut("\n".join([head, quoted, f"-# {' · '.join(facts)}", *_fate(shown, server)]), MESSAGE)
