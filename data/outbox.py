@@ -1,13 +1,14 @@
-"""Schedules and the outbox of posts for X: draft → approved → sending → posted | rejected | failed, each change a row."""
+"""The outbox of posts: draft → approved → sending → posted | rejected | failed, each change a row."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from sqlite_utils import Database
 
 from data.errors import MynahError, NotStoredError
-from data.store import insert, now
+from data.store import insert, now, stamp
 
 
 class State(StrEnum):
@@ -49,15 +50,18 @@ class Post:
     status: State
     x_id: str | None
     created_at: str
+    not_before: str | None
+    """When it is to go out; None: as soon as it is approved."""
 
 
 def _post(row: dict[str, Any]) -> Post:
     return Post(**row | {"status": State(row["status"])})
 
 
-def add_draft(db: Database, *, voice: str, schedule: str | None, text: str, who: str) -> Post:
-    """Put a line into the outbox as a draft."""
+def add_draft(db: Database, *, voice: str, schedule: str | None, text: str, who: str, not_before: datetime | None = None) -> Post:
+    """Put a line into the outbox as a draft, to go out at `not_before` at the earliest."""
     row = {"voice": voice, "schedule": schedule, "text": text, "status": State.DRAFT, "created_at": now()}
+    row["not_before"] = stamp(not_before) if not_before else None
     post_id = insert(db, "posts", row)
     _record(db, post_id, State.DRAFT, who, "written")
     return get(db, post_id)
@@ -82,6 +86,33 @@ def listed(db: Database, limit: int = 50) -> list[Post]:
 def in_state(db: Database, state: State) -> list[Post]:
     """Return the posts in one state, oldest first."""
     return [_post(row) for row in db.query("SELECT * FROM posts WHERE status = ? ORDER BY id", [state])]
+
+
+def to_send(db: Database, at: datetime) -> Post | None:
+    """Return the approved post whose turn it is at a moment, by the order of their times; None: none has come, or posting is paused."""
+    if paused(db):
+        return None
+    for row in db.query(
+        "SELECT * FROM posts WHERE status = 'approved' AND coalesce(not_before, '') <= ?"
+        " ORDER BY coalesce(not_before, created_at), id LIMIT 1",
+        [stamp(at)],
+    ):
+        return _post(row)
+    return None
+
+
+def too_late(db: Database, before: datetime) -> list[Post]:
+    """Return the drafts and approved posts whose time was before a moment."""
+    rows = db.query("SELECT * FROM posts WHERE status IN ('draft', 'approved') AND not_before < ? ORDER BY id", [stamp(before)])
+    return [_post(row) for row in rows]
+
+
+def meant_for(db: Database, since: datetime, until: datetime) -> int:
+    """Count the posts whose time is in [since, until), those aside that were rejected."""
+    return db["posts"].count_where(
+        "coalesce(not_before, created_at) >= ? AND coalesce(not_before, created_at) < ? AND status <> 'rejected'",
+        [stamp(since), stamp(until)],
+    )
 
 
 def change(db: Database, post_id: int, state: State, *, who: str, why: str, x_id: str | None = None) -> Post:
@@ -159,54 +190,3 @@ def resume(db: Database, who: str) -> Pause:
         raise WrongStateError("Posting is not paused.")
     db.conn.execute("UPDATE pauses SET resumed_at = ?, resumed_by = ? WHERE resumed_at IS NULL", [now(), who])
     return found
-
-
-# ----------------------------------------------------------------- schedules
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """When a voice is to write a post."""
-
-    name: str
-    voice: str
-    kind: str
-    """every or cron."""
-    expression: str
-    """every: seconds; cron: five fields."""
-    timezone: str
-    created_by: str
-    created_at: str
-    last_run_at: str | None
-
-
-def add_schedule(db: Database, schedule: Schedule) -> None:
-    """Store a schedule.
-
-    Raises:
-        WrongStateError: one of this name exists.
-    """
-    if any(s.name == schedule.name for s in schedules(db)):
-        raise WrongStateError(f"There is a schedule {schedule.name} already: remove it first, or take another name.")
-    db.table("schedules").insert(vars(schedule))
-
-
-def schedules(db: Database) -> list[Schedule]:
-    """Return all schedules by name."""
-    return [Schedule(**row) for row in db.query("SELECT * FROM schedules ORDER BY name")]
-
-
-def remove_schedule(db: Database, name: str) -> None:
-    """Delete a schedule; its posts stay.
-
-    Raises:
-        NotStoredError: there is none of this name.
-    """
-    if db["schedules"].count_where("name = ?", [name]) == 0:
-        raise NotStoredError(f"There is no schedule {name}: `mynah schedule list` lists them.")
-    db.table("schedules").delete(name)
-
-
-def mark_run(db: Database, name: str) -> None:
-    """Remember that a schedule fired, before anything comes of it."""
-    db.conn.execute("UPDATE schedules SET last_run_at = ? WHERE name = ?", [now(), name])

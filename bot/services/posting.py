@@ -12,7 +12,7 @@ from sqlite_utils import Database
 from bot.errors import BadRequestError, NotStoredError, StoreError, WrongStateError
 from bot.x import text as rules
 from bot.x.port import Retry, XClient, XError
-from data import outbox
+from data import outbox, schedules
 from data.outbox import Pause, Post, State
 from data.store import Store
 
@@ -145,9 +145,9 @@ class Posting:
         if self._x is None or (self._not_before and self._clock() < self._not_before):
             return False
         # Looked at before it is written, so that an empty outbox costs no transaction twice a second.
-        if await self._store.read(_next) is None:
+        if await self._store.read(outbox.to_send, self._clock()) is None:
             return False
-        post = await self._store.write(_take)
+        post = await self._store.write(_take, self._clock())
         if post is None:
             return False
         sending = asyncio.ensure_future(self._send(self._x, post))
@@ -227,7 +227,7 @@ class Posting:
 def _draft(db: Database, voice: str, schedule: str | None, text: str, who: str) -> Post:
     if db["voices"].count_where("name = ?", [voice]) == 0:
         raise NotStoredError(f"There is no voice {voice}: `mynah models` lists those there are.")
-    if all(known.name != schedule for known in outbox.schedules(db)):
+    if all(known.name != schedule for known in schedules.listed(db)):
         schedule = None
     return outbox.add_draft(db, voice=voice, schedule=schedule, text=text, who=who)
 
@@ -248,14 +248,9 @@ def _decide(db: Database, post_id: int, state: State, who: str, why: str) -> Pos
     return outbox.change(db, post_id, state, who=who, why=why)
 
 
-def _next(db: Database) -> Post | None:
-    """Return the oldest approved post; none while posting is paused."""
-    return None if outbox.paused(db) else next(iter(outbox.in_state(db, State.APPROVED)), None)
-
-
-def _take(db: Database) -> Post | None:
+def _take(db: Database, now: datetime) -> Post | None:
     """Mark the next post as sending, which must be on the disk before a byte of it leaves."""
-    post = _next(db)
+    post = outbox.to_send(db, now)
     return outbox.change(db, post.id, State.SENDING, who=SENDER, why="sent to X") if post else None
 
 
