@@ -11,7 +11,7 @@ from bot.app import LOCK_SECONDS, Mynah
 from bot.errors import SettingsError
 from bot.faces.discord.face import DiscordFace
 from bot.settings import Secrets, Settings
-from bot.x.tweepy_client import TweepyClient
+from bot.x.accounts import accounts_of
 from data import schedules
 
 log = structlog.get_logger()
@@ -26,15 +26,15 @@ async def serve(settings: Settings, secrets: Secrets) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    x = TweepyClient(secrets, api_url=settings.x.api_url) if secrets.x_access_token else None
+    x = accounts_of(settings, secrets)
     async with Mynah(settings, secrets, x=x) as app:
         token = secrets.discord_token
         if token is None and not await app.store.read(schedules.listed):
             raise SettingsError("DISCORD_TOKEN is not set, and there is no schedule for X: set the one, or `mynah schedule add` the other.")
         if token is None:
             log.info("no DISCORD_TOKEN: only the schedules for X run")
-        if x is None:
-            log.info("no keys for X: drafts are written, and nothing is posted")
+        for account in settings.x.every_account.keys() - x.keys():
+            log.info("no keys for this account on X: drafts are written, and nothing is posted", account=account)
         stopped = asyncio.create_task(stop.wait())
         if not await _leads(app, stop):
             return
@@ -54,8 +54,8 @@ async def serve(settings: Settings, secrets: Secrets) -> None:
                     part.cancel()
                     with suppress(asyncio.CancelledError):
                         await part
-                if x is not None:
-                    await x.close()
+                for sender in x.values():
+                    await sender.close()
 
 
 async def _leads(app: Mynah, stop: asyncio.Event) -> bool:

@@ -453,6 +453,25 @@ def m018_pauses(db: Database) -> None:
 
 
 @migrations()
+def m020_destinations(db: Database) -> None:
+    """Where a post goes, what nobody knows of it, and what it said before somebody changed it."""
+    db.conn.execute("ALTER TABLE posts ADD COLUMN account TEXT DEFAULT 'default'")  # on X, by its name in config.toml; NULL: a channel
+    db.conn.execute("ALTER TABLE posts ADD COLUMN channel INTEGER CHECK ((account IS NULL) <> (channel IS NULL))")  # Discord's id
+    # 1: nothing becomes of it until a person has decided; a failed one holds up its destination meanwhile.
+    db.conn.execute("ALTER TABLE posts ADD COLUMN awaits_person INTEGER NOT NULL DEFAULT 0 CHECK (awaits_person IN (0, 1))")
+    db.conn.execute("ALTER TABLE posts ADD COLUMN tried_at TEXT")  # when it was sent last
+    db.conn.execute("ALTER TABLE posts ADD COLUMN unsure_since TEXT")  # the first try that may have made it; NULL: none may have
+    db.conn.execute("ALTER TABLE post_changes ADD COLUMN was TEXT")  # the text that this change replaced
+    # A sender that gave a post up said why in a second row; one that was killed at it said nothing, and is found when Mynah starts.
+    db.conn.execute("""
+        UPDATE posts SET unsure_since = (SELECT max(at) FROM post_changes WHERE post = posts.id),
+                         tried_at = (SELECT max(at) FROM post_changes WHERE post = posts.id),
+                         awaits_person = (SELECT count(*) FROM
+                             (SELECT status FROM post_changes WHERE post = posts.id ORDER BY id DESC LIMIT 2) WHERE status = 'sending') = 2
+        WHERE status = 'sending'""")
+
+
+@migrations()
 def m021_schedules_at_length(db: Database) -> None:
     """All that a schedule can be told, what became of each of its times, and when a post may go out."""
     # SQLite cannot change a check, and dropping a table that posts refer to would take the schedules out of them.
@@ -466,8 +485,8 @@ def m021_schedules_at_length(db: Database) -> None:
         "jitter INTEGER NOT NULL DEFAULT 0",  # seconds
         "quiet TEXT NOT NULL DEFAULT ''",  # such as 22:00-07:00 in its time zone; '': no hours are quiet
         "max_a_day INTEGER CHECK (max_a_day >= 1)",
-        "account TEXT",  # of X, by its name in config.toml; NULL: the first
-        "channel INTEGER CHECK (channel IS NULL OR account IS NULL)",  # Discord's id; NULL: it posts on X
+        "account TEXT DEFAULT 'default'",  # this and the next are as those of posts
+        "channel INTEGER CHECK ((account IS NULL) <> (channel IS NULL))",
         "prompt TEXT NOT NULL DEFAULT ''",
         "creativity REAL",  # NULL: config.toml's
         "missed TEXT NOT NULL DEFAULT 'once' CHECK (missed IN ('once', 'skip'))",

@@ -9,7 +9,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from data.errors import NotStoredError
-from data.outbox import WrongStateError
+from data.outbox import DEFAULT_ACCOUNT, WrongStateError
 from data.store import insert, stamp
 
 
@@ -34,8 +34,8 @@ class Schedule:
     """Hours in which nothing happens, such as 22:00-07:00, by its zone; empty: none."""
     max_a_day: int | None = None
     """Drafts on one day of its zone."""
-    account: str | None = None
-    """The X account that posts; None: the first of config.toml, unless there is a channel."""
+    account: str | None = DEFAULT_ACCOUNT
+    """The X account that posts, by its name in config.toml; None: it posts in a channel."""
     channel: int | None = None
     """Discord's id of the channel that it posts in; None: it posts on X."""
     prompt: str = ""

@@ -22,15 +22,15 @@ from oauthlib.oauth1.rfc5849 import signature
 from openapi_schema_validator import OAS30Validator
 from pydantic import SecretStr
 
-from bot.settings import Secrets
+from bot.settings import XKeys
 from tests.loopback import LoopbackServer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "x-api"
-SECRETS = Secrets(
-    x_api_key=SecretStr("api-key"),
-    x_api_secret=SecretStr("api-secret"),
-    x_access_token=SecretStr("1-access-token"),
-    x_access_secret=SecretStr("access-secret"),
+KEYS = XKeys(
+    api_key=SecretStr("api-key"),
+    api_secret=SecretStr("api-secret"),
+    access_token=SecretStr("1-access-token"),
+    access_secret=SecretStr("access-secret"),
 )
 
 

@@ -20,12 +20,12 @@ from sqlite_utils import Database
 
 from bot.errors import BadRequestError, MynahError, NotStoredError, StoreError
 from bot.services import times
+from bot.services.posting import Posting
 from bot.services.times import SHOWN_TIMES, Time, times_of
 from bot.settings import X
-from bot.x.text import broken_rule
 from data import models, outbox, schedules
 from data.handles import voice_name
-from data.outbox import Post, State
+from data.outbox import DEFAULT_ACCOUNT, Destination, Post, State
 from data.schedules import Outcome, Run, Schedule
 from data.store import Store, stamp
 
@@ -59,7 +59,7 @@ class Spec:
     """Hours such as 22:00-07:00, in which times are left out; empty: none."""
     max_a_day: int | None = None
     account: str | None = None
-    """The X account that posts, by its name; None: the first, unless there is a channel."""
+    """The X account that posts, by its name; None: the default one, unless there is a channel."""
     channel: int | None = None
     """Discord's id of the channel that it posts in; None: it posts on X."""
     prompt: str = ""
@@ -91,6 +91,7 @@ class Scheduling:
         self,
         store: Store,
         speak: Callable[[Schedule], Awaitable[str]],
+        posting: Posting,
         settings: X | None = None,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -101,12 +102,14 @@ class Scheduling:
         Args:
             store: where the schedules lie.
             speak: returns a line of a schedule's voice.
+            posting: has the outbox.
             settings: who posts unattended, how far ahead drafts are written, and how many a day.
             clock: this instant; APScheduler's own timers go by the system's clock.
             may_spend: says why a schedule's post may not be paid for, or None.
         """
         self._store = store
         self._speak = speak
+        self._posting = posting
         self._settings = settings or X()
         self._clock = clock
         self._may_spend = may_spend
@@ -135,6 +138,10 @@ class Scheduling:
         name = _name(name)
         if name in self._settings.unattended and not operator:
             raise BadRequestError(f"The name {name} is kept for the operator: take another.")
+        if spec.account is not None and spec.account not in self._settings.every_account:
+            raise BadRequestError(
+                f"There is no X account {spec.account[:40]}: config.toml names {', '.join(self._settings.every_account)}."
+            )
         created = self._clock()
         schedule = replace(_read(name, voice_name(voice.split("-")), spec, created), created_by=by, operator=operator, server=server)
         if not next(times_of(schedule, created), None):
@@ -362,7 +369,7 @@ class Scheduling:
             return f"posting was paused by {pause.paused_by}"
         if schedule.channel is None:
             day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-            if outbox.meant_for(db, day, day + timedelta(days=1)) + _waiting(db, day) >= self._settings.posts_a_day:
+            if outbox.on_x(db, day, day + timedelta(days=1)) + _waiting(db, day) >= self._settings.posts_a_day:
                 return f"the {self._settings.posts_a_day} posts of this UTC day are used up (x.posts_a_day)"
             if why := self._may_spend(db, schedule):
                 return why
@@ -414,10 +421,16 @@ class Scheduling:
         """Put a run's line into the outbox, and say yes to it where the operator did beforehand."""
         run = schedules.run(db, run_id)
         schedule = schedules.get(db, run.schedule)
-        at = datetime.fromisoformat(run.at)
-        post = outbox.add_draft(db, voice=schedule.voice, schedule=schedule.name, text=line, who=f"schedule {schedule.name}", not_before=at)
-        if self._unattended(schedule) and not broken_rule(line):
-            post = outbox.change(db, post.id, State.APPROVED, who=f"unattended: {schedule.name}", why="x.unattended names its schedule")
+        post = self._posting.put(
+            db,
+            voice=schedule.voice,
+            schedule=schedule.name,
+            text=line,
+            who=f"schedule {schedule.name}",
+            to=Destination(schedule.account, schedule.channel),
+            not_before=datetime.fromisoformat(run.at),
+            unattended=self._unattended(schedule),
+        )
         schedules.end(db, run_id, Outcome.DRAFTED, run.why, post.id)
         return post
 
@@ -511,7 +524,7 @@ def _read(name: str, voice: str, spec: Spec, created: datetime) -> Schedule:
         "times": times.clock_times,
     }
     if spec.account is not None and spec.channel is not None:
-        raise BadRequestError("Give an X account or a Discord channel, not both.")
+        raise BadRequestError("A post goes to an account on X or to a channel in Discord, not to both.")
     if spec.max_a_day is not None and not 1 <= spec.max_a_day <= MAX_A_DAY:
         raise BadRequestError(f"The most a day is a number from 1 to {MAX_A_DAY}.")
     if spec.creativity is not None and not 0 <= spec.creativity <= 2:
@@ -531,7 +544,7 @@ def _read(name: str, voice: str, spec: Spec, created: datetime) -> Schedule:
         jitter=times.seconds_of(spec.jitter, 0) if spec.jitter else 0,
         quiet=times.quiet_hours(spec.quiet) if spec.quiet else "",
         max_a_day=spec.max_a_day,
-        account=spec.account,
+        account=spec.account if spec.account or spec.channel else DEFAULT_ACCOUNT,
         channel=spec.channel,
         prompt=spec.prompt.strip(),
         creativity=spec.creativity,

@@ -13,9 +13,10 @@ from requests_oauthlib import OAuth1  # type: ignore[import-untyped]
 from urllib3.exceptions import NewConnectionError
 
 from bot.errors import SettingsError
-from bot.settings import Secrets
+from bot.settings import XKeys, x_variable
 from bot.threads import in_daemon_thread
 from bot.x.port import Retry, XError
+from data.outbox import DEFAULT_ACCOUNT
 
 TWEEPY_HOST = "https://api.twitter.com"  # fixed in the code of tweepy 4.17
 CONNECT_SECONDS = 10.0
@@ -34,26 +35,32 @@ class TweepyClient:
     """
 
     def __init__(
-        self, secrets: Secrets, *, api_url: str = TWEEPY_HOST, connect_timeout: float = CONNECT_SECONDS, read_timeout: float = READ_SECONDS
+        self,
+        keys: XKeys,
+        account: str = DEFAULT_ACCOUNT,
+        *,
+        api_url: str = TWEEPY_HOST,
+        connect_timeout: float = CONNECT_SECONDS,
+        read_timeout: float = READ_SECONDS,
     ) -> None:
         """Make a client; nothing is sent.
 
         Raises:
             SettingsError: a secret is missing, or the address is none.
         """
-        keys = _keys(secrets)
+        secrets = _keys(keys, account)
         parts = urlsplit(api_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SettingsError(f"x.api_url must be an address such as {TWEEPY_HOST}, not {api_url!r}.")
         self._client = tweepy.Client(
-            consumer_key=keys["x_api_key"],
-            consumer_secret=keys["x_api_secret"],
-            access_token=keys["x_access_token"],
-            access_token_secret=keys["x_access_secret"],
+            consumer_key=secrets["api_key"],
+            consumer_secret=secrets["api_secret"],
+            access_token=secrets["access_token"],
+            access_token_secret=secrets["access_secret"],
             wait_on_rate_limit=False,  # it would sleep a quarter of an hour in a thread; the outbox waits instead
         )
         # Only in a session's adapter can a host be changed and a time limit be set without touching tweepy.
-        self._client.session.mount(TWEEPY_HOST, _Adapter(api_url.rstrip("/"), OAuth1(*keys.values()), (connect_timeout, read_timeout)))
+        self._client.session.mount(TWEEPY_HOST, _Adapter(api_url.rstrip("/"), OAuth1(*secrets.values()), (connect_timeout, read_timeout)))
 
     async def create_post(self, text: str) -> str:
         """Post a text and return X's id of it.
@@ -105,11 +112,10 @@ class _Adapter(HTTPAdapter):
         return super().send(request, *args, **kwargs)
 
 
-def _keys(secrets: Secrets) -> dict[str, str]:
+def _keys(keys: XKeys, account: str) -> dict[str, str]:
     """Return the four secrets in the order in which OAuth1 takes them."""
-    names = ("x_api_key", "x_api_secret", "x_access_token", "x_access_secret")
-    found = {name: getattr(secrets, name) for name in names}
-    missing = [name.upper() for name, secret in found.items() if secret is None]
+    found = {name: getattr(keys, name) for name in ("api_key", "api_secret", "access_token", "access_secret")}
+    missing = [x_variable(account, name) for name, secret in found.items() if secret is None]
     if missing:
         raise SettingsError(f"Posting on X needs {', '.join(missing)} in the environment (or {missing[0]}_FILE): see docs/x.md.")
     return {name: secret.get_secret_value() for name, secret in found.items()}

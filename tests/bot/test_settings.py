@@ -117,7 +117,7 @@ def test_secrets_come_from_the_environment_or_a_file_it_names_and_never_show(tmp
         monkeypatch.setenv(name, value)
     secrets = load_secrets()
     assert secrets.discord_token.get_secret_value() == "from-a-file"
-    assert secrets.x_api_secret is None
+    assert (secrets.of_x().api_key.get_secret_value(), secrets.of_x().api_secret) == ("k", None)
     assert "from-a-file" not in repr(secrets)
     monkeypatch.setenv("DISCORD_TOKEN_FILE", str(tmp_path / "none"))
     with pytest.raises(SettingsError, match="DISCORD_TOKEN_FILE"):

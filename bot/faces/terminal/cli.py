@@ -56,7 +56,7 @@ def _run(config: Path | None, json: bool, action: Callable[[Mynah], Awaitable[ac
     configure_logging(settings.data_dir / "mynah.log")
 
     async def run() -> actions.Answer:
-        async with Mynah(settings, load_secrets()) as app:
+        async with Mynah(settings, load_secrets(settings.x.accounts)) as app:
             return await action(app)
 
     answer = asyncio.run(run())
@@ -295,7 +295,8 @@ def schedule_remove(name: Annotated[str, typer.Argument(metavar="NAME")], json: 
 @cli.command()
 def doctor(json: JsonOption = False, config: ConfigOption = None) -> None:
     """Say what works, what is missing, and what to do about it."""
-    findings = examine(_settings(config), load_secrets())
+    settings = _settings(config)
+    findings = examine(settings, load_secrets(settings.x.accounts))
     if json:
         print(json_format.dumps({"ok": healthy(findings), "checks": [asdict(finding) for finding in findings]}))
     else:
@@ -310,7 +311,7 @@ def console(config: ConfigOption = None) -> None:
     settings = _settings(config)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     configure_logging(settings.data_dir / "mynah.log")
-    asyncio.run(converse(settings, load_secrets(), _by()))
+    asyncio.run(converse(settings, load_secrets(settings.x.accounts), _by()))
 
 
 @cli.command()
@@ -320,4 +321,4 @@ def run(config: ConfigOption = None) -> None:
 
     settings = _settings(config)
     configure_logging()
-    asyncio.run(serve(settings, load_secrets()))
+    asyncio.run(serve(settings, load_secrets(settings.x.accounts)))

@@ -1,0 +1,19 @@
+"""The accounts on X that there are keys for, ready to be posted to."""
+
+from bot.services.sending import Sender
+from bot.settings import Secrets, Settings
+from bot.x.sender import XSender
+from bot.x.tweepy_client import TweepyClient
+
+
+def accounts_of(settings: Settings, secrets: Secrets) -> dict[str, Sender]:
+    """Return a sender for each account that has keys, by its name.
+
+    Raises:
+        SettingsError: of an account's keys some are there and some are missing.
+    """
+    return {
+        name: XSender(TweepyClient(keys, name, api_url=settings.x.api_url))
+        for name in settings.x.every_account
+        if (keys := secrets.of_x(name)).access_token
+    }
