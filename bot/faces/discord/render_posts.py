@@ -52,13 +52,8 @@ def card(shown: Shown, server: int) -> str:
     post = shown.post
     quoted = "\n".join(f"> {line}" for line in safe(post.text, TEXT).split("\n"))
     facts = [tr(f"schedule {safe(post.schedule, NAME)}" if post.schedule else "no schedule")]
-    facts += [
-        tr(
-            f"for {at(getattr(post, 'not_before', None), 'f')} ({at(getattr(post, 'not_before', None), 'R')})"
-            if getattr(post, "not_before", None)
-            else "as soon as it is approved"
-        )
-    ]
+    due = post.not_before
+    facts.append(tr(f"for {at(due, 'f')} ({at(due, 'R')})" if due else "as soon as it is approved"))
     facts += [] if post.account is None else [tr(f"{rules.weighted_length(post.text)} of {rules.MAX_LENGTH} characters")]
     head = f"**{safe(called(post.voice), NAME)}** → {place(post.destination)} · {tr(f'post {post.id}')}"
     return cut("\n".join([head, quoted, f"-# {' · '.join(facts)}", *_fate(shown, server)]), MESSAGE)
@@ -69,7 +64,7 @@ def _fate(shown: Shown, server: int) -> list[str]:
     post, last = shown.post, shown.history[-1]
     since, by, why = at(last["at"], "R"), who(last["who"]), sentence(last["why"], REASON)
     yes = next((change for change in reversed(shown.history) if change["status"] == State.APPROVED and change["who"] != SENDER), None)
-    approved = [tr(f"Approved by {who(yes['who'])} {at(yes['at'], 'R')}.")] if yes else []
+    approved = [_yes(yes)] if yes else []
     match post.status:
         case State.DRAFT:
             edited = [tr(f"Edited by {by} {since}.")] if last["was"] is not None else []
@@ -84,6 +79,12 @@ def _fate(shown: Shown, server: int) -> list[str]:
         case State.REJECTED:
             return [tr(f"Rejected by {by} {since}." if last["why"] == "rejected" else f"Rejected by {by} {since}: {why}")]
     return [*approved, tr(f"It failed {since}: {why}")]
+
+
+def _yes(change: dict[str, Any]) -> str:
+    if change["who"].startswith("unattended: "):
+        return tr("Approved beforehand: `[x] unattended` in config.toml names its schedule.")
+    return tr(f"Approved by {who(change['who'])} {at(change['at'], 'R')}.")
 
 
 def _link(post: Post, server: int) -> str:
