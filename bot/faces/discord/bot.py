@@ -22,6 +22,7 @@ from bot.faces.discord.carding import Carding
 from bot.faces.discord.configuring import Configuring, SettingMenu, ValueMenu
 from bot.faces.discord.context import Context
 from bot.faces.discord.conversing import AnswerAs, Conversing
+from bot.faces.discord.delivering import Delivering
 from bot.faces.discord.editing import EditButton, Editing
 from bot.faces.discord.ending import VoiceButton
 from bot.faces.discord.failures import explain
@@ -32,6 +33,7 @@ from bot.faces.discord.importing import Importing
 from bot.faces.discord.language import Translator, aside
 from bot.faces.discord.listing import PageButton
 from bot.faces.discord.managing import VersionMenu, VoiceRolesMenu
+from bot.faces.discord.planning import Planning
 from bot.faces.discord.playing import GuessButton, Playing, VoteButton
 from bot.faces.discord.refereeing import Refereeing
 from bot.faces.discord.saying import SayButton
@@ -60,6 +62,8 @@ COGS = (
     Refereeing,
     Approving,
     Carding,
+    Delivering,
+    Planning,
     Forgetting,
     Configuring,
     Editing,

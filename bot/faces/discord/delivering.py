@@ -32,19 +32,15 @@ class Delivering(commands.Cog):
     def __init__(self, bot: "MynahBot") -> None:
         self.bot = bot
         self.app = bot.app
-        self._session: aiohttp.ClientSession
 
     async def cog_load(self) -> None:
         """Take posts from now on."""
-        # The library asks a webhook up to five times where Discord fails, and each time may make a message.
-        self._session = aiohttp.ClientSession(raise_for_status=_no_second_time)
         self.app.posting.channels = self
 
     async def cog_unload(self) -> None:
         """Take none any more: they wait in the outbox for the next connection."""
         if self.app.posting.channels is self:
             self.app.posting.channels = None
-        await self.close()
 
     @property
     def looks_after(self) -> timedelta | None:
@@ -93,8 +89,7 @@ class Delivering(commands.Cog):
         return None
 
     async def close(self) -> None:
-        """Give up what is open."""
-        await self._session.close()
+        """Give up what is open, which is nothing."""
 
     async def _channel(self, post: Post) -> Any:
         """Return the channel of a post, and speak in this task as in its server."""
@@ -111,7 +106,9 @@ class Delivering(commands.Cog):
         binding = await self._binding(channel, post)
         if binding is not None:
             try:
-                return await self._webhooks.send_once(channel, binding, safe(post.text), self._session)
+                # The library asks a webhook up to five times where Discord fails, and each time may make a message.
+                async with aiohttp.ClientSession(raise_for_status=_no_second_time) as session:
+                    return await self._webhooks.send_once(channel, binding, safe(post.text), session)
             except discord.DiscordServerError:
                 raise
             except (discord.HTTPException, MynahError):  # the webhook cannot be used, and nothing was sent: the bot itself speaks

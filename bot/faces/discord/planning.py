@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
 
 ADD = "name voice times [timezone] [jitter] [quiet] [max_a_day] [account] [channel]"
-Most = commands.Range[int, 1, MAX_A_DAY]
+Most = app_commands.Range[int, 1, MAX_A_DAY]
 Channel = discord.TextChannel | discord.Thread | discord.VoiceChannel | discord.StageChannel
+CHANNEL: Any = commands.parameter(default=None)  # a typed one that is none is refused, where Optional would silently mean X
 _EVERY = re.compile(r"every\s+(\d.*|minute|hour|day|week)", re.IGNORECASE)
-_CRON = re.compile(r"[\d*/,-]+\s+[\d*/,-]+\s+\S+\s+\S+\s+\S+")
+_CRON = re.compile(r"(?=.*\*)[\d*/,-]+\s+[\d*/,-]+\s+\S+\s+\S+\s+\S+")  # of the two sorts of day it names one, and * for the other
 
 
 class Planning(commands.Cog):
@@ -68,7 +69,7 @@ class Planning(commands.Cog):
         quiet: str = "",
         max_a_day: Most | None = None,
         account: str | None = None,
-        channel: Channel | None = None,
+        channel: Channel = CHANNEL,
     ) -> None:
         """Have a voice write posts at certain times, each to be approved."""
         guild = await self._begin(ctx)
