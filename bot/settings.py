@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bot.errors import BadHandleError, SettingsError
 from data.consents import Ground
 from data.handles import normalise_handle
+from data.spending import MICRO, Kind
 from trainer.protocol import PRESETS, Sampling
 
 PREFIX = "MYNAH_"
@@ -113,10 +114,33 @@ class Safety(Section):
     profanity: Literal["any", "mild", "none"] = "mild"
 
 
+def _dollars(most: float, default: float) -> Any:
+    return Field(default, ge=0, le=most, allow_inf_nan=False)
+
+
+class Prices(Section):
+    """What X takes for one of each kind of thing, in dollars."""
+
+    posts_read: float = _dollars(100, 0.005)
+    own_posts_read: float = _dollars(100, 0.005)
+    users_read: float = _dollars(100, 0.010)
+    posts_written: float = _dollars(100, 0.015)
+    posts_with_link_written: float = _dollars(100, 0.20)
+    replies_written: float = _dollars(100, 0.010)
+
+    def micro(self, kind: Kind) -> int:
+        """Return a price in micro-dollars."""
+        dollars: float = getattr(self, kind)
+        return round(dollars * MICRO)
+
+
 class X(Section):
-    """The account on X that scheduled posts go to."""
+    """The account on X that scheduled posts go to, and what it may cost."""
 
     api_url: str = "https://api.twitter.com"
+    daily_cap: float = _dollars(1_000_000, 1.0)
+    monthly_cap: float = _dollars(1_000_000, 10.0)
+    prices: Prices = Prices()
 
 
 class Settings(BaseSettings):
