@@ -14,6 +14,7 @@ from bot.services.precedence import Precedence
 from bot.services.scheduling import Scheduling
 from bot.services.sending import Sender
 from bot.services.speaking import Speaking
+from bot.services.spending import Budget
 from bot.services.training import Training
 from bot.settings import Secrets, Settings
 from data.outbox import Schedule
@@ -48,6 +49,7 @@ class Mynah:
         options = ("--memory", str(wanted.memory_mib), "--precision", wanted.precision)
         speaker = speaker or Speaker(settings.data_dir / "speaker.log", timeout=wanted.timeout_seconds, options=options)
         self.speaking = Speaking(self.store, settings, speaker, Precedence(executor).wanted)
+        self.budget = Budget(self.store, settings.x)
         self.posting = Posting(self.store, x, settings=settings.x)
         self.scheduling = Scheduling(self.store, self._draft)
         self._stack = AsyncExitStack()

@@ -22,7 +22,8 @@ from oauthlib.oauth1.rfc5849 import signature
 from openapi_schema_validator import OAS30Validator
 from pydantic import SecretStr
 
-from bot.settings import XKeys
+from bot.settings import Secrets, XKeys
+from data.outbox import DEFAULT_ACCOUNT
 from tests.loopback import LoopbackServer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "x-api"
@@ -32,6 +33,7 @@ KEYS = XKeys(
     access_token=SecretStr("1-access-token"),
     access_secret=SecretStr("access-secret"),
 )
+SECRETS = Secrets(x={DEFAULT_ACCOUNT: KEYS})
 
 
 class Answer(Enum):

@@ -13,7 +13,7 @@ def accounts_of(settings: Settings, secrets: Secrets) -> dict[str, Sender]:
         SettingsError: of an account's keys some are there and some are missing.
     """
     return {
-        name: XSender(TweepyClient(keys, name, api_url=settings.x.api_url))
+        name: XSender(TweepyClient(secrets, name, api_url=settings.x.api_url))
         for name in settings.x.every_account
-        if (keys := secrets.of_x(name)).access_token
+        if secrets.of_x(name).access_token
     }

@@ -9,13 +9,13 @@ from bot.x.sender import XSender
 from bot.x.tweepy_client import TweepyClient
 from data.outbox import DEFAULT_ACCOUNT
 from data.store import Store
-from tests.loopback_x import KEYS
+from tests.loopback_x import SECRETS
 
 
 async def main(database: str, url: str, rounds: str) -> None:
     """Recover, then try to send that many times, and print what came of each."""
     async with Store(Path(database)) as store:
-        x = TweepyClient(KEYS, api_url=url)
+        x = TweepyClient(SECRETS, api_url=url)
         posting = Posting(store, {DEFAULT_ACCOUNT: XSender(x)})
         await posting.recover()
         for _ in range(int(rounds)):
