@@ -158,6 +158,7 @@ class X(Section):
     suffix: str = Field("", max_length=60)
     look_at_own_posts: bool = False
     look_after_seconds: float = Field(120, ge=0, allow_inf_nan=False)
+    look_daily_cap: float = _dollars(1_000_000, 0.25)
     accounts: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,31}$")], XAccount] = {}
 
     @property

@@ -1,10 +1,12 @@
-"""Posting on X with tweepy."""
+"""Posting on X with tweepy, and looking whether a post is there."""
+
+from datetime import UTC, datetime
 
 import tweepy  # type: ignore[import-untyped]
 
-from bot.settings import Secrets
+from bot.settings import Secrets, x_variable
 from bot.threads import in_daemon_thread
-from bot.x.port import Retry, XError
+from bot.x.port import OwnPost, OwnPosts, Retry, XError
 from bot.x.tweepy_session import (
     CONNECT_SECONDS,
     READ_SECONDS,
@@ -44,6 +46,8 @@ class TweepyClient:
         """
         keys = keys_of(secrets, "Posting on X", account)
         self._client = open_client(keys, api_url=api_url, timeout=(connect_timeout, read_timeout))
+        self._account = account
+        self._id = keys[2].partition("-")[0]  # an access token begins with the number of its account
 
     async def create_post(self, text: str) -> str:
         """Post a text and return X's id of it.
@@ -53,6 +57,20 @@ class TweepyClient:
         """
         return await in_daemon_thread(lambda: self._create(text))
 
+    async def own_posts(self, most: int, *, since_id: str | None, since: datetime, token: str | None = None) -> OwnPosts:
+        """Return the newest posts of the account itself.
+
+        Args:
+            most: how many at most, 5 to 100.
+            since_id: only later ones than this.
+            since: where there is no `since_id`, only such as are not older than this.
+            token: of the page before.
+
+        Raises:
+            XError: X refused, or did not answer; `retry` says whether it may be asked again.
+        """
+        return await in_daemon_thread(lambda: self._own(most, since_id, since, token))
+
     async def close(self) -> None:
         """Give up what is open; a request on its way is not waited for."""
         self._client.session.close()
@@ -61,7 +79,7 @@ class TweepyClient:
         try:
             answer = self._client.create_tweet(text=text, user_auth=True)
         except tweepy.HTTPException as error:
-            raise _refused(error) from error
+            raise self._refused(error) from error
         except Exception as error:
             unsure = XError(f"X {silence(error)}, so the post may be there: look before it is sent again.", Retry.UNSURE)
             raise never_sent(error) or unsure from error
@@ -69,19 +87,41 @@ class TweepyClient:
             raise XError("X took the post and named no id: look whether it is there.", Retry.UNSURE)
         return str(answer.data["id"])
 
+    def _own(self, most: int, since_id: str | None, since: datetime, token: str | None) -> OwnPosts:
+        # X's times have no fractions of seconds here.
+        start = {"since_id": since_id} if since_id else {"start_time": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+        try:
+            answer = self._client.get_users_tweets(
+                self._id, max_results=most, pagination_token=token, tweet_fields=["created_at"], user_auth=True, **start
+            )
+        except tweepy.HTTPException as error:
+            raise self._refused(error, looking=True) from error
+        except Exception as error:
+            raise never_sent(error) or XError(f"X {silence(error)} when it was asked for own posts.", Retry.UNSURE) from error
+        posts = tuple(OwnPost(str(post.id), post.text, post.created_at) for post in answer.data or ())
+        return OwnPosts(posts, answer.meta.get("next_token"))
 
-def _refused(error: tweepy.HTTPException) -> XError:
-    """Say what X's answer means."""
-    if refusal := common_refusal(error):
-        return refusal
-    status = error.response.status_code
-    words = detail(error)
-    if status >= 500:
-        return XError(f"X failed with {status} while it had the post, which may be there: look before it is sent again.", Retry.UNSURE)
-    if status == 402:
-        return XError("The credits on X are used up (402): buy some in the developer console, then approve the post again.", Retry.NEVER)
-    if status == 403 and (DUPLICATE_CODE in error.api_codes or "duplicate content" in str(error).lower()):
-        return XError("X has this very text from this account already: regenerate it and approve another.", Retry.REGENERATE)
-    if status == 403:
-        return XError(f"X does not permit this post (403: {words}): mend that in the developer console or the text.", Retry.NEVER)
-    return XError(f"X does not take this post ({status}: {words}): change the text, or check x.api_url.", Retry.NEVER)
+    def _refused(self, error: tweepy.HTTPException, *, looking: bool = False) -> XError:
+        """Say what X's answer means, to a post or to a look at own posts."""
+        status = error.response.status_code
+        words = detail(error)
+        if status == 401:
+            names = " and ".join(x_variable(self._account, key) for key in ("access_token", "access_secret"))
+            return XError(f"X does not accept the keys (401): check X_API_KEY, X_API_SECRET, {names}.", Retry.NEVER)
+        if refusal := common_refusal(error):
+            return refusal
+        if status == 402:
+            return XError(
+                "The credits on X are used up (402): buy some in the developer console, then approve the post again.", Retry.NEVER
+            )
+        if status >= 500 and looking:
+            return XError(f"X failed with {status} when it was asked for own posts.", Retry.LATER)
+        if status >= 500:
+            return XError(f"X failed with {status} while it had the post, which may be there: look before it is sent again.", Retry.UNSURE)
+        if looking:
+            return XError(f"X does not show own posts ({status}: {words}).", Retry.NEVER)
+        if status == 403 and (DUPLICATE_CODE in error.api_codes or "duplicate content" in str(error).lower()):
+            return XError("X has this very text from this account already: regenerate it and approve another.", Retry.REGENERATE)
+        if status == 403:
+            return XError(f"X does not permit this post (403: {words}): mend that in the developer console or the text.", Retry.NEVER)
+        return XError(f"X does not take this post ({status}: {words}): change the text, or check x.api_url.", Retry.NEVER)
