@@ -16,7 +16,7 @@ from bot.services.speaking import Speaking
 from bot.services.spending import Budget
 from bot.services.training import Training
 from bot.settings import Secrets, Settings
-from data.outbox import Schedule
+from data.schedules import Schedule
 from data.speech import Purpose
 from data.store import Store
 
@@ -49,7 +49,7 @@ class Mynah:
         self.speaking = Speaking(self.store, settings, speaker, Precedence(executor).wanted)
         self.budget = Budget(self.store, settings.x)
         self.posting = Posting(self.store, settings=settings.x)
-        self.scheduling = Scheduling(self.store, self._draft)
+        self.scheduling = Scheduling(self.store, self._line, self.posting, settings.x)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -99,9 +99,10 @@ class Mynah:
             await asyncio.wait(tasks)  # gather alone would return when the first of them has ended
             await asyncio.gather(work, return_exceptions=True)
 
-    async def _draft(self, schedule: Schedule) -> None:
-        """Have a schedule's voice write a post, and put it into the outbox."""
+    async def _line(self, schedule: Schedule) -> str:
+        """Have a schedule's voice write a line."""
         who = f"schedule {schedule.name}"
-        request = await self.speaking.request(schedule.voice, by=who, count=1, purpose=Purpose.POST)
-        for line in (await self.speaking.answer(request.id)).lines:
-            await self.posting.draft(schedule.voice, schedule.name, line.text, who)
+        asked = await self.speaking.request(
+            schedule.voice, by=who, count=1, prompt=schedule.prompt, temperature=schedule.creativity, purpose=Purpose.POST
+        )
+        return (await self.speaking.answer(asked.id)).lines[0].text

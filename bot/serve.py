@@ -12,7 +12,7 @@ from bot.errors import SettingsError
 from bot.faces.discord.face import DiscordFace
 from bot.settings import Secrets, Settings
 from bot.x.accounts import accounts_of
-from data import outbox
+from data import schedules
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ async def serve(settings: Settings, secrets: Secrets) -> None:
         x = app.posting.accounts
         x |= accounts_of(settings, secrets, app.store, app.budget)
         token = secrets.discord_token
-        if token is None and not await app.store.read(outbox.schedules):
+        if token is None and not await app.store.read(schedules.listed):
             raise SettingsError("DISCORD_TOKEN is not set, and there is no schedule for X: set the one, or `mynah schedule add` the other.")
         if token is None:
             log.info("no DISCORD_TOKEN: only the schedules for X run")

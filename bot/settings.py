@@ -8,10 +8,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bot.errors import BadHandleError, SettingsError
+from bot.errors import BadHandleError, BadRequestError, SettingsError
+from bot.services.times import seconds_of
 from data.consents import Ground
 from data.handles import normalise_handle
 from data.outbox import DEFAULT_ACCOUNT
@@ -41,6 +42,18 @@ def _handle(text: str) -> str:
         return normalise_handle(text)
     except BadHandleError as error:
         raise ValueError(str(error)) from error
+
+
+def _span(text: object) -> object:
+    """Return the seconds of a span such as 2h."""
+    try:
+        return seconds_of(text, 0) if isinstance(text, str) else text
+    except BadRequestError as error:
+        raise ValueError(str(error)) from error
+
+
+Span = Annotated[int, BeforeValidator(_span), Field(ge=0)]
+"""Seconds, written as 90s, 30m, 6h or 1d."""
 
 
 class Discord(Section):
@@ -159,6 +172,10 @@ class X(Section):
     look_at_own_posts: bool = False
     look_after_seconds: float = Field(120, ge=0, allow_inf_nan=False)
     look_daily_cap: float = _dollars(1_000_000, 0.25)
+    unattended: frozenset[str] = frozenset()
+    ahead: Span = 7200
+    late: Span = 86400
+    posts_a_day: int = Field(50, ge=0)
     accounts: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,31}$")], XAccount] = {}
 
     @property

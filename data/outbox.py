@@ -1,4 +1,4 @@
-"""Schedules and the outbox of posts: draft → approved → sending → posted | rejected | failed, each change a row."""
+"""The outbox of posts: draft → approved → sending → posted | rejected | failed, each change a row."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,6 +68,8 @@ class Post:
     x_id: str | None
     """The id that X, or Discord, gave it."""
     created_at: str
+    not_before: str | None
+    """When it is to go out; None: as soon as it is approved."""
     account: str | None
     channel: int | None
     awaits_person: bool
@@ -87,9 +89,12 @@ def _post(row: dict[str, Any]) -> Post:
     return Post(**row | {"status": State(row["status"]), "awaits_person": bool(row["awaits_person"])})
 
 
-def add_draft(db: Database, *, voice: str, schedule: str | None, text: str, who: str, to: Destination) -> Post:
-    """Put a line into the outbox as a draft."""
+def add_draft(
+    db: Database, *, voice: str, schedule: str | None, text: str, who: str, to: Destination, not_before: datetime | None = None
+) -> Post:
+    """Put a line into the outbox as a draft, to go out at `not_before` at the earliest."""
     row = {"voice": voice, "schedule": schedule, "text": text, "status": State.DRAFT, "created_at": now()} | to._asdict()
+    row["not_before"] = stamp(not_before) if not_before else None
     post_id = insert(db, "posts", row)
     _record(db, post_id, State.DRAFT, who, "written")
     return get(db, post_id)
@@ -116,14 +121,24 @@ def in_state(db: Database, state: State) -> list[Post]:
     return [_post(row) for row in db.query("SELECT * FROM posts WHERE status = ? ORDER BY id", [state])]
 
 
-def unsettled(db: Database) -> list[Post]:
-    """Return, oldest first, what is under way, what failed and waits for a person, and of each destination the oldest approved post."""
+def unsettled(db: Database, since: datetime, until: datetime) -> list[Post]:
+    """Return what is under way, what failed and waits for a person, and of each destination the first approved post whose time has come.
+
+    Its time is not before `since`, unless it may be there already, and not after `until`; without a time it comes in the order of writing.
+    """
     return [
         _post(row)
-        for row in db.query("""
-            SELECT * FROM posts WHERE id IN (SELECT min(id) FROM posts WHERE status = 'approved' GROUP BY account, channel)
-                OR (status = 'sending' AND NOT awaits_person) OR (status = 'failed' AND awaits_person)
-            ORDER BY id""")
+        for row in db.query(
+            """
+            SELECT * FROM posts WHERE (status = 'sending' AND NOT awaits_person) OR (status = 'failed' AND awaits_person) OR id IN (
+                SELECT id FROM (
+                    SELECT id, row_number() OVER (PARTITION BY account, channel ORDER BY coalesce(not_before, created_at), id) AS turn
+                    FROM posts WHERE status = 'approved' AND (not_before IS NULL OR (not_before <= :until
+                                                              AND (not_before >= :since OR unsure_since IS NOT NULL)))
+                ) WHERE turn = 1
+            ) ORDER BY id""",
+            {"since": stamp(since), "until": stamp(until)},
+        )
     ]
 
 
@@ -139,6 +154,27 @@ def last_before(db: Database, account: str, moment: datetime) -> str | None:
         [account, stamp(moment)],
     )
     return next((row["x_id"] for row in rows), None)
+
+
+def too_late(db: Database, before: datetime) -> list[Post]:
+    """Return the drafts and approved posts whose time was before a moment, those aside that may be there already."""
+    rows = db.query(
+        "SELECT * FROM posts WHERE status IN ('draft', 'approved') AND not_before < ? AND unsure_since IS NULL ORDER BY id", [stamp(before)]
+    )
+    return [_post(row) for row in rows]
+
+
+def at_once(db: Database, post_id: int) -> None:
+    """Let a post go out as soon as it is approved."""
+    db.conn.execute("UPDATE posts SET not_before = NULL WHERE id = ?", [post_id])
+
+
+def on_x(db: Database, since: datetime, until: datetime) -> int:
+    """Count the posts for X whose time is in [since, until), those aside that were rejected."""
+    return db["posts"].count_where(
+        "coalesce(not_before, created_at) >= ? AND coalesce(not_before, created_at) < ? AND channel IS NULL AND status <> 'rejected'",
+        [stamp(since), stamp(until)],
+    )
 
 
 def change(
@@ -243,54 +279,3 @@ def resume(db: Database, who: str) -> Pause:
         raise WrongStateError("Posting is not paused.")
     db.conn.execute("UPDATE pauses SET resumed_at = ?, resumed_by = ? WHERE resumed_at IS NULL", [now(), who])
     return found
-
-
-# ----------------------------------------------------------------- schedules
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """When a voice is to write a post."""
-
-    name: str
-    voice: str
-    kind: str
-    """every or cron."""
-    expression: str
-    """every: seconds; cron: five fields."""
-    timezone: str
-    created_by: str
-    created_at: str
-    last_run_at: str | None
-
-
-def add_schedule(db: Database, schedule: Schedule) -> None:
-    """Store a schedule.
-
-    Raises:
-        WrongStateError: one of this name exists.
-    """
-    if any(s.name == schedule.name for s in schedules(db)):
-        raise WrongStateError(f"There is a schedule {schedule.name} already: remove it first, or take another name.")
-    db.table("schedules").insert(vars(schedule))
-
-
-def schedules(db: Database) -> list[Schedule]:
-    """Return all schedules by name."""
-    return [Schedule(**row) for row in db.query("SELECT * FROM schedules ORDER BY name")]
-
-
-def remove_schedule(db: Database, name: str) -> None:
-    """Delete a schedule; its posts stay.
-
-    Raises:
-        NotStoredError: there is none of this name.
-    """
-    if db["schedules"].count_where("name = ?", [name]) == 0:
-        raise NotStoredError(f"There is no schedule {name}: `mynah schedule list` lists them.")
-    db.table("schedules").delete(name)
-
-
-def mark_run(db: Database, name: str) -> None:
-    """Remember that a schedule fired, before anything comes of it."""
-    db.conn.execute("UPDATE schedules SET last_run_at = ? WHERE name = ?", [now(), name])

@@ -13,9 +13,10 @@ from sqlite_utils import Database
 
 from bot.errors import BadRequestError, NotStoredError, StoreError, WrongStateError
 from bot.services.sending import Retry, Sender, SendError
+from bot.services.times import span
 from bot.settings import X
 from bot.x import text as rules
-from data import outbox
+from data import outbox, schedules
 from data.outbox import DEFAULT_ACCOUNT, Destination, Pause, Post, State
 from data.store import Store
 
@@ -76,6 +77,7 @@ class Posting:
         self._settings = settings or X()
         self._clock = clock
         self._jitter = jitter
+        self._late = timedelta(seconds=self._settings.late)
         self._lanes: defaultdict[Destination, _Lane] = defaultdict(_Lane)
         self._aside: set[asyncio.Future[Any]] = set()
         self.channels: Sender | None = None
@@ -104,6 +106,16 @@ class Posting:
         if to.account is not None and to.account not in self._settings.every_account:
             raise BadRequestError(f"There is no X account {to.account}: config.toml names {', '.join(self._settings.every_account)}.")
         return await self._store.write(_draft, voice, schedule, self._disclosed(text, to), who, to)
+
+    def put(
+        self, db: Database, *, voice: str, schedule: str, text: str, who: str, to: Destination, not_before: datetime, unattended: bool
+    ) -> Post:
+        """Put a schedule's line into the outbox, in a transaction of the scheduler's; `unattended` says yes to it, if it may go there."""
+        text = self._disclosed(text, to)
+        post = outbox.add_draft(db, voice=voice, schedule=schedule, text=text, who=who, to=to, not_before=not_before)
+        if unattended and not rules.broken_rule(text, links=self._settings.links):
+            return outbox.change(db, post.id, State.APPROVED, who=f"unattended: {schedule}", why="x.unattended names its schedule")
+        return post
 
     async def approve(self, post_id: int, who: str) -> Post:
         """Say yes to a post: to a draft, to one that failed, or to one that may be there and was looked for.
@@ -195,7 +207,7 @@ class Posting:
                         log.warning("the outbox cannot be used", error=str(error))
                         self._back_off(destination)
                 try:
-                    heads = await self._store.read(_heads)
+                    heads = await self._store.read(_heads, self._late, self._clock())
                 except StoreError as error:
                     log.warning("the outbox cannot be used", error=str(error))
                     heads = []
@@ -213,7 +225,7 @@ class Posting:
     async def send_next(self) -> bool:
         """Try the oldest post whose destination may be tried now, and say whether there was one."""
         # Looked at before it is written, so that an empty outbox costs no transaction twice a second.
-        for post in await self._store.read(_heads):
+        for post in await self._store.read(_heads, self._late, self._clock()):
             if self._due(post):
                 await self._try(post)
                 return True
@@ -389,8 +401,16 @@ class Posting:
         text = self._disclosed(post.text, post.destination)  # the setting may be newer than the draft
         if broken := rules.broken_rule(text, links=self._settings.links):
             raise BadRequestError(f"Post {post_id} {broken.why}: edit it, or reject it and take another.")
+        self._in_time(db, post)
         again = {State.FAILED: "try again", State.SENDING: "looked there, and it is not: send it again"}
         return _decide(db, post_id, State.APPROVED, who, again.get(post.status, "approved"), text if text != post.text else None)
+
+    def _in_time(self, db: Database, post: Post) -> None:
+        """Refuse a post that nobody said yes to in time; one that was to be sent before goes out whenever a person says so again."""
+        if post.status in (State.FAILED, State.SENDING):
+            outbox.at_once(db, post.id)
+        elif post.not_before and datetime.fromisoformat(post.not_before) < self._clock() - self._late:
+            raise BadRequestError(f"The time of post {post.id} was more than {span(self._settings.late)} ago (x.late): reject it.")
 
     def _edit(self, db: Database, post_id: int, text: str, who: str, approve: bool) -> Post:
         post = outbox.get(db, post_id)
@@ -399,6 +419,8 @@ class Posting:
             raise BadRequestError(f"Post {post_id} says that already.")
         if broken := rules.broken_rule(text, links=self._settings.links):
             raise BadRequestError(f"That text {broken.why}.")
+        if approve:
+            self._in_time(db, post)
         state, why = (State.APPROVED, "edited and approved") if approve else (State.DRAFT, "edited")
         outbox.forget_tries(db, post_id)  # of another text
         return outbox.change(db, post_id, state, who=who, why=why, text=text)
@@ -407,7 +429,7 @@ class Posting:
 def _draft(db: Database, voice: str, schedule: str | None, text: str, who: str, to: Destination) -> Post:
     if db["voices"].count_where("name = ?", [voice]) == 0:
         raise NotStoredError(f"There is no voice {voice}: `mynah models` lists those there are.")
-    if all(known.name != schedule for known in outbox.schedules(db)):
+    if all(known.name != schedule for known in schedules.listed(db)):
         schedule = None
     return outbox.add_draft(db, voice=voice, schedule=schedule, text=text, who=who, to=to)
 
@@ -422,7 +444,7 @@ def _decide(db: Database, post_id: int, state: State, who: str, why: str, text: 
     return outbox.change(db, post_id, state, who=who, why=why, text=text)
 
 
-def _heads(db: Database) -> list[Post]:
+def _heads(db: Database, late: timedelta, now: datetime) -> list[Post]:
     """Return the post of each destination that something is to be done about first, oldest first; none while posting is paused.
 
     One that may be there goes before all others, so that their order is kept; one that failed for good holds its destination up.
@@ -431,7 +453,7 @@ def _heads(db: Database) -> list[Post]:
         return []
     heads: dict[Destination, Post] = {}
     held = set()
-    for post in outbox.unsettled(db):
+    for post in outbox.unsettled(db, now - late, now):
         if post.status is State.FAILED:
             held.add(post.destination)
         elif post.status is State.SENDING or post.destination not in heads:

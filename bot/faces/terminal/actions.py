@@ -14,7 +14,7 @@ from bot.errors import BadRequestError, SpeechFailedError
 from bot.faces.terminal import progress, render
 from bot.services import cards, choosing, forgetting
 from bot.services.importing import import_file
-from bot.services.scheduling import Planned
+from bot.services.scheduling import Planned, Spec
 from data import accounts, consents, speech
 from data import jobs as jobs_table
 from data import models as models_table
@@ -280,9 +280,9 @@ async def spend(app: Mynah) -> Answer:
     return Answer(document | {"left": seen.left / MICRO}, render.spending(seen))
 
 
-async def add_schedule(app: Mynah, name: str, voice: str, by: str, *, every: str | None, cron: str | None, timezone: str) -> Answer:
+async def add_schedule(app: Mynah, name: str, voice: str, by: str, spec: Spec) -> Answer:
     """Store a schedule."""
-    return _planned([await app.scheduling.add(name, voice, every=every, cron=cron, timezone=timezone, by=by)])
+    return _planned([await app.scheduling.add(name, voice, spec, by=by, operator=True)])
 
 
 async def schedules(app: Mynah) -> Answer:

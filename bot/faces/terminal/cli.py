@@ -16,6 +16,7 @@ from bot.faces.terminal import actions, render
 from bot.faces.terminal.console import converse
 from bot.log import configure_logging
 from bot.services.doctor import examine, healthy
+from bot.services.scheduling import Spec
 from bot.settings import Settings, load_secrets, load_settings
 
 cli = typer.Typer(
@@ -282,7 +283,7 @@ def schedule_add(
     config: ConfigOption = None,
 ) -> None:
     """Have a voice write a draft at set times."""
-    _run(config, json, lambda app: actions.add_schedule(app, name, voice, _by(), every=every, cron=cron, timezone=timezone))
+    _run(config, json, lambda app: actions.add_schedule(app, name, voice, _by(), Spec(every=every, cron=cron, timezone=timezone)))
 
 
 @schedule_cli.command("list")
