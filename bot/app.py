@@ -1,7 +1,7 @@
 """Builds and owns all parts of Mynah, and starts and stops them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self, TypeVar
 
@@ -12,8 +12,8 @@ from bot.lock import Lead
 from bot.services.posting import Posting
 from bot.services.precedence import Precedence
 from bot.services.scheduling import Scheduling
-from bot.services.sending import Sender
 from bot.services.speaking import Speaking
+from bot.services.spending import Budget
 from bot.services.training import Training
 from bot.settings import Secrets, Settings
 from data.schedules import Schedule
@@ -36,7 +36,6 @@ class Mynah:
         secrets: Secrets,
         executor: Executor | None = None,
         speaker: Speaker | None = None,
-        x: Mapping[str, Sender] | None = None,
     ) -> None:
         self.settings = settings
         self.secrets = secrets
@@ -48,7 +47,8 @@ class Mynah:
         options = ("--memory", str(wanted.memory_mib), "--precision", wanted.precision)
         speaker = speaker or Speaker(settings.data_dir / "speaker.log", timeout=wanted.timeout_seconds, options=options)
         self.speaking = Speaking(self.store, settings, speaker, Precedence(executor).wanted)
-        self.posting = Posting(self.store, x, settings=settings.x)
+        self.budget = Budget(self.store, settings.x)
+        self.posting = Posting(self.store, settings=settings.x)
         self.scheduling = Scheduling(self.store, self._line, self.posting, settings.x)
         self._stack = AsyncExitStack()
 

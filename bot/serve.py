@@ -26,8 +26,9 @@ async def serve(settings: Settings, secrets: Secrets) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    x = accounts_of(settings, secrets)
-    async with Mynah(settings, secrets, x=x) as app:
+    async with Mynah(settings, secrets) as app:
+        x = app.posting.accounts
+        x |= accounts_of(settings, secrets, app.store, app.budget)
         token = secrets.discord_token
         if token is None and not await app.store.read(schedules.listed):
             raise SettingsError("DISCORD_TOKEN is not set, and there is no schedule for X: set the one, or `mynah schedule add` the other.")

@@ -4,21 +4,19 @@ import asyncio
 
 from bot.services.posting import Posting
 from bot.services.scheduling import Scheduling
-from bot.x.sender import XSender
-from bot.x.tweepy_client import TweepyClient
 from data import outbox
 from data.outbox import DEFAULT_ACCOUNT, Schedule, State
 from data.store import Store
 from tests.bot.test_scheduling import due, running
-from tests.bot.x.rows import add_model
-from tests.loopback_x import KEYS, LoopbackX
+from tests.bot.x.rows import add_model, sender_to
+from tests.loopback_x import LoopbackX
 
 
 async def test_a_due_schedule_becomes_a_post_after_a_yes(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     async with Store(tmp_path / "mynah.db") as store, Store(tmp_path / "mynah.db") as terminal, LoopbackX() as server:
-        x = TweepyClient(KEYS, api_url=server.url)
-        posting, person = Posting(store, {DEFAULT_ACCOUNT: XSender(x)}), Posting(terminal, None)
+        x = sender_to(store, server.url)
+        posting, person = Posting(store, {DEFAULT_ACCOUNT: x}), Posting(terminal, None)
         await store.write(add_model)
         await store.write(outbox.add_schedule, due("tides"))
 
