@@ -9,7 +9,7 @@ import pytest_asyncio
 from bot.faces.discord.bot import MynahBot
 from bot.services.posting import Posting
 from bot.services.speaking import Speaking
-from data import accounts, outbox, post_cards, servers
+from data import accounts, members, outbox, post_cards, servers
 from data.outbox import State
 from tests.bot.discord.conftest import Stage
 from tests.bot.discord.test_games import labels
@@ -569,3 +569,16 @@ async def test_pause_and_resume(ready: Stage):
     await ready.boss.send(ready.channel, "!pause")
     assert ready.history[-1].content.startswith("Posting is paused since <t:")
     assert len(ready.env.errors) == 1
+
+
+async def test_who_decided_paused_and_planned_is_counted_and_can_have_his_name_erased(ready: Stage):
+    await ready.boss.click(await drafted(ready), label="Reject")
+    await ready.boss.slash(ready.channel, "pause")
+    await ready.boss.slash(ready.channel, "resume")
+    await ready.boss.slash(ready.channel, "schedule add", name="mornings", voice="keeper", times="9:00")
+    await ready.boss.slash(ready.channel, "schedule run", name="mornings")
+    await ready.boss.slash(ready.channel, "schedule pause", name="mornings")
+    counts = await ready.app.store.read(members.stored, ready.boss.id)
+    assert (counts["posts decided"], counts["schedules and pauses"]) == (1, 3)
+    await ready.app.store.write(members.erase, ready.boss.id)
+    assert await ready.app.store.read(lambda db: [line for line in db.iterdump() if f"Discord {ready.boss.id}" in line]) == []
