@@ -141,7 +141,7 @@ async def month(folder: Path, count: int, kills: int, seed: int) -> str:
         while True:
             passed, death = (clock() - START).total_seconds(), None
             if killed < kills:
-                slice_ = max(MONTH.total_seconds() - passed, 0) / (kills - killed)
+                slice_ = max(0.95 * MONTH.total_seconds() - passed, 0) / (kills - killed)  # so that the last one is not at the very end
                 place = places[0] if killed < len(places) * 2 else "anywhere"
                 places.rotate(-1)
                 death = Death(place, passed + slice_ * chance.uniform(0, 0.5), passed + slice_)
