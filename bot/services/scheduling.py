@@ -314,8 +314,9 @@ class Scheduling:
         ahead = timedelta(seconds=self._settings.ahead if schedule.ahead is None else schedule.ahead)
         settled = datetime.fromisoformat(schedule.settled_until or schedule.created_at)
         if settled > now + ahead + timedelta(seconds=schedule.jitter) + WRONG_CLOCK:
-            # What it did by a clock that was wrong are rows, so no time comes twice.
+            # What was drafted by a clock that was wrong are rows, so no time comes twice.
             settled = now
+            schedules.settle(db, name, settled)
         taken: list[Run | None] = []
 
         def take(time: Time, outcome: Outcome, why: str) -> None:

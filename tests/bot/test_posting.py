@@ -12,8 +12,9 @@ from bot.errors import BadRequestError, NotStoredError, StoreError, WrongStateEr
 from bot.services import posting as module
 from bot.services.posting import LONGEST_PAUSE, Posting
 from bot.services.sending import Retry, SendError
-from data import accounts, outbox
-from data.outbox import DEFAULT_ACCOUNT, Destination, Post, Schedule, State
+from data import accounts, outbox, schedules
+from data.outbox import DEFAULT_ACCOUNT, Destination, Post, State
+from data.schedules import Schedule
 from data.store import Store
 from tests.bot.x.rows import VOICE, add_voice
 
@@ -172,7 +173,7 @@ async def test_a_draft_of_a_forgotten_voice_or_a_removed_schedule(store, posting
     with pytest.raises(NotStoredError, match="no voice"):
         await posting.draft("nobody", None, "Low water.", "a test")
     assert (await posting.draft(VOICE, "gone", "Low water.", "a test")).schedule is None
-    await store.write(outbox.add_schedule, Schedule("tides", VOICE, "every", "3600", "UTC", "ann", START.isoformat(), None))
+    await store.write(schedules.add, Schedule("tides", VOICE, "every", "3600", "UTC", "ann", START.isoformat(), None))
     assert (await posting.draft(VOICE, "tides", "Low water.", "a test")).schedule == "tides"
 
 
