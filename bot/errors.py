@@ -7,6 +7,7 @@
     ├── NotStoredError            asked for, and not there
     ├── DamagedError              stored bytes that do not match their hash
     ├── StoreError                the database cannot be opened or written
+    ├── BudgetError               a paid call would pass a cap on spending
     ├── GameError                 a game in Discord cannot be begun or played now
     ├── ConsentError              (data/consents.py) there is no leave to store or train an account
     ├── WrongStateError           (data/outbox.py) a post cannot go there from where it stands
@@ -23,13 +24,24 @@ One place per face turns these into words for a person (bot/faces/…); whatever
 """
 
 from data.consents import ConsentError
-from data.errors import BadHandleError, DamagedError, GameError, MynahError, NotStoredError, SourceError, StoreError, TooLittleTextError
+from data.errors import (
+    BadHandleError,
+    BudgetError,
+    DamagedError,
+    GameError,
+    MynahError,
+    NotStoredError,
+    SourceError,
+    StoreError,
+    TooLittleTextError,
+)
 from data.outbox import WrongStateError
 
 __all__ = [
     "BadHandleError",
     "BadRequestError",
     "BadWeightsError",
+    "BudgetError",
     "ConsentError",
     "DamagedError",
     "GameError",

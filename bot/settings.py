@@ -8,14 +8,15 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot.errors import BadHandleError, BadRequestError, SettingsError
-from bot.services.times import seconds_of
+from bot.services.times import SCHEDULE_NAME, seconds_of
 from data.consents import Ground
 from data.handles import normalise_handle
 from data.outbox import DEFAULT_ACCOUNT
+from data.spending import MICRO, Kind
 from trainer.protocol import PRESETS, Sampling
 
 PREFIX = "MYNAH_"
@@ -139,15 +140,39 @@ class XAccount(Section):
         return ("client_id", "refresh_token") if self.auth == "oauth2" else ("api_key", "api_secret", "access_token", "access_secret")
 
 
+def _dollars(most: float, default: float) -> Any:
+    return Field(default, ge=0, le=most, allow_inf_nan=False)
+
+
+class Prices(Section):
+    """What X takes for one of each kind of thing, in dollars."""
+
+    posts_read: float = _dollars(100, 0.005)
+    own_posts_read: float = _dollars(100, 0.005)
+    users_read: float = _dollars(100, 0.010)
+    posts_written: float = _dollars(100, 0.015)
+    posts_with_link_written: float = _dollars(100, 0.20)
+    replies_written: float = _dollars(100, 0.010)
+
+    def micro(self, kind: Kind) -> int:
+        """Return a price in micro-dollars."""
+        dollars: float = getattr(self, kind)
+        return round(dollars * MICRO)
+
+
 class X(Section):
-    """The accounts on X that posts go to, and what may go there."""
+    """The accounts on X that posts go to, what may go there, and what it may cost."""
 
     api_url: str = "https://api.twitter.com"
+    daily_cap: float = _dollars(1_000_000, 1.0)
+    monthly_cap: float = _dollars(1_000_000, 10.0)
+    prices: Prices = Prices()
     links: bool = False
     suffix: str = Field("", max_length=60)
     look_at_own_posts: bool = False
     look_after_seconds: float = Field(120, ge=0, allow_inf_nan=False)
-    unattended: frozenset[str] = frozenset()
+    look_daily_cap: float = _dollars(1_000_000, 0.25)
+    unattended: frozenset[Annotated[str, StringConstraints(to_lower=True, pattern=f"^{SCHEDULE_NAME}$")]] = frozenset()
     ahead: Span = 7200
     late: Span = 86400
     posts_a_day: int = Field(50, ge=0)

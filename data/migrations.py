@@ -453,6 +453,38 @@ def m018_pauses(db: Database) -> None:
 
 
 @migrations()
+def m019_spending(db: Database) -> None:
+    """What X is paid for, and how far accounts were read there, so that no post is paid for twice."""
+    db.conn.execute("""
+        CREATE TABLE spending (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at TEXT NOT NULL,                    -- of the reservation, before the call: the day and the month that it counts in
+            account TEXT NOT NULL,               -- the account on X that pays, by its name in the settings; '': the one
+            kind TEXT NOT NULL,                  -- what is paid for, as the price table names it
+            why TEXT NOT NULL,
+            price INTEGER NOT NULL CHECK (price >= 0), -- of one, when it was reserved; this and cost in micro-dollars
+            most INTEGER NOT NULL CHECK (most >= 0), -- how many were reserved
+            count INTEGER CHECK (count >= 0),    -- how many X delivered; NULL: nobody knows yet, and `most` counts
+            settled_at TEXT,
+            cost INTEGER NOT NULL GENERATED ALWAYS AS (price * COALESCE(count, most)) VIRTUAL,
+            CHECK ((count IS NULL) = (settled_at IS NULL))
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX spending_at ON spending(at)")
+    # A timeline is read from its newest post back, in windows: one that was cut off is gone on with before the next one begins.
+    db.conn.execute("""
+        CREATE TABLE timelines (
+            handle TEXT PRIMARY KEY REFERENCES accounts(handle) ON DELETE CASCADE,
+            x_id TEXT NOT NULL,                  -- X's number of the account, which another one that takes its name does not have
+            posts INTEGER NOT NULL,              -- that it had when it was last looked up
+            looked_up_at TEXT NOT NULL,
+            since_id TEXT,                       -- all up to this post was read; NULL: nothing was, to the end
+            newest_id TEXT,                      -- the newest post of the window that is being read; NULL: none is
+            until_id TEXT,                       -- the oldest post of that window that is stored
+            CHECK ((newest_id IS NULL) = (until_id IS NULL))
+        ) STRICT""")
+
+
+@migrations()
 def m020_destinations(db: Database) -> None:
     """Where a post goes, what nobody knows of it, and what it said before somebody changed it."""
     db.conn.execute("ALTER TABLE posts ADD COLUMN account TEXT DEFAULT 'default'")  # on X, by its name in config.toml; NULL: a channel

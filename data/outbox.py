@@ -163,6 +163,20 @@ def on_x(db: Database, since: datetime, until: datetime) -> int:
     )
 
 
+def known_on_x(db: Database, account: str) -> set[str]:
+    """Return the ids of an account's posts on X that are known to be posts of the outbox."""
+    return {row["x_id"] for row in db.query("SELECT x_id FROM posts WHERE account = ? AND x_id IS NOT NULL", [account])}
+
+
+def last_before(db: Database, account: str, moment: datetime) -> str | None:
+    """Return the id of the newest post on X that was sent to an account before a moment, if one is known."""
+    rows = db.query(
+        "SELECT x_id FROM posts WHERE account = ? AND x_id IS NOT NULL AND tried_at < ? ORDER BY CAST(x_id AS INTEGER) DESC LIMIT 1",
+        [account, stamp(moment)],
+    )
+    return next((row["x_id"] for row in rows), None)
+
+
 def change(
     db: Database,
     post_id: int,

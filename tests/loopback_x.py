@@ -9,10 +9,12 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +24,8 @@ from oauthlib.oauth1.rfc5849 import signature
 from openapi_schema_validator import OAS30Validator
 from pydantic import SecretStr
 
-from bot.settings import XKeys
+from bot.settings import Secrets, XKeys
+from data.outbox import DEFAULT_ACCOUNT
 from tests.loopback import LoopbackServer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "x-api"
@@ -32,10 +35,23 @@ KEYS = XKeys(
     access_token=SecretStr("1-access-token"),
     access_secret=SecretStr("access-secret"),
 )
+#: Another account that the same app acts for.
+NEWS = KEYS.model_copy(update={"access_token": SecretStr("2-access-token"), "access_secret": SecretStr("news-secret")})
+SECRETS = Secrets(x={DEFAULT_ACCOUNT: KEYS, "news": NEWS})
+
+
+@dataclass(frozen=True)
+class Made:
+    """A post that is there."""
+
+    id: str
+    account: str
+    text: str
+    at: datetime
 
 
 class Answer(Enum):
-    """What X does with the next POST."""
+    """What X does with the next POST, or the next look at own posts."""
 
     CREATED = auto()
     UNAUTHORIZED = auto()
@@ -116,6 +132,15 @@ class LoopbackX:
     script: deque[Answer] = field(default_factory=deque)
     posts: dict[str, str] = field(default_factory=dict)
     """X's id → text: what is really there."""
+    made: list[Made] = field(default_factory=list)
+    """The same, the oldest first, with whose it is and since when."""
+    looks: deque[Answer] = field(default_factory=deque)
+    """The coming answers to looks at own posts; without one it behaves."""
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    hides_for: timedelta = timedelta(0)
+    """How long a new post does not stand in its account's timeline yet."""
+    looked: list[Mapping[str, str]] = field(default_factory=list)
+    """The parameters of each look at own posts."""
     requests: list[str] = field(default_factory=list)
     """The text of each POST that came, whatever became of it."""
     arrived: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
@@ -130,6 +155,7 @@ class LoopbackX:
         app = web.Application()
         app.router.add_post("/2/tweets", self._post)
         app.router.add_get("/2/users/me", self._me)
+        app.router.add_get("/2/users/{id}/tweets", self._timeline)
         self._end = asyncio.Event()
         self._server = LoopbackServer(app)
         self.url = f"http://127.0.0.1:{await self._server.start()}"
@@ -146,13 +172,15 @@ class LoopbackX:
         self.requests.append(text)
         self.headers = request.headers
         answer = self.script.popleft() if self.script else Answer.CREATED
-        if not _signed(request):
+        account = _signed(request)
+        if not account:
             answer = Answer.UNAUTHORIZED
-        elif answer in MAKING and text in self.posts.values():
+        elif answer in MAKING and any((post.account, post.text) == (account, text) for post in self.made):
             answer = Answer.DUPLICATE
         made = str(1456012973835788293 + len(self.requests))
         if answer in MAKING:
             self.posts[made] = text
+            self.made.append(Made(made, account, text, self.clock()))
         self.arrived.put_nowait(text)
         if answer in (Answer.SILENT, Answer.SILENT_AFTER_MAKING):
             await self._end.wait()
@@ -183,6 +211,46 @@ class LoopbackX:
             }
         return headers
 
+    async def _timeline(self, request: web.Request) -> web.StreamResponse:
+        """Give own posts, the newest first, as X does: with &, < and > escaped."""
+        self.looked.append(dict(request.query))
+        answer = self.looks.popleft() if self.looks else Answer.CREATED
+        if not _signed(request) or _signed(request) != request.match_info["id"]:
+            answer = Answer.UNAUTHORIZED
+        if answer is Answer.SILENT:
+            await self._end.wait()
+            return web.Response()
+        if answer is not Answer.CREATED:
+            status, refusal = REFUSALS[answer]
+            return self._answer(status, refusal, "Error" if "code" in refusal else "Problem", self._limits(answer))
+        since, most = int(request.query.get("since_id", 0)), int(request.query["max_results"])
+        start = datetime.fromisoformat(request.query.get("start_time", "2006-03-21T00:00:00Z"))
+        own = [
+            post
+            for post in reversed(self.made)
+            if post.account == request.match_info["id"]
+            and int(post.id) > since
+            and post.at >= start
+            and post.at <= self.clock() - self.hides_for
+        ]
+        begin = int(request.query.get("pagination_token", "0"))
+        page = own[begin : begin + most]
+        data = [
+            {
+                "id": post.id,
+                "text": escape(post.text, quote=False),
+                "created_at": f"{post.at:%Y-%m-%dT%H:%M:%S}.000Z",
+                "edit_history_tweet_ids": [post.id],
+            }
+            for post in page
+        ]
+        meta: dict[str, Any] = {"result_count": len(page)}
+        if page:
+            meta |= {"newest_id": page[0].id, "oldest_id": page[-1].id}
+        if len(own) > begin + most:
+            meta["next_token"] = f"{begin + most:016}"
+        return self._answer(200, {"data": data, "meta": meta} if data else {"meta": meta}, "GetUsersPostsResponse")
+
     async def _me(self, request: web.Request) -> web.StreamResponse:
         if not _signed(request):
             return self._answer(*REFUSALS[Answer.UNAUTHORIZED], "Problem")
@@ -197,18 +265,22 @@ class LoopbackX:
         return web.Response(status=status, text=json.dumps(body), content_type=kind, headers=headers or self._limits(Answer.CREATED))
 
 
-def _signed(request: web.Request) -> bool:
-    """Say whether a request carries an OAuth 1.0a signature by the four secrets, over the address at which it arrived."""
+def _signed(request: web.Request) -> str:
+    """Return the number of the account by whose four secrets a request is signed, over the address at which it arrived; else nothing."""
     header = request.headers.get("Authorization", "")
     if not header.startswith("OAuth "):
-        return False
+        return ""
+    query = request.url.query_string
     parameters = dict(signature.collect_parameters(headers={"Authorization": header}, exclude_oauth_signature=False))
-    if parameters.get("oauth_consumer_key") != "api-key" or parameters.get("oauth_token") != "1-access-token":
-        return False
+    keys = {keys.access_token.get_secret_value(): keys for keys in (KEYS, NEWS)}.get(parameters.get("oauth_token", ""))
+    if parameters.get("oauth_consumer_key") != "api-key" or keys is None:
+        return ""
     signed = Request(str(request.url), http_method=request.method)
     signed.signature = unquote(parameters.pop("oauth_signature"))
-    signed.params = list(parameters.items())
-    return bool(signature.verify_hmac_sha1(signed, "api-secret", "access-secret"))
+    signed.params = [*parameters.items(), *signature.collect_parameters(uri_query=query)]
+    if not signature.verify_hmac_sha1(signed, "api-secret", keys.access_secret.get_secret_value()):
+        return ""
+    return str(parameters["oauth_token"]).partition("-")[0]
 
 
 @cache

@@ -48,6 +48,7 @@ class Posting:
     Posts of one destination go one after the other, the oldest first; what holds one destination up holds up no other.
 
     Attributes:
+        accounts: what sends to accounts on X, by their names.
         channels: what sends to channels of Discord; whoever talks to Discord puts it here.
         regenerate: writes a new draft in the place of a post whose text its destination has already.
         tell: tells operators of a post that waits for a person, in a sentence; the log and the outbox say it in any case.
@@ -72,7 +73,7 @@ class Posting:
             jitter: a number from 0 to 1, new each time.
         """
         self._store = store
-        self._accounts = dict(accounts or {})
+        self.accounts = dict(accounts or {})
         self._settings = settings or X()
         self._clock = clock
         self._jitter = jitter
@@ -86,7 +87,7 @@ class Posting:
     @property
     def sends(self) -> bool:
         """Whether there is an account to post with."""
-        return bool(self._accounts)
+        return bool(self.accounts)
 
     async def draft(
         self, voice: str, schedule: str | None, text: str, who: str, *, account: str | None = None, channel: int | None = None
@@ -231,7 +232,7 @@ class Posting:
         return False
 
     def _sender(self, post: Post) -> Sender | None:
-        return self.channels if post.account is None else self._accounts.get(post.account)
+        return self.channels if post.account is None else self.accounts.get(post.account)
 
     def _due(self, post: Post) -> bool:
         """Say whether something is to be done now about the post that is at the head of its destination."""

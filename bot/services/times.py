@@ -21,6 +21,7 @@ from bot.errors import BadRequestError
 from data.schedules import Schedule
 from data.store import stamp
 
+SCHEDULE_NAME = "[a-z0-9][a-z0-9_-]{0,31}"
 MIN_SECONDS = 60
 MAX_SECONDS = 366 * 86400
 SHOWN_TIMES = 3

@@ -1,19 +1,21 @@
 """The accounts on X that there are keys for, ready to be posted to."""
 
 from bot.services.sending import Sender
+from bot.services.spending import Budget
 from bot.settings import Secrets, Settings
 from bot.x.sender import XSender
 from bot.x.tweepy_client import TweepyClient
+from data.store import Store
 
 
-def accounts_of(settings: Settings, secrets: Secrets) -> dict[str, Sender]:
+def accounts_of(settings: Settings, secrets: Secrets, store: Store, budget: Budget) -> dict[str, Sender]:
     """Return a sender for each account that has keys, by its name.
 
     Raises:
         SettingsError: of an account's keys some are there and some are missing.
     """
     return {
-        name: XSender(TweepyClient(keys, name, api_url=settings.x.api_url))
+        name: XSender(TweepyClient(secrets, name, api_url=settings.x.api_url), name, store=store, budget=budget, settings=settings.x)
         for name in settings.x.every_account
-        if (keys := secrets.of_x(name)).access_token
+        if secrets.of_x(name).access_token
     }

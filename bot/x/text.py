@@ -1,6 +1,8 @@
 """How X counts a text, and what a text must not hold before it is sent there."""
 
+import html
 import re
+import unicodedata
 from typing import NamedTuple
 
 import twitter_text
@@ -18,6 +20,22 @@ _TRADE_MARKS = str.maketrans("\u2122\u2120", "  ")  # else `one.™` would be re
 def weighted_length(text: str) -> int:
     """Return how many of X's 280 characters a text takes: emoji and CJK count 2, a link 23."""
     return int(twitter_text.parse_tweet(text).weightedLength)
+
+
+def has_link(text: str) -> bool:
+    """Say whether X would make a link of something in a text, which costs more."""
+    return bool(twitter_text.extract_urls(text))
+
+
+def same_text(ours: str, theirs: str) -> bool:
+    """Say whether a text of X's is one that was sent there: X escapes &, < and >, shortens links, composes letters and trims."""
+    return _as_kept(theirs) == _as_kept(ours) or _as_kept(html.unescape(theirs)) == _as_kept(ours)
+
+
+def _as_kept(text: str) -> str:
+    for link in sorted(twitter_text.extract_urls(text), key=len, reverse=True):
+        text = text.replace(link, "\ufffc")
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 class Broken(NamedTuple):

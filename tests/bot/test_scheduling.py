@@ -46,7 +46,7 @@ class World:
             self.posting,
             self.settings,
             clock=lambda: self.now,
-            may_spend=lambda _db, _schedule: self.may_spend,
+            may_spend=lambda _db: self.may_spend,
         )
 
     async def speak(self, schedule: Schedule) -> str:

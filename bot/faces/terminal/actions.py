@@ -21,6 +21,7 @@ from data import models as models_table
 from data.consents import Ground
 from data.handles import normalise_handle, voice_name
 from data.outbox import State
+from data.spending import MICRO
 
 #: What a person says of where a training begins, and what Training.request is told.
 START = {"last": True, "base": False, None: None}
@@ -263,6 +264,20 @@ async def resume(app: Mynah, by: str) -> Answer:
     return Answer(
         {"ended": asdict(ended)}, Text("Posting goes on: what is approved is sent while `mynah run` runs, and schedules fire again.")
     )
+
+
+async def spend(app: Mynah) -> Answer:
+    """Show what X has cost, and what it may."""
+    seen = await app.budget.overview()
+    document = {
+        span: {
+            "cap": cap / MICRO,
+            "spent": sum(one.cost for one in spent) / MICRO,
+            "kinds": [{"kind": one.kind, "count": one.count, "cost": one.cost / MICRO, "open": one.open / MICRO} for one in spent],
+        }
+        for span, cap, spent in (("today", seen.caps.day, seen.today), ("month", seen.caps.month, seen.month))
+    }
+    return Answer(document | {"left": seen.left / MICRO}, render.spending(seen))
 
 
 async def add_schedule(app: Mynah, name: str, voice: str, by: str, spec: Spec) -> Answer:

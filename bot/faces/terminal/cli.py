@@ -231,6 +231,12 @@ def resume(json: JsonOption = False, config: ConfigOption = None) -> None:
     _run(config, json, lambda app: actions.resume(app, _by()))
 
 
+@cli.command()
+def spend(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show what X has cost this UTC day and month, by kind, and what the caps leave."""
+    _run(config, json, actions.spend)
+
+
 PostArgument = Annotated[int, typer.Argument(metavar="POST")]
 
 

@@ -15,9 +15,11 @@ from bot.services.choosing import STYLE
 from bot.services.doctor import Finding
 from bot.services.importing import Imported
 from bot.services.scheduling import Planned
+from bot.services.spending import Overview
 from data.jobs import Job
 from data.outbox import Pause, Post
 from data.speech import PASSED, Generation
+from data.spending import dollars
 
 #: Of the trainer's details: what the card has of the job, the corpus and the version that was begun with.
 SAID_BY_THE_CARD = ("recipe", "posts", "start")
@@ -203,6 +205,24 @@ def findings(rows: Sequence[Finding]) -> RenderableType:
         mark = Text("✓", style="green") if finding.ok else Text("✗", style="red")
         grid.add_row(mark, finding.name, Text(finding.found), Text(finding.advice, style="yellow"))
     return grid
+
+
+def spending(seen: Overview) -> RenderableType:
+    """Render what X has cost today and this month by kind, and what the caps leave."""
+    today = {one.kind: one for one in seen.today}
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("", "today", "", "this month", ""):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for one in seen.month:
+        here = today.get(one.kind)
+        cells = (f"{here.count:,}", dollars(here.cost)) if here else ("", "")
+        table.add_row(str(one.kind).replace("_", " "), cells[0], cells[1], f"{one.count:,}", dollars(one.cost))
+    spans = (("today", seen.today, seen.caps.day), ("this month", seen.month, seen.caps.month))
+    said = [f"{dollars(sum(one.cost for one in spent))} of {dollars(cap)} {span}" for span, spent, cap in spans]
+    lines = [Text(f"X has cost {' and '.join(said)} (UTC); {dollars(seen.left)} may still be spent today.")]
+    if open_ := sum(one.open for one in seen.month):
+        lines.append(Text(f"{dollars(open_)} of it is put aside for calls that are under way, or were cut off: these count in full."))
+    return Group(*([table] if seen.month else []), *lines)
 
 
 def schedules(rows: Sequence[Planned]) -> RenderableType:

@@ -8,10 +8,11 @@ import pytest
 from pydantic import SecretStr
 
 from bot.errors import SettingsError
-from bot.settings import XKeys
+from bot.settings import Secrets, XKeys
 from bot.x.port import Retry, XError
 from bot.x.tweepy_client import TweepyClient
-from tests.loopback_x import KEYS, Answer, LoopbackX
+from data.outbox import DEFAULT_ACCOUNT
+from tests.loopback_x import KEYS, SECRETS, Answer, LoopbackX
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,7 @@ async def server() -> AsyncIterator[LoopbackX]:
 
 @pytest.fixture
 async def x(server: LoopbackX) -> AsyncIterator[TweepyClient]:
-    client = TweepyClient(KEYS, api_url=server.url, connect_timeout=5, read_timeout=0.3)
+    client = TweepyClient(SECRETS, api_url=server.url, connect_timeout=5, read_timeout=0.3)
     yield client
     await client.close()
 
@@ -53,7 +54,7 @@ async def test_a_post_is_signed_for_the_address_it_goes_to_and_its_id_comes_back
 
 
 async def test_wrong_keys_do_not_fit_the_signature(server):
-    x = TweepyClient(KEYS.model_copy(update={"access_secret": SecretStr("another")}), api_url=server.url)
+    x = TweepyClient(Secrets(x={DEFAULT_ACCOUNT: KEYS.model_copy(update={"access_secret": SecretStr("another")})}), api_url=server.url)
     error = await refusal(x)
     await x.close()
     assert (error.retry, server.posts) == (Retry.NEVER, {})
@@ -109,7 +110,7 @@ async def test_a_limit_without_headers_waits_for_a_window(server, x):
 
 
 async def test_a_refused_connection_may_be_tried_again(closed_port):
-    x = TweepyClient(KEYS, api_url=f"http://127.0.0.1:{closed_port}")
+    x = TweepyClient(SECRETS, api_url=f"http://127.0.0.1:{closed_port}")
     error = await refusal(x)
     await x.close()
     assert error.retry is Retry.LATER
@@ -121,7 +122,7 @@ async def test_a_name_that_nobody_has_may_be_tried_again(monkeypatch):
 
     monkeypatch.setattr("urllib3.util.connection.socket.getaddrinfo", unknown)
     monkeypatch.setenv("NO_PROXY", "x.invalid")
-    x = TweepyClient(KEYS, api_url="https://x.invalid")
+    x = TweepyClient(SECRETS, api_url="https://x.invalid")
     error = await refusal(x)
     await x.close()
     assert error.retry is Retry.LATER
@@ -135,12 +136,12 @@ async def test_no_connection_is_kept_for_the_next_post(server, x):
 
 def test_missing_secrets_are_named():
     with pytest.raises(SettingsError, match="X_API_SECRET, X_ACCESS_TOKEN, X_ACCESS_SECRET"):
-        TweepyClient(XKeys(api_key=SecretStr("key")))
+        TweepyClient(Secrets(x={DEFAULT_ACCOUNT: XKeys(api_key=SecretStr("key"))}))
 
 
 def test_an_address_must_be_one():
     with pytest.raises(SettingsError, match=r"x\.api_url"):
-        TweepyClient(KEYS, api_url="api.x.com")
+        TweepyClient(SECRETS, api_url="api.x.com")
 
 
 def test_only_a_wait_has_an_end():
