@@ -1,9 +1,12 @@
 """Builds and owns all parts of Mynah, and starts and stops them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
+
+from sqlite_utils import Database
 
 from bot.executors.local import LocalExecutor
 from bot.executors.port import Executor
@@ -18,6 +21,7 @@ from bot.services.training import Training
 from bot.settings import Secrets, Settings
 from data.schedules import Schedule
 from data.speech import Purpose
+from data.spending import Kind
 from data.store import Store
 
 T = TypeVar("T")
@@ -36,7 +40,10 @@ class Mynah:
         secrets: Secrets,
         executor: Executor | None = None,
         speaker: Speaker | None = None,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """Make all parts; those that post go by `clock`."""
         self.settings = settings
         self.secrets = secrets
         self.store = Store(settings.database)
@@ -47,9 +54,9 @@ class Mynah:
         options = ("--memory", str(wanted.memory_mib), "--precision", wanted.precision)
         speaker = speaker or Speaker(settings.data_dir / "speaker.log", timeout=wanted.timeout_seconds, options=options)
         self.speaking = Speaking(self.store, settings, speaker, Precedence(executor).wanted)
-        self.budget = Budget(self.store, settings.x)
-        self.posting = Posting(self.store, settings=settings.x)
-        self.scheduling = Scheduling(self.store, self._line, self.posting, settings.x)
+        self.budget = Budget(self.store, settings.x, clock=clock)
+        self.posting = Posting(self.store, settings=settings.x, clock=clock)
+        self.scheduling = Scheduling(self.store, self._line, self.posting, settings.x, clock=clock, may_spend=self._no_money)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -98,6 +105,9 @@ class Mynah:
                 task.cancel()
             await asyncio.wait(tasks)  # gather alone would return when the first of them has ended
             await asyncio.gather(work, return_exceptions=True)
+
+    def _no_money(self, db: Database) -> str | None:
+        return self.budget.lacks(db, Kind.POSTS_WRITTEN)
 
     async def _line(self, schedule: Schedule) -> str:
         """Have a schedule's voice write a line."""

@@ -8,11 +8,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot.errors import BadHandleError, BadRequestError, SettingsError
-from bot.services.times import seconds_of
+from bot.services.times import SCHEDULE_NAME, seconds_of
 from data.consents import Ground
 from data.handles import normalise_handle
 from data.outbox import DEFAULT_ACCOUNT
@@ -172,7 +172,7 @@ class X(Section):
     look_at_own_posts: bool = False
     look_after_seconds: float = Field(120, ge=0, allow_inf_nan=False)
     look_daily_cap: float = _dollars(1_000_000, 0.25)
-    unattended: frozenset[str] = frozenset()
+    unattended: frozenset[Annotated[str, StringConstraints(to_lower=True, pattern=f"^{SCHEDULE_NAME}$")]] = frozenset()
     ahead: Span = 7200
     late: Span = 86400
     posts_a_day: int = Field(50, ge=0)
