@@ -138,9 +138,18 @@ class X(Section):
     """The account on X that scheduled posts go to, and what it may cost."""
 
     api_url: str = "https://api.twitter.com"
+    read_timelines: bool = False
     daily_cap: float = _dollars(1_000_000, 1.0)
     monthly_cap: float = _dollars(1_000_000, 10.0)
     prices: Prices = Prices()
+
+
+class Source(Section):
+    """Where posts come from other than X: a command of the operator's own."""
+
+    command: tuple[str, ...] = ()
+    timeout_seconds: float = Field(600, gt=0, allow_inf_nan=False)
+    max_mib: int = Field(100, ge=1, le=10_000)
 
 
 class Settings(BaseSettings):
@@ -157,6 +166,7 @@ class Settings(BaseSettings):
     speaker: Speaker = Speaker()
     safety: Safety = Safety()
     x: X = X()
+    source: Source = Source()
 
     @classmethod
     def settings_customise_sources(
