@@ -28,6 +28,9 @@ class Estimate:
     """Micro-dollars, look-ups included; 0 where nothing is paid for."""
 
 
+Tell = Callable[[str, Estimate], None]
+
+
 @dataclass
 class Read:
     """What reading an account gave."""
@@ -74,11 +77,11 @@ class Paging:
         self._most = 0
         self._read = Read(handle)
 
-    async def run(self, tell: Callable[[Estimate], None] | None) -> Read:
+    async def run(self, tell: Tell | None) -> Read:
         """Read, and store each page with the progress that it is.
 
         Args:
-            tell: hears the most that it costs, once X has said how many posts there are.
+            tell: hears whose posts are read and the most that it costs, once X has said how many there are.
 
         Raises:
             BadRequestError: there is no such account, or it is another one now, or its posts are protected.
@@ -86,12 +89,13 @@ class Paging:
         """
         read = self._read
         known = await self._store.read(timelines.get, read.handle)
+        await self._afford(SMALLEST_PAGE, look_ups=1)  # else the look-up would be paid for in vain
         user = await self._look_up(known)
         gaps = await self._store.read(timelines.gaps, read.handle)
         self._most = await self._store.read(_most, read.handle, user, known, gaps, self._wanted)
-        await self._afford()
+        await self._afford(self._most, look_ups=0)
         if tell:
-            tell(Estimate(self._most, read.cost + cost(self._budget, self._most, look_ups=0)))
+            tell(read.handle, Estimate(self._most, read.cost + cost(self._budget, self._most, look_ups=0)))
         try:
             for gap in gaps:
                 await self._fill(user, gap)
@@ -133,16 +137,16 @@ class Paging:
         self._read.cost += cost(self._budget, 0, look_ups=charge.count)
         return user
 
-    async def _afford(self) -> None:
-        """Refuse what may pass a cap on the way, before the first page is paid for."""
-        needed, left = cost(self._budget, self._most, look_ups=0), (await self._budget.overview()).left
+    async def _afford(self, posts: int, *, look_ups: int) -> None:
+        """Refuse what may pass a cap on the way, before any of it is paid for."""
+        needed, left = cost(self._budget, posts, look_ups=look_ups), (await self._budget.overview()).left
         if needed <= left:
             return
-        paid_for = left // self._budget.price(Kind.POSTS_READ)
-        fewer = f"ask for {paid_for:,} posts at most, or " if paid_for >= SMALLEST_PAGE else ""
+        paid_for = left // self._budget.price(Kind.POSTS_READ) if self._budget.price(Kind.POSTS_READ) else 0
+        fewer = f"ask for {paid_for:,} posts at most, or " if SMALLEST_PAGE <= paid_for < posts else ""
         raise BudgetError(
-            f"Reading @{self._read.handle} may cost {dollars(needed)} ({self._most:,} posts), and {dollars(left)} may still be spent today:"
-            f" {fewer}raise x.daily_cap and x.monthly_cap in config.toml."
+            f"Reading @{self._read.handle} may cost {dollars(needed)} ({posts:,} posts), and {dollars(left)} may still be spent today:"
+            f" {fewer}raise x.daily_cap or x.monthly_cap in config.toml."
         )
 
     async def _fill(self, user: User, gap: Gap) -> None:
@@ -181,15 +185,17 @@ class Paging:
 
 
 def _most(db: Database, handle: str, user: User, known: Timeline | None, gaps: list[Gap], wanted: int) -> int:
-    """Return how many posts are read at most: what the account has got since, and what lacks of the newest that are wanted.
+    """Return how many posts are read at most, of those that are wanted: what came since the last time, and what lacks of the older ones.
 
-    Posts may have been deleted since, and others written, which the difference does not show; a page is for these. What is more
+    Posts may have been deleted since, and others written, which no difference of counts shows; a page is for these. What is more
     than that stays for the next time.
     """
-    before = known.posts if known else db["tweets"].count_where("handle = ?", [handle]) if gaps[0].since_id else 0
-    new = max(0, user.posts - before) + (PAGE if before else SMALLEST_PAGE)
     stored = timelines.stored_from(db, handle, "0")
-    return min(wanted, new + (max(0, wanted - stored) if len(gaps) > 1 else 0))
+    if known is None and not stored:
+        return min(wanted, user.posts + SMALLEST_PAGE)
+    new = user.posts - (known.posts if known else stored)
+    older = wanted - stored if len(gaps) > 1 else 0
+    return min(wanted, max(0, new) + PAGE + max(0, older), max(0, user.posts - stored) + PAGE)
 
 
 def _store(

@@ -8,9 +8,10 @@ import structlog
 
 from bot.errors import BadRequestError, BudgetError, ConsentError, SourceError
 from bot.services.importing import add_posts
-from bot.services.paging import Estimate, Paging, Read, cost
+from bot.services.paging import Estimate, Paging, Read, Tell, cost
 from bot.services.sources import posts_of
 from bot.services.spending import Budget
+from bot.services.training import accounts_of
 from bot.settings import Settings
 from bot.x.port import REACH, SMALLEST_PAGE, XError, XReader
 from data import accounts, consents
@@ -57,15 +58,19 @@ class Reading:
             await self._x.close()
 
     def estimate(self, posts: int = REACH, *, accounts: int = 1) -> Estimate:
-        """Return the most that it costs to have the newest `posts` of each account, before anybody has been asked."""
+        """Return the most that it costs to have the newest `posts` of each account, before anybody has been asked.
+
+        Raises:
+            BadRequestError: reading is off.
+        """
+        if not self.on:
+            raise BadRequestError(OFF)
         if not self.from_x:
             return Estimate(0, 0)
         most = min(posts, REACH)
         return Estimate(accounts * most, accounts * cost(self._budget, most, look_ups=1))
 
-    async def read(
-        self, handle: str, *, by: str, ground: Ground | None, posts: int = REACH, tell: Callable[[Estimate], None] | None = None
-    ) -> Read:
+    async def read(self, handle: str, *, by: str, ground: Ground | None, posts: int = REACH, tell: Tell | None = None) -> Read:
         """Read what is not stored yet of an account's newest posts, and claim the consent with the first of them.
 
         Args:
@@ -73,7 +78,7 @@ class Reading:
             by: who claims it.
             ground: on what ground; None: it is claimed already.
             posts: how many of the newest are to be there in the end, of X at most 3,200; a source gives what it gives.
-            tell: hears the most that it costs, once X has said how many posts there are.
+            tell: hears whose posts are read and the most that it costs, once X has said how many there are.
 
         Raises:
             BadHandleError, ConsentError: it may not be read.
@@ -100,7 +105,7 @@ class Reading:
             self._x = self._x or self._make()
             return await Paging(self._store, self._budget, self._x, name, by=by, ground=ground, posts=min(posts, REACH)).run(tell)
 
-    async def refresh(self, handles: Sequence[str], *, by: str, ground: Ground | None, posts: int) -> list[Read]:
+    async def refresh(self, handles: Sequence[str], *, by: str, ground: Ground | None, posts: int, tell: Tell | None = None) -> list[Read]:
         """Read what is new of accounts that are about to be learned from; where that fails, what is stored does, and the reason is told.
 
         A ground is claimed for those alone for whom there is no claim that the settings accept.
@@ -109,10 +114,10 @@ class Reading:
             MynahError: as `read`, of an account of which nothing is stored.
         """
         found = []
-        for name in map(normalise_handle, handles):
+        for name in await accounts_of(self._store, self._settings, handles):
             claimed = {one.ground for one in await self._store.read(consents.claims, name)} & self._settings.consent.grounds
             try:
-                found.append(await self.read(name, by=by, ground=None if claimed else ground, posts=max(posts, SMALLEST_PAGE)))
+                found.append(await self.read(name, by=by, ground=None if claimed else ground, posts=max(posts, SMALLEST_PAGE), tell=tell))
             except (BadRequestError, BudgetError, SourceError, XError) as error:
                 if name not in await self._store.read(accounts.known_handles):
                     raise
