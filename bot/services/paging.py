@@ -142,12 +142,11 @@ class Paging:
         needed, left = cost(self._budget, posts, look_ups=look_ups), (await self._budget.overview()).left
         if needed <= left:
             return
+        said = f"Reading @{self._read.handle} may cost {dollars(needed)} ({posts:,} posts), and {dollars(left)} may still be spent today"
         paid_for = left // self._budget.price(Kind.POSTS_READ) if self._budget.price(Kind.POSTS_READ) else 0
-        fewer = f"ask for {paid_for:,} posts at most, or " if SMALLEST_PAGE <= paid_for < posts else ""
-        raise BudgetError(
-            f"Reading @{self._read.handle} may cost {dollars(needed)} ({posts:,} posts), and {dollars(left)} may still be spent today:"
-            f" {fewer}raise x.daily_cap or x.monthly_cap in config.toml."
-        )
+        if SMALLEST_PAGE <= paid_for < posts:
+            raise BudgetError(f"{said}: ask for {paid_for:,} posts at most, or raise x.daily_cap or x.monthly_cap in config.toml.")
+        raise BudgetError(f"{said}: raise x.daily_cap or x.monthly_cap in config.toml.")
 
     async def _fill(self, user: User, gap: Gap) -> None:
         """Read a gap from its newest end, until it is closed or enough is there."""

@@ -26,7 +26,7 @@ async def posts_of(settings: Settings, handle: str) -> list[Tweet]:
         SourceError: it cannot be started, failed, took too long, printed too much, or what it printed is no posts.
     """
     with tempfile.TemporaryDirectory(prefix="source-", dir=settings.data_dir) as folder:
-        path = Path(folder) / "output"  # which is how a sentence about a line of it names it
+        path = Path(folder) / "The output of source.command"  # which is how a sentence about a line of it names it
         await _run(settings.source, handle, path)
         tweets = await asyncio.to_thread(lambda: list(read_jsonl(path)))
     if not tweets:
