@@ -1,9 +1,12 @@
 """Builds and owns all parts of Mynah, and starts and stops them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
+
+from sqlite_utils import Database
 
 from bot.executors.local import LocalExecutor
 from bot.executors.port import Executor
@@ -11,13 +14,16 @@ from bot.executors.speaker import Speaker
 from bot.lock import Lead
 from bot.services.posting import Posting
 from bot.services.precedence import Precedence
+from bot.services.reading import Reading
 from bot.services.scheduling import Scheduling
 from bot.services.speaking import Speaking
 from bot.services.spending import Budget
 from bot.services.training import Training
 from bot.settings import Secrets, Settings
+from bot.x.port import XReader
 from data.schedules import Schedule
 from data.speech import Purpose
+from data.spending import Kind
 from data.store import Store
 
 T = TypeVar("T")
@@ -36,7 +42,10 @@ class Mynah:
         secrets: Secrets,
         executor: Executor | None = None,
         speaker: Speaker | None = None,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """Make all parts; those that post go by `clock`."""
         self.settings = settings
         self.secrets = secrets
         self.store = Store(settings.database)
@@ -47,15 +56,17 @@ class Mynah:
         options = ("--memory", str(wanted.memory_mib), "--precision", wanted.precision)
         speaker = speaker or Speaker(settings.data_dir / "speaker.log", timeout=wanted.timeout_seconds, options=options)
         self.speaking = Speaking(self.store, settings, speaker, Precedence(executor).wanted)
-        self.budget = Budget(self.store, settings.x)
-        self.posting = Posting(self.store, settings=settings.x)
-        self.scheduling = Scheduling(self.store, self._line, self.posting, settings.x)
+        self.budget = Budget(self.store, settings.x, clock=clock)
+        self.reading = Reading(self.store, settings, self.budget, self._reader)
+        self.posting = Posting(self.store, settings=settings.x, clock=clock)
+        self.scheduling = Scheduling(self.store, self._line, self.posting, settings.x, clock=clock, may_spend=self._no_money)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.store)
         self._stack.enter_context(self.lead)
         self._stack.push_async_callback(self.speaking.close)
+        self._stack.push_async_callback(self.reading.close)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -98,6 +109,14 @@ class Mynah:
                 task.cancel()
             await asyncio.wait(tasks)  # gather alone would return when the first of them has ended
             await asyncio.gather(work, return_exceptions=True)
+
+    def _reader(self) -> XReader:
+        from bot.x.tweepy_reader import TweepyReader  # tweepy is slow to import, and few commands read
+
+        return TweepyReader(self.secrets, api_url=self.settings.x.api_url)
+
+    def _no_money(self, db: Database) -> str | None:
+        return self.budget.lacks(db, Kind.POSTS_WRITTEN)
 
     async def _line(self, schedule: Schedule) -> str:
         """Have a schedule's voice write a line."""

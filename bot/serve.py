@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -17,8 +18,13 @@ from data import schedules
 log = structlog.get_logger()
 
 
-async def serve(settings: Settings, secrets: Secrets) -> None:
+async def serve(settings: Settings, secrets: Secrets, make: Callable[[Settings, Secrets], Mynah] = Mynah) -> None:
     """Run until SIGTERM or SIGINT, then stop every part within seconds; what was under way goes on at the next start.
+
+    Args:
+        settings: the operator's.
+        secrets: likewise.
+        make: makes the parts.
 
     Raises:
         SettingsError: there is nothing to do (neither a Discord token nor a schedule for X), or the token is wrong.
@@ -26,7 +32,7 @@ async def serve(settings: Settings, secrets: Secrets) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with Mynah(settings, secrets) as app:
+    async with make(settings, secrets) as app:
         x = app.posting.accounts
         x |= accounts_of(settings, secrets, app.store, app.budget)
         token = secrets.discord_token

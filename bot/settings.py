@@ -8,11 +8,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot.errors import BadHandleError, BadRequestError, SettingsError
-from bot.services.times import seconds_of
+from bot.services.times import SCHEDULE_NAME, seconds_of
 from data.consents import Ground
 from data.handles import normalise_handle
 from data.outbox import DEFAULT_ACCOUNT
@@ -165,6 +165,7 @@ class X(Section):
 
     api_url: str = "https://api.twitter.com"
     approval_channel: int = Field(0, ge=0, lt=2**63)
+    read_timelines: bool = False
     daily_cap: float = _dollars(1_000_000, 1.0)
     monthly_cap: float = _dollars(1_000_000, 10.0)
     prices: Prices = Prices()
@@ -173,7 +174,7 @@ class X(Section):
     look_at_own_posts: bool = False
     look_after_seconds: float = Field(120, ge=0, allow_inf_nan=False)
     look_daily_cap: float = _dollars(1_000_000, 0.25)
-    unattended: frozenset[str] = frozenset()
+    unattended: frozenset[Annotated[str, StringConstraints(to_lower=True, pattern=f"^{SCHEDULE_NAME}$")]] = frozenset()
     ahead: Span = 7200
     late: Span = 86400
     posts_a_day: int = Field(50, ge=0)
@@ -183,6 +184,14 @@ class X(Section):
     def every_account(self) -> Mapping[str, XAccount]:
         """The accounts of the file, and the one that is always there."""
         return {DEFAULT_ACCOUNT: XAccount()} | self.accounts
+
+
+class Source(Section):
+    """Where posts come from other than X: a command of the operator's own."""
+
+    command: tuple[str, ...] = ()
+    timeout_seconds: float = Field(600, gt=0, allow_inf_nan=False)
+    max_mib: int = Field(100, ge=1, le=10_000)
 
 
 class Settings(BaseSettings):
@@ -199,6 +208,7 @@ class Settings(BaseSettings):
     speaker: Speaker = Speaker()
     safety: Safety = Safety()
     x: X = X()
+    source: Source = Source()
 
     @classmethod
     def settings_customise_sources(

@@ -21,7 +21,7 @@ from sqlite_utils import Database
 from bot.errors import BadRequestError, MynahError, NotStoredError, StoreError
 from bot.services import times
 from bot.services.posting import Posting
-from bot.services.times import SHOWN_TIMES, Time, times_of
+from bot.services.times import SCHEDULE_NAME, SHOWN_TIMES, Time, times_of
 from bot.settings import X
 from data import models, outbox, schedules
 from data.handles import voice_name
@@ -29,7 +29,6 @@ from data.outbox import DEFAULT_ACCOUNT, Destination, Post, State
 from data.schedules import Outcome, Run, Schedule
 from data.store import Store, stamp
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 MAX_A_DAY = 1440
 MAX_PROMPT = 280
 PUNCTUAL = timedelta(minutes=1)  # a time is missed when it is longer ago than this
@@ -95,7 +94,7 @@ class Scheduling:
         settings: X | None = None,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        may_spend: Callable[[Database, Schedule], str | None] = lambda _db, _schedule: None,
+        may_spend: Callable[[Database], str | None] = lambda _db: None,
     ) -> None:
         """Make the service.
 
@@ -105,7 +104,7 @@ class Scheduling:
             posting: has the outbox.
             settings: who posts unattended, how far ahead drafts are written, and how many a day.
             clock: this instant; APScheduler's own timers go by the system's clock.
-            may_spend: says why a schedule's post may not be paid for, or None.
+            may_spend: says why a post on X cannot be paid for, or None.
         """
         self._store = store
         self._speak = speak
@@ -314,8 +313,9 @@ class Scheduling:
         ahead = timedelta(seconds=self._settings.ahead if schedule.ahead is None else schedule.ahead)
         settled = datetime.fromisoformat(schedule.settled_until or schedule.created_at)
         if settled > now + ahead + timedelta(seconds=schedule.jitter) + WRONG_CLOCK:
-            # What it did by a clock that was wrong are rows, so no time comes twice.
+            # What was drafted by a clock that was wrong are rows, so no time comes twice.
             settled = now
+            schedules.settle(db, name, settled)
         taken: list[Run | None] = []
 
         def take(time: Time, outcome: Outcome, why: str) -> None:
@@ -371,7 +371,7 @@ class Scheduling:
             day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
             if outbox.on_x(db, day, day + timedelta(days=1)) + _waiting(db, day) >= self._settings.posts_a_day:
                 return f"the {self._settings.posts_a_day} posts of this UTC day are used up (x.posts_a_day)"
-            if why := self._may_spend(db, schedule):
+            if why := self._may_spend(db):
                 return why
         if schedule.max_a_day is not None and not asked and _day_of(schedule, at) in _full(db, schedule, at):
             return f"it writes at most {schedule.max_a_day} a day"
@@ -560,6 +560,6 @@ def _asked(name: str) -> str:
 
 def _name(text: str) -> str:
     name = _asked(text)
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(SCHEDULE_NAME, name):
         raise BadRequestError("A schedule's name has 1 to 32 letters, digits, - or _, and begins with a letter or a digit.")
     return name

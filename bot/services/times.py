@@ -21,6 +21,7 @@ from bot.errors import BadRequestError
 from data.schedules import Schedule
 from data.store import stamp
 
+SCHEDULE_NAME = "[a-z0-9][a-z0-9_-]{0,31}"
 MIN_SECONDS = 60
 MAX_SECONDS = 366 * 86400
 SHOWN_TIMES = 3
@@ -124,13 +125,27 @@ def span(seconds: int) -> str:
 
 
 def clock_times(text: str) -> str:
-    """Return times of the day, of all days or of some, as they are stored: `09:00, mon 18:30, wed 18:30`, each once.
+    """Return times of the day, of all days or of some, as they are stored: `09:00, mon-fri 12:30 18:30, sun 10:00`.
 
     Days stand before their times, and times before any day are every day's: `9:00, 18:30`; `mon-fri 9am 6pm, sat 10`; `weekends at noon`.
 
     Raises:
         BadRequestError: a word of it is neither a day nor a time, or a day has no time.
     """
+    found = _clock_times(text)
+    of_all = {moment for _, moment in found if {("", moment)} & found or {(day, moment) for day in _WEEK} <= found}
+    parts = [f"{moment:%H:%M}" for moment in sorted(of_all)]
+    by_day = [(day, sorted(moment for name, moment in found if name == day and moment not in of_all)) for day in _WEEK]
+    alike: dict[tuple[time, ...], list[str]] = {}
+    for day, moments in by_day:
+        if moments:
+            alike.setdefault(tuple(moments), []).append(day)
+    parts += [" ".join([_days_as_written(days), *(f"{moment:%H:%M}" for moment in moments)]) for moments, days in alike.items()]
+    return ", ".join(parts)
+
+
+def _clock_times(text: str) -> set[tuple[str, time]]:
+    """Return what a text means as pairs of a day of the week, or '' for all, and a time."""
     found: set[tuple[str, time]] = set()
     days: list[str] = []
     timed = True  # whether the days named last have a time already
@@ -145,10 +160,18 @@ def clock_times(text: str) -> str:
             timed = True
     if not timed or not found:
         raise BadRequestError(f"{text[:40]!r} names no time: write such as 9:00, 18:30, or mon 9:00, fri 18:30.")
-    every_day = {moment for moment in {moment for _, moment in found} if {("", moment)} & found or {(d, moment) for d in _WEEK} <= found}
-    kept = [("", moment) for moment in every_day] + [(day, moment) for day, moment in found if moment not in every_day]
-    order = ("", *_WEEK)
-    return ", ".join(f"{day} {moment:%H:%M}".strip() for day, moment in sorted(kept, key=lambda pair: (order.index(pair[0]), pair[1])))
+    return found
+
+
+def _days_as_written(days: list[str]) -> str:
+    """Return days of the week, given in their order, with three or more in a row as mon-wed."""
+    rows: list[list[str]] = []
+    for day in days:
+        if rows and _WEEK.index(rows[-1][-1]) + 1 == _WEEK.index(day):
+            rows[-1].append(day)
+        else:
+            rows.append([day])
+    return " ".join(f"{row[0]}-{row[-1]}" if len(row) > 2 else " ".join(row) for row in rows)
 
 
 def quiet_hours(text: str) -> str:
@@ -247,8 +270,7 @@ def _cron_walls(line: str, begun: datetime) -> Iterator[datetime]:
 
 
 def _clock_walls(expression: str, begun: datetime) -> Iterator[datetime]:
-    wanted = [part.split() for part in expression.split(", ")]
-    times = [(part[0] if len(part) == 2 else "", time.fromisoformat(part[-1])) for part in wanted]
+    times = _clock_times(expression)
     day = begun.date()
     while True:
         moments = sorted({moment for name, moment in times if name in ("", _WEEK[day.weekday()])})

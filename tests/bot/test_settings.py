@@ -85,6 +85,8 @@ def test_relative_paths_are_relative_to_the_file(config, tmp_path, monkeypatch):
         ("[trainer]\nstay_minutes = inf\n", {}, "trainer.stay_minutes in config.toml is wrong"),
         ("[trainer]\nstart_from = 'first'\n", {}, "trainer.start_from in config.toml is wrong"),
         ("[speaker]\ntop_p = 1.5\n", {}, "speaker.top_p in config.toml is wrong"),
+        ("[x]\nahead = 'soon'\n", {}, "x.ahead in config.toml is wrong: Value error, 'soon' is not a span"),
+        ("[x]\nunattended = ['a b']\n", {}, "x.unattended.0 in config.toml is wrong"),
         ("[x]\ndaily_cap = -1\n", {}, "x.daily_cap in config.toml is wrong"),
         ("[x.prices]\nposts_read = nan\n", {}, "x.prices.posts_read in config.toml is wrong"),
         ("[x.prices]\npost_read = 1\n", {}, "did you mean x.prices.posts_read"),

@@ -25,7 +25,7 @@ cli = typer.Typer(
     help="Mynah learns to write like an account, and then speaks: in Discord, and on X.",
 )
 posts_cli = typer.Typer(help="The outbox of posts for X: alone, it lists them.", invoke_without_command=True)
-schedule_cli = typer.Typer(help="When voices write posts for X.")
+schedule_cli = typer.Typer(help="When voices write posts, for X or for channels in Discord.")
 cli.add_typer(posts_cli, name="posts")
 cli.add_typer(schedule_cli, name="schedule")
 
@@ -88,6 +88,23 @@ def import_(
 
 
 @cli.command()
+def read(
+    handle: HandleArgument,
+    posts: Annotated[int | None, typer.Option(help="So many of its newest posts are to be there; otherwise as many as X gives.")] = None,
+    ground: Annotated[
+        Literal["permission", "parody"] | None,
+        typer.Option("--consent", help="Why they may be learned from; otherwise what was claimed before, or a permission."),
+    ] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only say what it costs at most.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Read what is new of an account from X, where the settings allow it, or from your source, and that you answer for it."""
+    console = Console(stderr=True)
+    _run(config, json, lambda app: actions.read(app, handle, _by(), console, posts=posts, ground=ground, estimate=estimate))
+
+
+@cli.command()
 def consent(
     handle: HandleArgument,
     ground: Annotated[Literal["permission", "parody"] | None, typer.Option("--ground", help="Claim it on this ground.")] = None,
@@ -115,11 +132,16 @@ def train(
     start: Annotated[
         Literal["last", "base"] | None, typer.Option("--from", help="Go on from the version that speaks now, or begin with the base anew.")
     ] = None,
+    ground: Annotated[
+        Literal["permission", "parody"] | None,
+        typer.Option("--consent", help="Where posts are read first: why they may be learned from, if nobody has claimed it; a permission."),
+    ] = None,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Train a voice on stored posts, and show its card."""
-    _run(config, json, lambda app: actions.train(app, handles, _by(), Console(stderr=True), start=actions.START[start]))
+    """Train a voice on stored posts, after reading what is new where the settings say so, and show its card."""
+    console = Console(stderr=True)
+    _run(config, json, lambda app: actions.train(app, handles, _by(), console, start=actions.START[start], ground=ground))
 
 
 @cli.command()
@@ -272,18 +294,50 @@ def confirm(post: PostArgument, json: JsonOption = False, config: ConfigOption =
     _run(config, json, lambda app: actions.decide(app, "confirm", post, _by()))
 
 
+NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
+
+
 @schedule_cli.command("add")
 def schedule_add(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
+    name: NameArgument,
     voice: Annotated[str, typer.Argument(metavar="VOICE")],
-    every: Annotated[str | None, typer.Option(help="90s, 30m, 6h or 1d.")] = None,
+    every: Annotated[str | None, typer.Option(help="90s, 30m, 6h or 1d, counted from now.")] = None,
+    times: Annotated[str | None, typer.Option(help="Times of the day: '9:00, 18:30'; 'mon-fri 9am, sat 10:30'.")] = None,
     cron: Annotated[str | None, typer.Option(help="Five fields: '0 9 * * 1-5' is nine o'clock on weekdays.")] = None,
     timezone: Annotated[str, typer.Option(help="Such as Europe/Madrid.")] = "UTC",
+    jitter: Annotated[str, typer.Option(help="A span, such as 20m, within which each post comes later, by chance.")] = "",
+    quiet: Annotated[str, typer.Option(help="Hours such as 22:00-07:00; times in them are left out.")] = "",
+    max_a_day: Annotated[int | None, typer.Option(help="At most so many drafts on a day of its time zone.")] = None,
+    account: Annotated[str | None, typer.Option(help="The X account that posts, as config.toml names it.")] = None,
+    channel: Annotated[int | None, typer.Option(help="The id of a channel in Discord, in the place of X.")] = None,
+    prompt: Annotated[str, typer.Option(help="What the posts are to begin with.")] = "",
+    creativity: Annotated[float | None, typer.Option(help="0 to 2, as temperature in config.toml.")] = None,
+    missed: Annotated[
+        Literal["once", "skip"], typer.Option(help="Whether the newest of the times that were missed is made up once, or none is.")
+    ] = "once",
+    grace: Annotated[str, typer.Option(help="How long after its time it is made up.")] = "1h",
+    ahead: Annotated[str | None, typer.Option(help="How long before its time a draft is written; otherwise as config.toml says.")] = None,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Have a voice write a draft at set times."""
-    _run(config, json, lambda app: actions.add_schedule(app, name, voice, _by(), Spec(every=every, cron=cron, timezone=timezone)))
+    """Have a voice write drafts at set times: give one of --every, --times and --cron."""
+    spec = Spec(
+        every=every,
+        cron=cron,
+        times=times,
+        timezone=timezone,
+        jitter=jitter,
+        quiet=quiet,
+        max_a_day=max_a_day,
+        account=account,
+        channel=channel,
+        prompt=prompt,
+        creativity=creativity,
+        missed=missed,
+        grace=grace,
+        ahead=ahead,
+    )
+    _run(config, json, lambda app: actions.add_schedule(app, name, voice, _by(), spec))
 
 
 @schedule_cli.command("list")
@@ -292,8 +346,32 @@ def schedule_list(json: JsonOption = False, config: ConfigOption = None) -> None
     _run(config, json, actions.schedules)
 
 
+@schedule_cli.command("show")
+def schedule_show(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show all that a schedule was told, and what became of its last ten times."""
+    _run(config, json, lambda app: actions.show_schedule(app, name))
+
+
+@schedule_cli.command("pause")
+def schedule_pause(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Stop one schedule until it is resumed; what it has written stays (`mynah pause` stops all posting)."""
+    _run(config, json, lambda app: actions.pause_schedule(app, name, _by()))
+
+
+@schedule_cli.command("resume")
+def schedule_resume(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Let a schedule go on; what fell into its pause is not made up."""
+    _run(config, json, lambda app: actions.resume_schedule(app, name, _by()))
+
+
+@schedule_cli.command("run")
+def schedule_run(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Have a schedule write a draft now, besides its times."""
+    _run(config, json, lambda app: actions.run_schedule(app, name, _by()))
+
+
 @schedule_cli.command("remove")
-def schedule_remove(name: Annotated[str, typer.Argument(metavar="NAME")], json: JsonOption = False, config: ConfigOption = None) -> None:
+def schedule_remove(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Delete a schedule; its posts stay."""
     _run(config, json, lambda app: actions.remove_schedule(app, name))
 
