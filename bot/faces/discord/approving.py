@@ -127,6 +127,7 @@ class Approving(commands.Cog):
         await take_in(interaction, _FORM, self._take, anywhere=True)
 
     async def _take(self, interaction: discord.Interaction[Any], form: re.Match[str], typed: dict[str, str]) -> None:
+        await interaction.response.defer()
         guild = await need_approver(self.bot, interaction)
         number = int(form["post"])
         await self.app.posting.edit(number, typed.get("text", ""), signature(interaction.user), seen=int(form["seen"]))
@@ -141,7 +142,7 @@ class PostButton(
     """One of the buttons under a card. Its id holds how often the post had changed by then: who presses decides about what he sees."""
 
     def __init__(self, choice: str, post: int, seen: int) -> None:
-        style = {"reject": discord.ButtonStyle.danger} | dict.fromkeys(_YES, discord.ButtonStyle.success)
+        style = {"reject": discord.ButtonStyle.danger} | dict.fromkeys(("approve", "retry"), discord.ButtonStyle.success)
         custom_id = f"mynah:outbox:{choice}:{post}:{seen}"
         super().__init__(
             discord.ui.Button(label=tr(LABELS[choice]), style=style.get(choice, discord.ButtonStyle.secondary), custom_id=custom_id)
@@ -152,15 +153,17 @@ class PostButton(
 
     async def pressed(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         """Decide."""
-        guild = await need_approver(bot, interaction)
-        posting, by = bot.app.posting, signature(interaction.user)
         if self.choice == "edit":
+            await need_approver(bot, interaction)
             shown = await bot.app.store.read(_as_seen, self.post, self.seen)
             await interaction.response.send_modal(_form(shown))
             return
         if self.choice == "another":
             await self._another(bot, interaction)
             return
+        await interaction.response.defer()
+        guild = await need_approver(bot, interaction)
+        posting, by = bot.app.posting, signature(interaction.user)
         if self.choice in _YES:
             await posting.approve(self.post, by, seen=self.seen)
         elif self.choice == "confirm":
@@ -173,6 +176,7 @@ class PostButton(
         """Have the voice write a new line in the place of this one; the card shows it as soon as it is there."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         interaction.extras["answered"] = True  # what is private is told in private
+        await need_approver(bot, interaction)
         shown = await bot.app.store.read(_as_seen, self.post, self.seen)
         where = origin(interaction.user, interaction.guild)
         by = signature(interaction.user)
@@ -188,7 +192,7 @@ async def _answer_with_card(bot: "MynahBot", interaction: discord.Interaction[An
     aloud()
     content, view = render_posts.card(shown, guild.id), buttons(shown)
     aside()
-    await interaction.response.edit_message(content=content, view=view)
+    await interaction.edit_original_response(content=content, view=view)
 
 
 def _form(shown: Shown) -> discord.ui.Modal:
