@@ -36,8 +36,8 @@ def owed(db: Database, channel: int) -> list[int]:
     """Return the posts that wait for a person and have no card in a channel (0: in none); one that was deleted there was one."""
     if not channel:
         return []
-    have = {row["post"] for row in db.query("SELECT post FROM post_cards WHERE channel = ? AND state <> 'replaced'", [channel])}
-    return [post.id for post in waiting(db) if post.id not in have]
+    had = "post = ? AND channel = ? AND state <> 'replaced'"
+    return [post.id for post in waiting(db) if not db["post_cards"].count_where(had, [post.id, channel])]
 
 
 def elsewhere(db: Database, channel: int) -> list[PostCard]:

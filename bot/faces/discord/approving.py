@@ -19,7 +19,7 @@ from bot.faces.discord.language import aloud, aside, tr
 from bot.faces.discord.naming import called
 from bot.faces.discord.render_posts import Shown
 from bot.faces.discord.text import CHOICE, CHOICES
-from data import outbox, post_cards
+from data import outbox, post_cards, schedules
 from data.outbox import Pause, Post, State
 from data.post_cards import PostCard
 from data.speech import Purpose
@@ -178,9 +178,17 @@ class PostButton(
         interaction.extras["answered"] = True  # what is private is told in private
         await need_approver(bot, interaction)
         shown = await bot.app.store.read(_as_seen, self.post, self.seen)
-        where = origin(interaction.user, interaction.guild)
-        by = signature(interaction.user)
-        request = await bot.app.speaking.request(shown.post.voice, by=by, origin=where, count=1, purpose=Purpose.POST)
+        by, where = signature(interaction.user), origin(interaction.user, interaction.guild)
+        schedule = await bot.app.store.read(schedules.get, shown.post.schedule) if shown.post.schedule else None
+        request = await bot.app.speaking.request(
+            shown.post.voice,
+            by=by,
+            origin=where,
+            prompt=schedule.prompt if schedule else "",
+            temperature=schedule.creativity if schedule else None,
+            count=1,
+            purpose=Purpose.POST,
+        )
         (line,) = (await bot.app.speaking.answer(request.id)).lines
         await bot.app.posting.edit(self.post, line.text, by, seen=self.seen)
         await interaction.edit_original_response(content=tr(f"Post {self.post} has another line."))

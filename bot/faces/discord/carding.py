@@ -15,7 +15,7 @@ from bot.faces.discord.failures import lost
 from bot.faces.discord.language import tr
 from bot.faces.discord.render_posts import Shown
 from data import post_cards
-from data.outbox import State
+from data.outbox import Post, State
 from data.post_cards import PostCard
 
 if TYPE_CHECKING:
@@ -40,11 +40,20 @@ class Carding(commands.Cog):
 
     async def cog_load(self) -> None:
         """Take up the cards that an earlier process left."""
+        self.app.posting.tell = self._tell
         self._look.start()
 
     async def cog_unload(self) -> None:
         """Stop looking; the rows stay."""
+        if self.app.posting.tell == self._tell:
+            self.app.posting.tell = None
         self._look.cancel()
+
+    async def _tell(self, post: Post, why: str) -> None:
+        """Put up the card of a post that waits for a person anew, because nobody sees an edit of one far above."""
+        del why  # the card says it
+        if channel := self.app.settings.x.approval_channel:
+            await self.app.store.write(post_cards.owe, post.id, channel)
 
     @tasks.loop(seconds=LOOK_SECONDS)
     async def _look(self) -> None:
@@ -88,7 +97,7 @@ class Carding(commands.Cog):
         channel = self.bot.get_partial_messageable(card.channel)
         if shown is None:
             if card.message is not None:
-                await channel.get_partial_message(card.message).edit(content=_last_words(card), view=None)
+                await channel.get_partial_message(card.message).edit(content=self._last_words(card), view=None)
         elif card.message is not None:
             await channel.get_partial_message(card.message).edit(content=render_posts.card(shown, server), view=buttons(shown))
         else:
@@ -97,11 +106,11 @@ class Carding(commands.Cog):
             message = await channel.send(render_posts.card(shown, server), view=buttons(shown) or discord.utils.MISSING, nonce=nonce)
             await self.app.store.write(post_cards.put_up, card.id, message.id)
 
-
-def _last_words(card: PostCard) -> str:
-    if card.post is None:
-        return tr("This post was forgotten, with everything of its voice.")
-    return tr(f"Post {card.post} is not decided here any more.")
+    def _last_words(self, card: PostCard) -> str:
+        if card.post is None:
+            return tr("This post was forgotten, with everything of its voice.")
+        here = card.channel == self.app.settings.x.approval_channel
+        return tr(f"Post {card.post} has a newer card below." if here else f"Post {card.post} is not decided here any more.")
 
 
 def _unsettled(db: Database, channel: int) -> bool:

@@ -8,11 +8,14 @@ import pytest_asyncio
 
 from bot.faces.discord.bot import MynahBot
 from bot.services.posting import Posting
+from bot.services.scheduling import Spec
+from bot.services.sending import Retry, SendError
 from bot.services.speaking import Speaking
 from data import accounts, members, outbox, post_cards, servers
 from data.outbox import State
-from tests.bot.discord.conftest import Stage
+from tests.bot.discord.conftest import Stage, approve_in
 from tests.bot.discord.test_games import labels
+from tests.bot.discord.test_saying import last_request
 from tests.bot.discord.test_speaking import NASTY, pings
 
 NOBODY = "What is posted is decided by the operator alone: `[x] approval_channel` in config.toml is not set."
@@ -20,12 +23,6 @@ ELSEWHERE = "What is posted is decided in one server alone, which the operator c
 MODERATORS = "Deciding what is posted is for members with the permission Manage Server."
 CHANGED = "Post 1 was changed meanwhile: look at it again."
 ALL = ["Approve", "Edit", "Another", "Reject"]
-
-
-def approve_in(stage: Stage, channel: int) -> None:
-    """Have posts approved in a channel of Discord."""
-    x = stage.app.settings.x.model_copy(update={"approval_channel": channel})
-    stage.app.settings = stage.app.settings.model_copy(update={"x": x})
 
 
 @pytest_asyncio.fixture
@@ -153,6 +150,22 @@ async def test_a_post_that_failed_says_why_and_can_be_tried_again(ready: Stage):
     assert labels(card) == ["Try again", "Edit", "Another", "Reject"]
     await ready.boss.click(card, label="Try again")
     assert (await post(ready)).status is State.APPROVED
+
+
+async def test_what_a_person_must_decide_is_put_up_anew_where_it_is_seen(ready: Stage, monkeypatch):
+    async def refuse(self, post):
+        raise SendError("Discord refused the line.", Retry.NEVER)
+
+    monkeypatch.setattr("bot.faces.discord.delivering.Delivering.send", refuse)
+    card = await drafted(ready, channel=ready.channel.id)
+    await ready.boss.click(card, label="Approve")
+    await ready.app.posting.send_next()
+    await asyncio.gather(*ready.app.posting._aside)
+    await ready.env.advance_time(2)
+    old, new = at_desk(ready)
+    assert (old.id, old.content, labels(old)) == (card.id, "Post 1 has a newer card below.", [])
+    assert new.content.endswith(": Discord refused the line.")
+    assert labels(new) == ["Try again", "Edit", "Another", "Reject"]
 
 
 async def test_a_post_that_was_not_taken_yet_says_so(ready: Stage):
@@ -340,6 +353,17 @@ async def test_the_voice_writes_another_line_in_its_place(ready: Stage):
     assert changed.text.startswith("line ")
     assert f"> {changed.text}\n" in at_desk(ready)[0].content
     assert labels(at_desk(ready)[0]) == ALL
+
+
+async def test_the_line_in_the_place_of_a_schedules_is_asked_for_as_the_schedule_says(ready: Stage):
+    await ready.app.scheduling.add("mornings", "keeper", Spec(every="6h", prompt="the fog", creativity=0.5), by="operator")
+    await ready.app.scheduling.run_now("mornings", "operator")
+    await ready.app.scheduling.step()
+    await ready.env.advance_time(1)
+    await ready.boss.click(at_desk(ready)[0], label="Another")
+    request = await last_request(ready)
+    assert (request.prompt, request.sampling["temperature"]) == ("the fog", 0.5)
+    assert request.requested_by.startswith("boss (Discord ")
 
 
 async def test_another_line_that_does_not_come_changes_nothing(ready: Stage):
@@ -541,7 +565,7 @@ async def test_approve_puts_a_card_up_anew(ready: Stage):
     await ready.boss.slash(ready.channel, "approve", post=1)
     await ready.env.advance_time(2)
     first, second = at_desk(ready)
-    assert (first.id, first.content, labels(first)) == (old.id, "Post 1 is not decided here any more.", [])
+    assert (first.id, first.content, labels(first)) == (old.id, "Post 1 has a newer card below.", [])
     assert labels(second) == ALL
     refused = await ready.boss.slash(ready.channel, "approve", post=9)
     assert said(refused) == "There is no post 9: `/approve` lists them."

@@ -17,7 +17,7 @@ from data import outbox
 from data.outbox import Post, State
 from data.store import stamp
 from tests.bot.discord.conftest import Stage
-from tests.bot.discord.test_approving import approve_in, at_desk, ready, said  # noqa: F401 - a fixture
+from tests.bot.discord.test_approving import at_desk, ready, said  # noqa: F401 - a fixture
 from tests.bot.discord.test_speaking import NASTY, pings
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)  # when simcord's messages begin

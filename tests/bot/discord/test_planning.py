@@ -10,8 +10,8 @@ from bot.faces.discord.bot import MynahBot
 from bot.faces.discord.planning import _need_reach, when
 from data import schedules, servers
 from data.schedules import Schedule
-from tests.bot.discord.conftest import Stage
-from tests.bot.discord.test_approving import ELSEWHERE, MODERATORS, NOBODY, approve_in, at_desk, ready, said  # noqa: F401 - a fixture
+from tests.bot.discord.conftest import Stage, approve_in
+from tests.bot.discord.test_approving import ELSEWHERE, MODERATORS, NOBODY, at_desk, ready, said  # noqa: F401 - a fixture
 
 MOMENT = re.compile(r"<t:\d+:f> \(<t:\d+:R>\)")
 

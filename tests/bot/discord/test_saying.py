@@ -2,8 +2,7 @@
 
 from bot.faces.discord.bot import MynahBot
 from data import speech, talk
-from tests.bot.discord.conftest import Stage, unlike
-from tests.bot.discord.test_approving import approve_in
+from tests.bot.discord.conftest import Stage, approve_in, unlike
 
 
 async def asked(stage: Stage, **wanted):
