@@ -57,6 +57,7 @@ class Mynah:
         self.budget = Budget(self.store, settings.x, clock=clock)
         self.posting = Posting(self.store, settings=settings.x, clock=clock)
         self.scheduling = Scheduling(self.store, self._line, self.posting, settings.x, clock=clock, may_spend=self._no_money)
+        self.posting.regenerate = self.scheduling.again
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

@@ -139,6 +139,14 @@ class LoopbackX:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     hides_for: timedelta = timedelta(0)
     """How long a new post does not stand in its account's timeline yet."""
+    refuses_duplicates: bool = True
+    refresh_token: str = "refresh-0"
+    """The one that account 3 can spend next, and with it the client `client`; access tokens are told apart by its number."""
+    access_token: str = ""
+    spent: list[str] = field(default_factory=list)
+    """The refresh tokens that were brought, whatever became of them."""
+    tokens: deque[Answer] = field(default_factory=deque)
+    """The coming answers to them; without one it behaves."""
     looked: list[Mapping[str, str]] = field(default_factory=list)
     """The parameters of each look at own posts."""
     requests: list[str] = field(default_factory=list)
@@ -155,11 +163,16 @@ class LoopbackX:
         app = web.Application()
         app.router.add_post("/2/tweets", self._post)
         app.router.add_get("/2/users/me", self._me)
+        app.router.add_post("/2/oauth2/token", self._token)
         app.router.add_get("/2/users/{id}/tweets", self._timeline)
+        self.routes(app)
         self._end = asyncio.Event()
         self._server = LoopbackServer(app)
         self.url = f"http://127.0.0.1:{await self._server.start()}"
         return self
+
+    def routes(self, app: web.Application) -> None:
+        """Add what a test's own X has besides."""
 
     async def __aexit__(self, *error: object) -> None:
         self._end.set()
@@ -172,10 +185,10 @@ class LoopbackX:
         self.requests.append(text)
         self.headers = request.headers
         answer = self.script.popleft() if self.script else Answer.CREATED
-        account = _signed(request)
+        account = self._who(request)
         if not account:
             answer = Answer.UNAUTHORIZED
-        elif answer in MAKING and any((post.account, post.text) == (account, text) for post in self.made):
+        elif self.refuses_duplicates and answer in MAKING and any((post.account, post.text) == (account, text) for post in self.made):
             answer = Answer.DUPLICATE
         made = str(1456012973835788293 + len(self.requests))
         if answer in MAKING:
@@ -211,11 +224,37 @@ class LoopbackX:
             }
         return headers
 
+    def _who(self, request: web.Request) -> str:
+        """Return the number of the account that a request is signed by; empty: none."""
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return "3" if self.access_token and bearer == self.access_token else _signed(request)
+
+    async def _token(self, request: web.Request) -> web.StreamResponse:
+        """Give the next pair for a refresh token, once."""
+        form = await request.post()
+        self.spent.append(str(form.get("refresh_token")))
+        answer = self.tokens.popleft() if self.tokens else Answer.CREATED
+        if answer is Answer.FAILED:
+            return web.Response(status=503, text="Over capacity")
+        if (form.get("grant_type"), form.get("client_id"), form.get("refresh_token")) != ("refresh_token", "client", self.refresh_token):
+            told = {"error": "invalid_request", "error_description": "Value passed for the token was invalid."}
+            return web.json_response(told, status=400)
+        number = int(self.refresh_token.partition("-")[2]) + 1
+        self.refresh_token, self.access_token = f"refresh-{number}", f"access-{number}"
+        if answer is Answer.CUT_AFTER_MAKING:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        pair = {"access_token": self.access_token, "refresh_token": self.refresh_token}
+        return web.json_response(
+            pair | {"token_type": "bearer", "expires_in": 7200, "scope": "tweet.read tweet.write users.read offline.access"}
+        )
+
     async def _timeline(self, request: web.Request) -> web.StreamResponse:
         """Give own posts, the newest first, as X does: with &, < and > escaped."""
         self.looked.append(dict(request.query))
         answer = self.looks.popleft() if self.looks else Answer.CREATED
-        if not _signed(request) or _signed(request) != request.match_info["id"]:
+        if self._who(request) != request.match_info["id"]:
             answer = Answer.UNAUTHORIZED
         if answer is Answer.SILENT:
             await self._end.wait()
@@ -252,9 +291,9 @@ class LoopbackX:
         return self._answer(200, {"data": data, "meta": meta} if data else {"meta": meta}, "GetUsersPostsResponse")
 
     async def _me(self, request: web.Request) -> web.StreamResponse:
-        if not _signed(request):
+        if not self._who(request):
             return self._answer(*REFUSALS[Answer.UNAUTHORIZED], "Problem")
-        return self._answer(200, {"data": {"id": "1", "name": "Loopback", "username": "loopback"}}, "GetUsersMeResponse")
+        return self._answer(200, {"data": {"id": self._who(request), "name": "Loopback", "username": "loopback"}}, "GetUsersMeResponse")
 
     def _answer(self, status: int, body: dict[str, Any], schema: str, headers: Mapping[str, str] | None = None) -> web.Response:
         if schema != "Problem" or str(body.get("type", "")).startswith("https://api.x.com/"):

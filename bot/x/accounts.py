@@ -14,8 +14,11 @@ def accounts_of(settings: Settings, secrets: Secrets, store: Store, budget: Budg
     Raises:
         SettingsError: of an account's keys some are there and some are missing.
     """
-    return {
-        name: XSender(TweepyClient(secrets, name, api_url=settings.x.api_url), name, store=store, budget=budget, settings=settings.x)
-        for name in settings.x.every_account
-        if secrets.of_x(name).access_token
-    }
+    found: dict[str, Sender] = {}
+    for name, account in settings.x.every_account.items():
+        keys = secrets.of_x(name)
+        if keys.access_token or keys.access_secret or keys.refresh_token:
+            tokens = settings.data_dir / "x-tokens" / f"{name}.json" if account.auth == "oauth2" else None
+            client = TweepyClient(secrets, name, tokens=tokens, api_url=settings.x.api_url)
+            found[name] = XSender(client, name, store=store, budget=budget, settings=settings.x)
+    return found

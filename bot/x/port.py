@@ -32,7 +32,20 @@ class OwnPosts:
 
 
 class XClient(Protocol):
-    """One account on X."""
+    """One account on X.
+
+    Attributes:
+        id: X's number of it; None: it must be learnt before own posts are asked for.
+    """
+
+    id: str | None
+
+    async def learn_id(self) -> None:
+        """Ask X which account this is, and keep its number as `id`.
+
+        Raises:
+            XError: X refused, or did not answer.
+        """
 
     async def create_post(self, text: str) -> str:
         """Post a text and return X's id of it.

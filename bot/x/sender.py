@@ -1,10 +1,11 @@
 """Sends posts of the outbox to one account on X: each call is put aside for first, and a post that may be there can be looked for."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from bot.errors import BudgetError, StoreError
-from bot.services.spending import Budget
+from bot.services.spending import Budget, Charge
 from bot.settings import X
 from bot.x.port import Retry, XClient, XError
 from bot.x.text import has_link, same_text
@@ -88,16 +89,14 @@ class XSender:
         # By number and not by time where that can be: a clock that is wrong hides nothing then.
         since_id = await self._store.read(outbox.last_before, self._account, first_try)
         token = None
+        if self._client.id is None:
+            async with self._looking(Kind.USERS_READ, 1) as charge:
+                await self._client.learn_id()
+                charge.count = 1
         for _ in range(PAGES):
-            await self._leave_to_look()
-            try:
-                async with self._budget.reserve(Kind.OWN_POSTS_READ, PAGE, LOOK, self._account) as charge:
-                    page = await self._client.own_posts(PAGE, since_id=since_id, since=first_try - SKEW, token=token)
-                    charge.count = len(page.posts)
-            except BudgetError as error:
-                raise XError(str(error), Retry.NEVER) from error
-            except StoreError as error:
-                raise XError(f"The ledger cannot be written: {error}", Retry.LATER) from error
+            async with self._looking(Kind.OWN_POSTS_READ, PAGE) as charge:
+                page = await self._client.own_posts(PAGE, since_id=since_id, since=first_try - SKEW, token=token)
+                charge.count = len(page.posts)
             for own in page.posts:
                 if own.id not in known and own.created_at >= first_try - SKEW and same_text(post.text, own.text):
                     return own.id
@@ -110,9 +109,17 @@ class XSender:
         """Give up what is open; a request on its way is not waited for."""
         await self._client.close()
 
-    async def _leave_to_look(self) -> None:
-        """Refuse a look that could cost more than looks may in a UTC day."""
+    @asynccontextmanager
+    async def _looking(self, kind: Kind, most: int) -> AsyncIterator[Charge]:
+        """Put aside for a look, unless looks would cost more than they may in a UTC day."""
         cap = round(self._settings.look_daily_cap * spending.MICRO)
-        spent = await self._store.read(spending.spent_on, LOOK, spending.day(self._clock().astimezone(UTC)))
-        if spent + PAGE * self._budget.price(Kind.OWN_POSTS_READ) > cap:
-            raise XError(f"x.look_daily_cap ({spending.dollars(cap)}) leaves no other look today.", Retry.NEVER)
+        try:
+            spent = await self._store.read(spending.spent_on, LOOK, spending.day(self._clock().astimezone(UTC)))
+            if spent + most * self._budget.price(kind) > cap:
+                raise XError(f"x.look_daily_cap ({spending.dollars(cap)}) leaves no other look today.", Retry.NEVER)
+            async with self._budget.reserve(kind, most, LOOK, self._account) as charge:
+                yield charge
+        except BudgetError as error:
+            raise XError(str(error), Retry.NEVER) from error
+        except StoreError as error:
+            raise XError(f"The ledger cannot be written: {error}", Retry.LATER) from error

@@ -1,11 +1,14 @@
 """Posting on X with tweepy, and looking whether a post is there."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import tweepy  # type: ignore[import-untyped]
+from requests_oauthlib import OAuth1  # type: ignore[import-untyped]
 
-from bot.settings import Secrets, x_variable
+from bot.settings import Secrets, XAccount, x_variable
 from bot.threads import in_daemon_thread
+from bot.x.oauth2 import Tokens
 from bot.x.port import OwnPost, OwnPosts, Retry, XError
 from bot.x.tweepy_session import (
     CONNECT_SECONDS,
@@ -15,7 +18,7 @@ from bot.x.tweepy_session import (
     detail,
     keys_of,
     never_sent,
-    open_client,
+    open_signed,
     silence,
 )
 from data.outbox import DEFAULT_ACCOUNT
@@ -24,7 +27,7 @@ DUPLICATE_CODE = 187
 
 
 class TweepyClient:
-    """One account on X, by OAuth 1.0a with the four secrets of its owner.
+    """One account on X.
 
     tweepy 4.17's `create_tweet` has no `made_with_ai`, and X's own description restricts that field to AI-generated *media*;
     the disclosure for text is the profile's label and bio. Should X ask for the field, tweepy must learn it first.
@@ -35,19 +38,37 @@ class TweepyClient:
         secrets: Secrets,
         account: str = DEFAULT_ACCOUNT,
         *,
+        tokens: Path | None = None,
         api_url: str = TWEEPY_HOST,
         connect_timeout: float = CONNECT_SECONDS,
         read_timeout: float = READ_SECONDS,
     ) -> None:
         """Make a client; nothing is sent.
 
+        Args:
+            secrets: the keys of all accounts.
+            account: which of them.
+            tokens: where the pairs of an account by OAuth 2.0 are kept; None: it is one by OAuth 1.0a.
+            api_url: where X's API is.
+            connect_timeout: in seconds.
+            read_timeout: in seconds.
+
         Raises:
             SettingsError: a secret is missing, or the address is none.
         """
-        keys = keys_of(secrets, "Posting on X", account)
-        self._client = open_client(keys, api_url=api_url, timeout=(connect_timeout, read_timeout))
+        timeout = (connect_timeout, read_timeout)
+        needs = XAccount(auth="oauth1" if tokens is None else "oauth2").needs
+        keys = keys_of(secrets, "Posting on X", account, needs)
+        #: X's number of the account, as far as it is known; an access token of OAuth 1.0a begins with it.
+        self.id: str | None = None
+        if tokens is None:
+            self._client = open_signed(OAuth1(*keys), api_url=api_url, timeout=timeout)
+            self.id = keys[2].partition("-")[0]
+        else:
+            auth = Tokens(tokens, secrets.of_x(account), account, api_url=api_url.rstrip("/"), timeout=timeout)
+            self._client = open_signed(auth, api_url=api_url, timeout=timeout)
         self._account = account
-        self._id = keys[2].partition("-")[0]  # an access token begins with the number of its account
+        self._keys = [x_variable(account, name) for name in needs]
 
     async def create_post(self, text: str) -> str:
         """Post a text and return X's id of it.
@@ -56,6 +77,14 @@ class TweepyClient:
             XError: it was not posted, or nobody knows; `retry` says which.
         """
         return await in_daemon_thread(lambda: self._create(text))
+
+    async def learn_id(self) -> None:
+        """Ask X which account this is, and keep its number as `id`.
+
+        Raises:
+            XError: X refused, or did not answer.
+        """
+        self.id = await in_daemon_thread(self._me)
 
     async def own_posts(self, most: int, *, since_id: str | None, since: datetime, token: str | None = None) -> OwnPosts:
         """Return the newest posts of the account itself.
@@ -77,7 +106,7 @@ class TweepyClient:
 
     def _create(self, text: str) -> str:
         try:
-            answer = self._client.create_tweet(text=text, user_auth=True)
+            answer = self._client.create_tweet(text=text, user_auth=False)
         except tweepy.HTTPException as error:
             raise self._refused(error) from error
         except Exception as error:
@@ -87,12 +116,20 @@ class TweepyClient:
             raise XError("X took the post and named no id: look whether it is there.", Retry.UNSURE)
         return str(answer.data["id"])
 
+    def _me(self) -> str:
+        try:
+            return str(self._client.get_me(user_auth=False).data.id)
+        except tweepy.HTTPException as error:
+            raise self._refused(error, looking=True) from error
+        except Exception as error:
+            raise never_sent(error) or XError(f"X {silence(error)} when it was asked whose account it is.", Retry.UNSURE) from error
+
     def _own(self, most: int, since_id: str | None, since: datetime, token: str | None) -> OwnPosts:
         # X's times have no fractions of seconds here.
         start = {"since_id": since_id} if since_id else {"start_time": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
         try:
             answer = self._client.get_users_tweets(
-                self._id, max_results=most, pagination_token=token, tweet_fields=["created_at"], user_auth=True, **start
+                self.id, max_results=most, pagination_token=token, tweet_fields=["created_at"], user_auth=False, **start
             )
         except tweepy.HTTPException as error:
             raise self._refused(error, looking=True) from error
@@ -106,8 +143,7 @@ class TweepyClient:
         status = error.response.status_code
         words = detail(error)
         if status == 401:
-            names = " and ".join(x_variable(self._account, key) for key in ("access_token", "access_secret"))
-            return XError(f"X does not accept the keys (401): check X_API_KEY, X_API_SECRET, {names}.", Retry.NEVER)
+            return XError(f"X does not accept the keys of {self._account} (401): check {', '.join(self._keys)}.", Retry.NEVER)
         if refusal := common_refusal(error):
             return refusal
         if status == 402:

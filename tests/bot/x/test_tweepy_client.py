@@ -58,7 +58,7 @@ async def test_wrong_keys_do_not_fit_the_signature(server):
     error = await refusal(x)
     await x.close()
     assert (error.retry, server.posts) == (Retry.NEVER, {})
-    assert "check X_API_KEY" in str(error)
+    assert "of default (401): check X_API_KEY, X_API_SECRET, X_ACCESS_TOKEN, X_ACCESS_SECRET" in str(error)
 
 
 async def test_the_same_text_twice_is_to_be_regenerated(server, x):
