@@ -142,20 +142,6 @@ def unsettled(db: Database, since: datetime, until: datetime) -> list[Post]:
     ]
 
 
-def known_on_x(db: Database, account: str) -> set[str]:
-    """Return the ids of an account's posts on X that are known to be posts of the outbox."""
-    return {row["x_id"] for row in db.query("SELECT x_id FROM posts WHERE account = ? AND x_id IS NOT NULL", [account])}
-
-
-def last_before(db: Database, account: str, moment: datetime) -> str | None:
-    """Return the id of the newest post on X that was sent to an account before a moment, if one is known."""
-    rows = db.query(
-        "SELECT x_id FROM posts WHERE account = ? AND x_id IS NOT NULL AND tried_at < ? ORDER BY CAST(x_id AS INTEGER) DESC LIMIT 1",
-        [account, stamp(moment)],
-    )
-    return next((row["x_id"] for row in rows), None)
-
-
 def too_late(db: Database, before: datetime) -> list[Post]:
     """Return the drafts and approved posts whose time was before a moment, those aside that may be there already."""
     rows = db.query(
@@ -175,6 +161,20 @@ def on_x(db: Database, since: datetime, until: datetime) -> int:
         "coalesce(not_before, created_at) >= ? AND coalesce(not_before, created_at) < ? AND channel IS NULL AND status <> 'rejected'",
         [stamp(since), stamp(until)],
     )
+
+
+def known_on_x(db: Database, account: str) -> set[str]:
+    """Return the ids of an account's posts on X that are known to be posts of the outbox."""
+    return {row["x_id"] for row in db.query("SELECT x_id FROM posts WHERE account = ? AND x_id IS NOT NULL", [account])}
+
+
+def last_before(db: Database, account: str, moment: datetime) -> str | None:
+    """Return the id of the newest post on X that was sent to an account before a moment, if one is known."""
+    rows = db.query(
+        "SELECT x_id FROM posts WHERE account = ? AND x_id IS NOT NULL AND tried_at < ? ORDER BY CAST(x_id AS INTEGER) DESC LIMIT 1",
+        [account, stamp(moment)],
+    )
+    return next((row["x_id"] for row in rows), None)
 
 
 def change(
