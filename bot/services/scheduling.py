@@ -190,7 +190,7 @@ class Scheduling:
         return await self._store.write(self._run_now, _asked(name), who, self._clock())
 
     async def again(self, post: Post) -> None:
-        """Have a schedule write another draft for a post whose text its destination has already; of a person's own post, nothing is."""
+        """Have the schedule of a post whose text its destination has already write another draft, whatever its own limits say."""
         if post.schedule is not None:
             await self._store.write(_again, post, post.schedule, self._clock())
 
