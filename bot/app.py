@@ -21,7 +21,6 @@ from bot.services.spending import Budget
 from bot.services.training import Training
 from bot.settings import Secrets, Settings
 from bot.x.port import XReader
-from data import schedules
 from data.outbox import Post
 from data.schedules import Schedule
 from data.speech import Purpose
@@ -131,11 +130,9 @@ class Mynah:
         return (await self.speaking.answer(asked.id)).lines[0].text
 
     async def _another(self, post: Post) -> None:
-        """Write a draft in the place of one whose text X has already; it needs the yes that the other had."""
-        schedule = next((one for one in await self.store.read(schedules.listed) if one.name == post.schedule), None)
+        """Write a draft in the place of one whose text X has already."""
+        if post.schedule is not None:
+            await self.scheduling.again(post)
+            return
         by = f"in the place of post {post.id}"
-        text = await (self._line(schedule) if schedule else self._said(post.voice, by))
-        draft = await self.posting.draft(post.voice, post.schedule, text, by, account=post.account, channel=post.channel)
-        yes = f"unattended: {post.schedule}"
-        if post.schedule in self.settings.x.unattended and any(change["who"] == yes for change in await self.posting.history(post.id)):
-            await self.posting.approve(draft.id, yes)
+        await self.posting.draft(post.voice, None, await self._said(post.voice, by), by, account=post.account, channel=post.channel)
