@@ -1,9 +1,12 @@
 """Builds and owns all parts of Mynah, and starts and stops them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
+
+from sqlite_utils import Database
 
 from bot.executors.local import LocalExecutor
 from bot.executors.port import Executor
@@ -17,9 +20,10 @@ from bot.services.speaking import Speaking
 from bot.services.spending import Budget
 from bot.services.training import Training
 from bot.settings import Secrets, Settings
-from bot.x.port import XClient, XReader
-from data.outbox import Schedule
+from bot.x.port import XReader
+from data.schedules import Schedule
 from data.speech import Purpose
+from data.spending import Kind
 from data.store import Store
 
 T = TypeVar("T")
@@ -38,8 +42,10 @@ class Mynah:
         secrets: Secrets,
         executor: Executor | None = None,
         speaker: Speaker | None = None,
-        x: XClient | None = None,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """Make all parts; those that post go by `clock`."""
         self.settings = settings
         self.secrets = secrets
         self.store = Store(settings.database)
@@ -50,10 +56,10 @@ class Mynah:
         options = ("--memory", str(wanted.memory_mib), "--precision", wanted.precision)
         speaker = speaker or Speaker(settings.data_dir / "speaker.log", timeout=wanted.timeout_seconds, options=options)
         self.speaking = Speaking(self.store, settings, speaker, Precedence(executor).wanted)
-        self.budget = Budget(self.store, settings.x)
+        self.budget = Budget(self.store, settings.x, clock=clock)
         self.reading = Reading(self.store, settings, self.budget, self._reader)
-        self.posting = Posting(self.store, x)
-        self.scheduling = Scheduling(self.store, self._draft)
+        self.posting = Posting(self.store, settings=settings.x, clock=clock)
+        self.scheduling = Scheduling(self.store, self._line, self.posting, settings.x, clock=clock, may_spend=self._no_money)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -109,9 +115,13 @@ class Mynah:
 
         return TweepyReader(self.secrets, api_url=self.settings.x.api_url)
 
-    async def _draft(self, schedule: Schedule) -> None:
-        """Have a schedule's voice write a post, and put it into the outbox."""
+    def _no_money(self, db: Database) -> str | None:
+        return self.budget.lacks(db, Kind.POSTS_WRITTEN)
+
+    async def _line(self, schedule: Schedule) -> str:
+        """Have a schedule's voice write a line."""
         who = f"schedule {schedule.name}"
-        request = await self.speaking.request(schedule.voice, by=who, count=1, purpose=Purpose.POST)
-        for line in (await self.speaking.answer(request.id)).lines:
-            await self.posting.draft(schedule.voice, schedule.name, line.text, who)
+        asked = await self.speaking.request(
+            schedule.voice, by=who, count=1, prompt=schedule.prompt, temperature=schedule.creativity, purpose=Purpose.POST
+        )
+        return (await self.speaking.answer(asked.id)).lines[0].text

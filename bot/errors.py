@@ -17,7 +17,8 @@
     ├── TrainingFailedError       a trainer said why it stopped
     ├── SpeechFailedError         no line came, or none that may be said
     │   └── BadWeightsError       the speaker cannot read the file that it was given, or it is another voice's
-    └── XError                    X refused, or cannot be reached; `retry` says what may be tried again
+    └── SendError                 (bot/services/sending.py) a post was refused, or X or Discord cannot be reached
+        └── XError                (bot/x/port.py) X refused, or cannot be reached
 
 One place per face turns these into words for a person (bot/faces/…); whatever is not in this tree is a defect, and is logged.
 """

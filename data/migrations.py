@@ -487,3 +487,70 @@ def m019_spending(db: Database) -> None:
             until_id TEXT NOT NULL               -- this post and those after it were
         ) STRICT""")
     db.conn.execute("CREATE INDEX timeline_gaps_handle ON timeline_gaps(handle)")
+
+
+@migrations()
+def m020_destinations(db: Database) -> None:
+    """Where a post goes, what nobody knows of it, and what it said before somebody changed it."""
+    db.conn.execute("ALTER TABLE posts ADD COLUMN account TEXT DEFAULT 'default'")  # on X, by its name in config.toml; NULL: a channel
+    db.conn.execute("ALTER TABLE posts ADD COLUMN channel INTEGER CHECK ((account IS NULL) <> (channel IS NULL))")  # Discord's id
+    # 1: nothing becomes of it until a person has decided; a failed one holds up its destination meanwhile.
+    db.conn.execute("ALTER TABLE posts ADD COLUMN awaits_person INTEGER NOT NULL DEFAULT 0 CHECK (awaits_person IN (0, 1))")
+    db.conn.execute("ALTER TABLE posts ADD COLUMN tried_at TEXT")  # when it was sent last
+    db.conn.execute("ALTER TABLE posts ADD COLUMN unsure_since TEXT")  # the first try that may have made it; NULL: none may have
+    db.conn.execute("ALTER TABLE post_changes ADD COLUMN was TEXT")  # the text that this change replaced
+    # A sender that gave a post up said why in a second row; one that was killed at it said nothing, and is found when Mynah starts.
+    db.conn.execute("""
+        UPDATE posts SET unsure_since = (SELECT max(at) FROM post_changes WHERE post = posts.id),
+                         tried_at = (SELECT max(at) FROM post_changes WHERE post = posts.id),
+                         awaits_person = (SELECT count(*) FROM
+                             (SELECT status FROM post_changes WHERE post = posts.id ORDER BY id DESC LIMIT 2) WHERE status = 'sending') = 2
+        WHERE status = 'sending'""")
+
+
+@migrations()
+def m021_schedules_at_length(db: Database) -> None:
+    """All that a schedule can be told, what became of each of its times, and when a post may go out."""
+    # SQLite cannot change a check, and dropping a table that posts refer to would take the schedules out of them.
+    db.conn.execute("ALTER TABLE schedules RENAME COLUMN kind TO old_kind")
+    db.conn.execute("ALTER TABLE schedules ADD COLUMN kind TEXT NOT NULL DEFAULT 'every' CHECK (kind IN ('every', 'cron', 'times'))")
+    db.conn.execute("UPDATE schedules SET kind = old_kind")
+    db.conn.execute("ALTER TABLE schedules DROP COLUMN old_kind")
+    # The nominal time up to which every one is a run or was passed over. What stood here was when it last fired, which will do.
+    db.conn.execute("ALTER TABLE schedules RENAME COLUMN last_run_at TO settled_until")
+    for column in (
+        "jitter INTEGER NOT NULL DEFAULT 0",  # seconds
+        "quiet TEXT NOT NULL DEFAULT ''",  # such as 22:00-07:00 in its time zone; '': no hours are quiet
+        "max_a_day INTEGER CHECK (max_a_day >= 1)",
+        "account TEXT DEFAULT 'default'",  # this and the next are as those of posts
+        "channel INTEGER CHECK ((account IS NULL) <> (channel IS NULL))",
+        "prompt TEXT NOT NULL DEFAULT ''",
+        "creativity REAL",  # NULL: config.toml's
+        "missed TEXT NOT NULL DEFAULT 'once' CHECK (missed IN ('once', 'skip'))",
+        "grace INTEGER NOT NULL DEFAULT 3600",  # seconds
+        "ahead INTEGER",  # seconds; NULL: config.toml's
+        "operator INTEGER NOT NULL DEFAULT 1",  # 1: made in the terminal, as all were until now
+        "server INTEGER",  # Discord's id of where it was made; NULL: elsewhere
+        "paused_at TEXT",  # NULL: it is not
+        "paused_by TEXT",
+    ):
+        db.conn.execute(f"ALTER TABLE schedules ADD COLUMN {column}")
+    db.conn.execute("""
+        CREATE TABLE schedule_runs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            schedule TEXT NOT NULL REFERENCES schedules(name) ON DELETE CASCADE,
+            nominal TEXT NOT NULL,               -- the time that the schedule names; if a person asked for it, when he did
+            at TEXT NOT NULL,                    -- when its post is to go: nominal and jitter
+            taken_at TEXT NOT NULL,
+            tries INTEGER NOT NULL DEFAULT 0,    -- how often its draft was begun
+            outcome TEXT NOT NULL CHECK (outcome IN ('due', 'drafted', 'skipped', 'missed', 'failed')), -- due: its draft is not there yet
+            why TEXT NOT NULL,
+            post INTEGER REFERENCES posts(id) ON DELETE SET NULL,
+            asked_by TEXT,                       -- NULL: its time came
+            UNIQUE (schedule, nominal)           -- no time comes twice, whatever the clock does
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX schedule_runs_at ON schedule_runs(schedule, at)")
+    db.conn.execute("CREATE INDEX schedule_runs_post ON schedule_runs(post)")
+    db.conn.execute("CREATE INDEX schedule_runs_due ON schedule_runs(id) WHERE outcome = 'due'")
+    db.conn.execute("ALTER TABLE posts ADD COLUMN not_before TEXT")  # NULL: as soon as it is approved
+    db.conn.execute("CREATE INDEX posts_when ON posts(coalesce(not_before, created_at))")

@@ -93,6 +93,12 @@ def spent(db: Database, since: datetime) -> int:
     return int(cost)
 
 
+def spent_on(db: Database, why: str, since: datetime) -> int:
+    """Return the micro-dollars spent and reserved for one purpose since a moment."""
+    (cost,) = db.execute("SELECT COALESCE(SUM(cost), 0) FROM spending WHERE at >= ? AND why = ?", [stamp(since), why]).fetchone()
+    return int(cost)
+
+
 def by_kind(db: Database, since: datetime) -> list[Spent]:
     """Return what each kind has cost since a moment, those alone of which there was any, the dearest first."""
     rows = db.query(

@@ -11,6 +11,7 @@ from bot.errors import SettingsError
 from bot.lock import Lead
 from bot.services.blocklist import Blocklist
 from bot.settings import Secrets, Settings
+from data.outbox import DEFAULT_ACCOUNT
 
 NEEDED_BYTES = 2 * 1024**3  # the base, its download, a few voices
 
@@ -35,7 +36,7 @@ def examine(settings: Settings, secrets: Secrets) -> list[Finding]:
         _gpu(),
         _blocklist(settings),
         _service(settings),
-        *_tokens(secrets),
+        *_tokens(settings, secrets),
     ]
 
 
@@ -100,7 +101,7 @@ def _service(settings: Settings) -> Finding:
     )
 
 
-def _tokens(secrets: Secrets) -> Iterator[Finding]:
+def _tokens(settings: Settings, secrets: Secrets) -> Iterator[Finding]:
     discord = secrets.discord_token is not None
     yield Finding(
         "Discord",
@@ -108,17 +109,16 @@ def _tokens(secrets: Secrets) -> Iterator[Finding]:
         "a token is set" if discord else "no token",
         "" if discord else "Set DISCORD_TOKEN; the README says where it comes from.",
     )
-    missing = [
-        name.upper() for name in ("x_api_key", "x_api_secret", "x_access_token", "x_access_secret") if getattr(secrets, name) is None
-    ]
-    yield Finding(
-        "X",
-        not missing,
-        f"missing {', '.join(missing)}" if missing else "four keys are set",
-        "Needed only to post on X; docs/x.md says how." if missing else "",
-    )
+    for name, account in settings.x.every_account.items():
+        missing = secrets.missing(name, account.needs)
+        yield Finding(
+            "X" if name == DEFAULT_ACCOUNT else f"X {name}",
+            not missing,
+            f"missing {', '.join(missing)}" if missing else "its keys are set",
+            "Needed only to post on X; docs/x.md says how." if missing else "",
+        )
 
 
 def healthy(findings: list[Finding]) -> bool:
     """Say whether everything that Mynah cannot do without is there; tokens are for those who want Discord or X."""
-    return all(finding.ok for finding in findings if finding.name not in ("Discord", "X"))
+    return all(finding.ok for finding in findings if finding.name.split()[0] not in ("Discord", "X"))

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sqlite_utils import Database
+
 from bot.settings import X
 from bot.x.port import Retry, XError
 from data import spending
@@ -77,6 +79,14 @@ class Budget:
     def price(self, kind: Kind) -> int:
         """Return what one costs, in micro-dollars."""
         return self._x.prices.micro(kind)
+
+    def lacks(self, db: Database, kind: Kind) -> str | None:
+        """Return why one more cannot be paid for now, or None; nothing is put aside."""
+        now, caps = self._clock(), self._caps
+        for name, cap, start in (("daily", caps.day, spending.day(now)), ("monthly", caps.month, spending.month(now))):
+            if self.price(kind) > cap - spending.spent(db, start):
+                return f"x.{name}_cap ({spending.dollars(cap)}) is used up"
+        return None
 
     async def overview(self) -> Overview:
         """Return what was spent this UTC day and month, and the caps."""

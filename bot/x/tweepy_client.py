@@ -1,10 +1,15 @@
-"""Posting on X with tweepy."""
+"""Posting on X with tweepy, and looking whether a post is there."""
+
+from datetime import UTC, datetime
+from pathlib import Path
 
 import tweepy  # type: ignore[import-untyped]
+from requests_oauthlib import OAuth1  # type: ignore[import-untyped]
 
-from bot.settings import Secrets
+from bot.settings import Secrets, XAccount, x_variable
 from bot.threads import in_daemon_thread
-from bot.x.port import Retry, XError
+from bot.x.oauth2 import Tokens
+from bot.x.port import OwnPost, OwnPosts, Retry, XError
 from bot.x.tweepy_session import (
     CONNECT_SECONDS,
     READ_SECONDS,
@@ -13,29 +18,57 @@ from bot.x.tweepy_session import (
     detail,
     keys_of,
     never_sent,
-    open_client,
+    open_signed,
     silence,
 )
+from data.outbox import DEFAULT_ACCOUNT
 
 DUPLICATE_CODE = 187
 
 
 class TweepyClient:
-    """One account on X, by OAuth 1.0a with the four secrets of its owner.
+    """One account on X.
 
     tweepy 4.17's `create_tweet` has no `made_with_ai`, and X's own description restricts that field to AI-generated *media*;
     the disclosure for text is the profile's label and bio. Should X ask for the field, tweepy must learn it first.
     """
 
     def __init__(
-        self, secrets: Secrets, *, api_url: str = TWEEPY_HOST, connect_timeout: float = CONNECT_SECONDS, read_timeout: float = READ_SECONDS
+        self,
+        secrets: Secrets,
+        account: str = DEFAULT_ACCOUNT,
+        *,
+        tokens: Path | None = None,
+        api_url: str = TWEEPY_HOST,
+        connect_timeout: float = CONNECT_SECONDS,
+        read_timeout: float = READ_SECONDS,
     ) -> None:
         """Make a client; nothing is sent.
+
+        Args:
+            secrets: the keys of all accounts.
+            account: which of them.
+            tokens: where the pairs of an account by OAuth 2.0 are kept; None: it is one by OAuth 1.0a.
+            api_url: where X's API is.
+            connect_timeout: in seconds.
+            read_timeout: in seconds.
 
         Raises:
             SettingsError: a secret is missing, or the address is none.
         """
-        self._client = open_client(keys_of(secrets, "Posting on X"), api_url=api_url, timeout=(connect_timeout, read_timeout))
+        timeout = (connect_timeout, read_timeout)
+        needs = XAccount(auth="oauth1" if tokens is None else "oauth2").needs
+        keys = keys_of(secrets, "Posting on X", account, needs)
+        #: X's number of the account, as far as it is known; an access token of OAuth 1.0a begins with it.
+        self.id: str | None = None
+        if tokens is None:
+            self._client = open_signed(OAuth1(*keys), api_url=api_url, timeout=timeout)
+            self.id = keys[2].partition("-")[0]
+        else:
+            auth = Tokens(tokens, secrets.of_x(account), account, api_url=api_url.rstrip("/"), timeout=timeout)
+            self._client = open_signed(auth, api_url=api_url, timeout=timeout)
+        self._account = account
+        self._keys = [x_variable(account, name) for name in needs]
 
     async def create_post(self, text: str) -> str:
         """Post a text and return X's id of it.
@@ -45,15 +78,37 @@ class TweepyClient:
         """
         return await in_daemon_thread(lambda: self._create(text))
 
+    async def learn_id(self) -> None:
+        """Ask X which account this is, and keep its number as `id`.
+
+        Raises:
+            XError: X refused, or did not answer.
+        """
+        self.id = await in_daemon_thread(self._me)
+
+    async def own_posts(self, most: int, *, since_id: str | None, since: datetime, token: str | None = None) -> OwnPosts:
+        """Return the newest posts of the account itself.
+
+        Args:
+            most: how many at most, 5 to 100.
+            since_id: only later ones than this.
+            since: where there is no `since_id`, only such as are not older than this.
+            token: of the page before.
+
+        Raises:
+            XError: X refused, or did not answer; `retry` says whether it may be asked again.
+        """
+        return await in_daemon_thread(lambda: self._own(most, since_id, since, token))
+
     async def close(self) -> None:
         """Give up what is open; a request on its way is not waited for."""
         self._client.session.close()
 
     def _create(self, text: str) -> str:
         try:
-            answer = self._client.create_tweet(text=text, user_auth=True)
+            answer = self._client.create_tweet(text=text, user_auth=False)
         except tweepy.HTTPException as error:
-            raise _refused(error) from error
+            raise self._refused(error) from error
         except Exception as error:
             unsure = XError(f"X {silence(error)}, so the post may be there: look before it is sent again.", Retry.UNSURE)
             raise never_sent(error) or unsure from error
@@ -61,19 +116,48 @@ class TweepyClient:
             raise XError("X took the post and named no id: look whether it is there.", Retry.UNSURE)
         return str(answer.data["id"])
 
+    def _me(self) -> str:
+        try:
+            return str(self._client.get_me(user_auth=False).data.id)
+        except tweepy.HTTPException as error:
+            raise self._refused(error, looking=True) from error
+        except Exception as error:
+            raise never_sent(error) or XError(f"X {silence(error)} when it was asked whose account it is.", Retry.UNSURE) from error
 
-def _refused(error: tweepy.HTTPException) -> XError:
-    """Say what X's answer means."""
-    if refusal := common_refusal(error):
-        return refusal
-    status = error.response.status_code
-    words = detail(error)
-    if status >= 500:
-        return XError(f"X failed with {status} while it had the post, which may be there: look before it is sent again.", Retry.UNSURE)
-    if status == 402:
-        return XError("The credits on X are used up (402): buy some in the developer console, then approve the post again.", Retry.NEVER)
-    if status == 403 and (DUPLICATE_CODE in error.api_codes or "duplicate content" in str(error).lower()):
-        return XError("X has this very text from this account already: regenerate it and approve another.", Retry.REGENERATE)
-    if status == 403:
-        return XError(f"X does not permit this post (403: {words}): mend that in the developer console or the text.", Retry.NEVER)
-    return XError(f"X does not take this post ({status}: {words}): change the text, or check x.api_url.", Retry.NEVER)
+    def _own(self, most: int, since_id: str | None, since: datetime, token: str | None) -> OwnPosts:
+        # X's times have no fractions of seconds here.
+        start = {"since_id": since_id} if since_id else {"start_time": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+        try:
+            answer = self._client.get_users_tweets(
+                self.id, max_results=most, pagination_token=token, tweet_fields=["created_at"], user_auth=False, **start
+            )
+        except tweepy.HTTPException as error:
+            raise self._refused(error, looking=True) from error
+        except Exception as error:
+            raise never_sent(error) or XError(f"X {silence(error)} when it was asked for own posts.", Retry.UNSURE) from error
+        posts = tuple(OwnPost(str(post.id), post.text, post.created_at) for post in answer.data or ())
+        return OwnPosts(posts, answer.meta.get("next_token"))
+
+    def _refused(self, error: tweepy.HTTPException, *, looking: bool = False) -> XError:
+        """Say what X's answer means, to a post or to a look at own posts."""
+        status = error.response.status_code
+        words = detail(error)
+        if status == 401:
+            return XError(f"X does not accept the keys of {self._account} (401): check {', '.join(self._keys)}.", Retry.NEVER)
+        if refusal := common_refusal(error):
+            return refusal
+        if status == 402:
+            return XError(
+                "The credits on X are used up (402): buy some in the developer console, then approve the post again.", Retry.NEVER
+            )
+        if status >= 500 and looking:
+            return XError(f"X failed with {status} when it was asked for own posts.", Retry.LATER)
+        if status >= 500:
+            return XError(f"X failed with {status} while it had the post, which may be there: look before it is sent again.", Retry.UNSURE)
+        if looking:
+            return XError(f"X does not show own posts ({status}: {words}).", Retry.NEVER)
+        if status == 403 and (DUPLICATE_CODE in error.api_codes or "duplicate content" in str(error).lower()):
+            return XError("X has this very text from this account already: regenerate it and approve another.", Retry.REGENERATE)
+        if status == 403:
+            return XError(f"X does not permit this post (403: {words}): mend that in the developer console or the text.", Retry.NEVER)
+        return XError(f"X does not take this post ({status}: {words}): change the text, or check x.api_url.", Retry.NEVER)

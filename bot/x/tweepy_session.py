@@ -1,7 +1,7 @@
 """What both adapters to X stand on: tweepy's client as it comes, with another host and time limits, and what X's refusals mean."""
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,39 +13,39 @@ from requests_oauthlib import OAuth1  # type: ignore[import-untyped]
 from urllib3.exceptions import NewConnectionError
 
 from bot.errors import SettingsError
-from bot.settings import Secrets
+from bot.settings import Secrets, XAccount
+from bot.x.oauth2 import Tokens
 from bot.x.port import Retry, XError
+from data.outbox import DEFAULT_ACCOUNT
 
 TWEEPY_HOST = "https://api.twitter.com"  # fixed in the code of tweepy 4.17
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0  # an answer that comes late costs less than a post that a person must look for
 WINDOW = timedelta(minutes=15)  # X's, for a 429 that names no reset
 DETAIL_LENGTH = 200
+Signs = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 LIMITS = ("x-rate-limit", "x-app-limit-24hour", "x-user-limit-24hour")
 
 
-def keys_of(secrets: Secrets, what: str) -> tuple[str, str, str, str]:
-    """Return the four secrets, for `what` needs them.
+def keys_of(secrets: Secrets, what: str, account: str = DEFAULT_ACCOUNT, needs: Sequence[str] = XAccount().needs) -> tuple[str, ...]:
+    """Return the secrets of an account, the four of OAuth 1.0a unless others are named, for `what` needs them.
 
     Raises:
         SettingsError: one is missing.
     """
-    found = {name: getattr(secrets, name) for name in ("x_api_key", "x_api_secret", "x_access_token", "x_access_secret")}
-    missing = [name.upper() for name, secret in found.items() if secret is None]
-    if missing:
+    if missing := secrets.missing(account, needs):
         raise SettingsError(f"{what} needs {', '.join(missing)} in the environment (or {missing[0]}_FILE): see docs/x.md.")
-    key, secret, token, token_secret = (secret.get_secret_value() for secret in found.values())
-    return key, secret, token, token_secret
+    return tuple(getattr(secrets.of_x(account), name).get_secret_value() for name in needs)
 
 
 def open_client(
-    keys: tuple[str, str, str, str],
+    keys: Sequence[str],
     *,
     api_url: str = TWEEPY_HOST,
     timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
     return_type: type = tweepy.Response,
 ) -> tweepy.Client:
-    """Return a client of tweepy's for one account; nothing is sent.
+    """Return a client of tweepy's for one account, by OAuth 1.0a; nothing is sent.
 
     Args:
         keys: the app's key and secret, the account's token and secret.
@@ -56,30 +56,37 @@ def open_client(
     Raises:
         SettingsError: the address is none.
     """
+    return open_signed(OAuth1(*keys), keys, api_url=api_url, timeout=timeout, return_type=return_type)
+
+
+def open_signed(
+    auth: Signs,
+    keys: Sequence[str] = (),
+    *,
+    api_url: str,
+    timeout: tuple[float, float],
+    return_type: type = tweepy.Response,
+) -> tweepy.Client:
+    """Return a client of tweepy's whose requests `auth` signs, whatever tweepy thinks of it; nothing is sent. Else as above."""
     parts = urlsplit(api_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SettingsError(f"x.api_url must be an address such as {TWEEPY_HOST}, not {api_url!r}.")
-    key, secret, token, token_secret = keys
     client = tweepy.Client(
-        consumer_key=key,
-        consumer_secret=secret,
-        access_token=token,
-        access_token_secret=token_secret,
+        None,
+        *keys,
         return_type=return_type,
         wait_on_rate_limit=False,  # it would sleep a quarter of an hour in a thread; whoever calls waits instead
     )
     # Only in a session's adapter can a host be changed and a time limit be set without touching tweepy.
-    client.session.mount(TWEEPY_HOST, _Adapter(api_url.rstrip("/"), OAuth1(*keys), timeout))
+    client.session.mount(TWEEPY_HOST, _Adapter(api_url.rstrip("/"), auth, timeout))
     return client
 
 
 class _Adapter(HTTPAdapter):
-    """Sends tweepy's requests to the address of the settings, within time limits."""
+    """Sends tweepy's requests to the address of the settings, signed, and within time limits."""
 
-    def __init__(
-        self, base: str, auth: Callable[[requests.PreparedRequest], requests.PreparedRequest], timeout: tuple[float, float]
-    ) -> None:
-        super().__init__()  # no retries of its own: a POST is never repeated down here
+    def __init__(self, base: str, auth: Signs, timeout: tuple[float, float]) -> None:
+        super().__init__()  # no retries of its own: a POST is never repeated down here, but where X did not so much as let it in
         self._base = base
         self._auth = auth
         self._timeout = timeout
@@ -88,15 +95,22 @@ class _Adapter(HTTPAdapter):
         """Send a request; tweepy gives no time limit, so ours stands in its place."""
         kwargs["timeout"] = self._timeout
         # Posts are hours apart. A connection kept that long is often dead without a sign, and a post that dies with it
-        # would have to wait for a person.
+        # would have to be looked for.
         request.headers["Connection"] = "close"
         if self._base != TWEEPY_HOST:
             request.url = self._base + (request.url or "").removeprefix(TWEEPY_HOST)
-            # OAuth 1.0a signs the address too, so what tweepy signed does not fit the new one.
-            request.headers.pop("Authorization", None)
-            request = self._auth(request)
             kwargs["proxies"] = requests.utils.get_environ_proxies(request.url or "")
-        return super().send(request, *args, **kwargs)
+        # tweepy knows no token that changes, and OAuth 1.0a signs the address too, so what tweepy signed does not fit another.
+        answer = super().send(self._signed(request), *args, **kwargs)
+        if answer.status_code == 401 and isinstance(self._auth, Tokens):
+            answer.close()
+            self._auth.refused(request)
+            answer = super().send(self._signed(request), *args, **kwargs)
+        return answer
+
+    def _signed(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.pop("Authorization", None)
+        return self._auth(request)
 
 
 def common_refusal(error: tweepy.HTTPException) -> XError | None:
@@ -113,6 +127,8 @@ def common_refusal(error: tweepy.HTTPException) -> XError | None:
 def never_sent(error: Exception) -> XError | None:
     """Return what the lack of an answer means where the request never left this machine; None where it may have."""
     chain = list(_chain(error))
+    if isinstance(error, XError):  # of the tokens, without which no request is made
+        return error
     if any(isinstance(e, ssl.SSLCertVerificationError) for e in chain):
         return XError("X's certificate cannot be trusted: check this machine's clock, its proxy and x.api_url.", Retry.NEVER)
     # Refused, no such host, no route, no connection in time, no proxy: the request was never written to a connection, so the

@@ -85,6 +85,8 @@ def test_relative_paths_are_relative_to_the_file(config, tmp_path, monkeypatch):
         ("[trainer]\nstay_minutes = inf\n", {}, "trainer.stay_minutes in config.toml is wrong"),
         ("[trainer]\nstart_from = 'first'\n", {}, "trainer.start_from in config.toml is wrong"),
         ("[speaker]\ntop_p = 1.5\n", {}, "speaker.top_p in config.toml is wrong"),
+        ("[x]\nahead = 'soon'\n", {}, "x.ahead in config.toml is wrong: Value error, 'soon' is not a span"),
+        ("[x]\nunattended = ['a b']\n", {}, "x.unattended.0 in config.toml is wrong"),
         ("[x]\ndaily_cap = -1\n", {}, "x.daily_cap in config.toml is wrong"),
         ("[x.prices]\nposts_read = nan\n", {}, "x.prices.posts_read in config.toml is wrong"),
         ("[x.prices]\npost_read = 1\n", {}, "did you mean x.prices.posts_read"),
@@ -121,7 +123,7 @@ def test_secrets_come_from_the_environment_or_a_file_it_names_and_never_show(tmp
         monkeypatch.setenv(name, value)
     secrets = load_secrets()
     assert secrets.discord_token.get_secret_value() == "from-a-file"
-    assert secrets.x_api_secret is None
+    assert (secrets.of_x().api_key.get_secret_value(), secrets.of_x().api_secret) == ("k", None)
     assert "from-a-file" not in repr(secrets)
     monkeypatch.setenv("DISCORD_TOKEN_FILE", str(tmp_path / "none"))
     with pytest.raises(SettingsError, match="DISCORD_TOKEN_FILE"):

@@ -15,7 +15,7 @@ from bot.faces.terminal import progress, render
 from bot.services import cards, choosing, forgetting
 from bot.services.importing import import_file
 from bot.services.paging import Estimate
-from bot.services.scheduling import Planned
+from bot.services.scheduling import Planned, Spec
 from data import accounts, consents, speech
 from data import jobs as jobs_table
 from data import models as models_table
@@ -288,7 +288,8 @@ async def decide(app: Mynah, verb: str, post_id: int, by: str, why: str = "") ->
             post = await app.posting.reject(post_id, by, why)
         case _:
             post = await app.posting.confirm(post_id, by)
-    next_step = " It is sent while `mynah run` runs." if post.status == State.APPROVED else ""
+    when = f", not before {render.moment(post.not_before)}" if post.not_before else ""
+    next_step = f" It is sent while `mynah run` runs{when}." if post.status == State.APPROVED else ""
     return Answer({"post": asdict(post)}, Text(f"Post {post.id} is {post.status}.{next_step}"))
 
 
@@ -322,14 +323,36 @@ async def spend(app: Mynah) -> Answer:
     return Answer(document | {"left": seen.left / MICRO}, render.spending(seen))
 
 
-async def add_schedule(app: Mynah, name: str, voice: str, by: str, *, every: str | None, cron: str | None, timezone: str) -> Answer:
+async def add_schedule(app: Mynah, name: str, voice: str, by: str, spec: Spec) -> Answer:
     """Store a schedule."""
-    return _planned([await app.scheduling.add(name, voice, every=every, cron=cron, timezone=timezone, by=by)])
+    return _planned([await app.scheduling.add(name, voice, spec, by=by, operator=True)])
 
 
 async def schedules(app: Mynah) -> Answer:
     """List the schedules."""
     return _planned(await app.scheduling.listed())
+
+
+async def show_schedule(app: Mynah, name: str) -> Answer:
+    """Show a schedule, and what became of its newest times."""
+    planned = await app.scheduling.get(name)
+    return Answer({"schedule": _document(planned), "runs": [asdict(run) for run in planned.runs]}, render.schedule(planned))
+
+
+async def pause_schedule(app: Mynah, name: str, by: str) -> Answer:
+    """Stop a schedule."""
+    return _planned([await app.scheduling.pause(name, by)])
+
+
+async def resume_schedule(app: Mynah, name: str, by: str) -> Answer:
+    """Let a schedule go on."""
+    return _planned([await app.scheduling.resume(name, by)])
+
+
+async def run_schedule(app: Mynah, name: str, by: str) -> Answer:
+    """Have a schedule write a draft now."""
+    run = await app.scheduling.run_now(name, by)
+    return Answer({"run": asdict(run)}, Text(f"{run.schedule} writes a draft while `mynah run` runs; `mynah posts` shows it."))
 
 
 async def remove_schedule(app: Mynah, name: str) -> Answer:
@@ -339,8 +362,12 @@ async def remove_schedule(app: Mynah, name: str) -> Answer:
 
 
 def _planned(rows: Sequence[Planned]) -> Answer:
-    documents = [asdict(row.schedule) | {"next": [moment.isoformat() for moment in row.times]} for row in rows]
-    return Answer({"schedules": documents}, render.schedules(rows))
+    return Answer({"schedules": [_document(row) for row in rows]}, render.schedules(rows))
+
+
+def _document(planned: Planned) -> dict[str, Any]:
+    more = {"next": [moment.isoformat() for moment in planned.times], "unattended": planned.unattended}
+    return asdict(planned.schedule) | more
 
 
 def _handles(names: Sequence[str]) -> list[str]:

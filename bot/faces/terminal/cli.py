@@ -16,6 +16,7 @@ from bot.faces.terminal import actions, render
 from bot.faces.terminal.console import converse
 from bot.log import configure_logging
 from bot.services.doctor import examine, healthy
+from bot.services.scheduling import Spec
 from bot.settings import Settings, load_secrets, load_settings
 
 cli = typer.Typer(
@@ -24,7 +25,7 @@ cli = typer.Typer(
     help="Mynah learns to write like an account, and then speaks: in Discord, and on X.",
 )
 posts_cli = typer.Typer(help="The outbox of posts for X: alone, it lists them.", invoke_without_command=True)
-schedule_cli = typer.Typer(help="When voices write posts for X.")
+schedule_cli = typer.Typer(help="When voices write posts, for X or for channels in Discord.")
 cli.add_typer(posts_cli, name="posts")
 cli.add_typer(schedule_cli, name="schedule")
 
@@ -55,7 +56,7 @@ def _run(config: Path | None, json: bool, action: Callable[[Mynah], Awaitable[ac
     configure_logging(settings.data_dir / "mynah.log")
 
     async def run() -> actions.Answer:
-        async with Mynah(settings, load_secrets()) as app:
+        async with Mynah(settings, load_secrets(settings.x.accounts)) as app:
             return await action(app)
 
     answer = asyncio.run(run())
@@ -293,18 +294,50 @@ def confirm(post: PostArgument, json: JsonOption = False, config: ConfigOption =
     _run(config, json, lambda app: actions.decide(app, "confirm", post, _by()))
 
 
+NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
+
+
 @schedule_cli.command("add")
 def schedule_add(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
+    name: NameArgument,
     voice: Annotated[str, typer.Argument(metavar="VOICE")],
-    every: Annotated[str | None, typer.Option(help="90s, 30m, 6h or 1d.")] = None,
+    every: Annotated[str | None, typer.Option(help="90s, 30m, 6h or 1d, counted from now.")] = None,
+    times: Annotated[str | None, typer.Option(help="Times of the day: '9:00, 18:30'; 'mon-fri 9am, sat 10:30'.")] = None,
     cron: Annotated[str | None, typer.Option(help="Five fields: '0 9 * * 1-5' is nine o'clock on weekdays.")] = None,
     timezone: Annotated[str, typer.Option(help="Such as Europe/Madrid.")] = "UTC",
+    jitter: Annotated[str, typer.Option(help="A span, such as 20m, within which each post comes later, by chance.")] = "",
+    quiet: Annotated[str, typer.Option(help="Hours such as 22:00-07:00; times in them are left out.")] = "",
+    max_a_day: Annotated[int | None, typer.Option(help="At most so many drafts on a day of its time zone.")] = None,
+    account: Annotated[str | None, typer.Option(help="The X account that posts, as config.toml names it.")] = None,
+    channel: Annotated[int | None, typer.Option(help="The id of a channel in Discord, in the place of X.")] = None,
+    prompt: Annotated[str, typer.Option(help="What the posts are to begin with.")] = "",
+    creativity: Annotated[float | None, typer.Option(help="0 to 2, as temperature in config.toml.")] = None,
+    missed: Annotated[
+        Literal["once", "skip"], typer.Option(help="Whether the newest of the times that were missed is made up once, or none is.")
+    ] = "once",
+    grace: Annotated[str, typer.Option(help="How long after its time it is made up.")] = "1h",
+    ahead: Annotated[str | None, typer.Option(help="How long before its time a draft is written; otherwise as config.toml says.")] = None,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Have a voice write a draft at set times."""
-    _run(config, json, lambda app: actions.add_schedule(app, name, voice, _by(), every=every, cron=cron, timezone=timezone))
+    """Have a voice write drafts at set times: give one of --every, --times and --cron."""
+    spec = Spec(
+        every=every,
+        cron=cron,
+        times=times,
+        timezone=timezone,
+        jitter=jitter,
+        quiet=quiet,
+        max_a_day=max_a_day,
+        account=account,
+        channel=channel,
+        prompt=prompt,
+        creativity=creativity,
+        missed=missed,
+        grace=grace,
+        ahead=ahead,
+    )
+    _run(config, json, lambda app: actions.add_schedule(app, name, voice, _by(), spec))
 
 
 @schedule_cli.command("list")
@@ -313,8 +346,32 @@ def schedule_list(json: JsonOption = False, config: ConfigOption = None) -> None
     _run(config, json, actions.schedules)
 
 
+@schedule_cli.command("show")
+def schedule_show(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show all that a schedule was told, and what became of its last ten times."""
+    _run(config, json, lambda app: actions.show_schedule(app, name))
+
+
+@schedule_cli.command("pause")
+def schedule_pause(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Stop one schedule until it is resumed; what it has written stays (`mynah pause` stops all posting)."""
+    _run(config, json, lambda app: actions.pause_schedule(app, name, _by()))
+
+
+@schedule_cli.command("resume")
+def schedule_resume(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Let a schedule go on; what fell into its pause is not made up."""
+    _run(config, json, lambda app: actions.resume_schedule(app, name, _by()))
+
+
+@schedule_cli.command("run")
+def schedule_run(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Have a schedule write a draft now, besides its times."""
+    _run(config, json, lambda app: actions.run_schedule(app, name, _by()))
+
+
 @schedule_cli.command("remove")
-def schedule_remove(name: Annotated[str, typer.Argument(metavar="NAME")], json: JsonOption = False, config: ConfigOption = None) -> None:
+def schedule_remove(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Delete a schedule; its posts stay."""
     _run(config, json, lambda app: actions.remove_schedule(app, name))
 
@@ -322,7 +379,8 @@ def schedule_remove(name: Annotated[str, typer.Argument(metavar="NAME")], json: 
 @cli.command()
 def doctor(json: JsonOption = False, config: ConfigOption = None) -> None:
     """Say what works, what is missing, and what to do about it."""
-    findings = examine(_settings(config), load_secrets())
+    settings = _settings(config)
+    findings = examine(settings, load_secrets(settings.x.accounts))
     if json:
         print(json_format.dumps({"ok": healthy(findings), "checks": [asdict(finding) for finding in findings]}))
     else:
@@ -337,7 +395,7 @@ def console(config: ConfigOption = None) -> None:
     settings = _settings(config)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     configure_logging(settings.data_dir / "mynah.log")
-    asyncio.run(converse(settings, load_secrets(), _by()))
+    asyncio.run(converse(settings, load_secrets(settings.x.accounts), _by()))
 
 
 @cli.command()
@@ -347,4 +405,4 @@ def run(config: ConfigOption = None) -> None:
 
     settings = _settings(config)
     configure_logging()
-    asyncio.run(serve(settings, load_secrets()))
+    asyncio.run(serve(settings, load_secrets(settings.x.accounts)))

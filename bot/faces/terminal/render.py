@@ -1,8 +1,10 @@
 """What the terminal shows: cards, tables and lines, as rich renderables; whatever came from outside is shown as plain text."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import groupby
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -17,9 +19,11 @@ from bot.services.importing import Imported
 from bot.services.paging import Estimate, Read
 from bot.services.scheduling import Planned
 from bot.services.spending import Overview
+from bot.services.times import span
 from data.consents import Ground
 from data.jobs import Job
 from data.outbox import Pause, Post
+from data.schedules import Schedule
 from data.speech import PASSED, Generation
 from data.spending import dollars
 
@@ -211,7 +215,7 @@ def jobs(rows: Sequence[Job]) -> RenderableType:
 def paused(pause: Pause) -> str:
     """Return the sentence that says that posting stands still, since when and by whom."""
     why = f": {pause.why}" if pause.why else ""
-    return f"Posting is paused since {pause.paused_at[:16].replace('T', ' ')} UTC, by {pause.paused_by}{why}."
+    return f"Posting is paused since {moment(pause.paused_at)}, by {pause.paused_by}{why}."
 
 
 def posts(rows: Sequence[Post], pause: Pause | None) -> RenderableType:
@@ -257,18 +261,66 @@ def spending(seen: Overview) -> RenderableType:
 def schedules(rows: Sequence[Planned]) -> RenderableType:
     """Render the schedules, each with its next times."""
     if not rows:
-        return Text("There is no schedule: mynah schedule add NAME VOICE --every 6h.")
+        return Text("There is no schedule: mynah schedule add NAME VOICE --times '9:00, 18:30'.")
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("schedule", "voice", "when", "zone", "next"):
-        table.add_column(name)
+    for name in ("schedule", "voice, and where", "when", "next"):
+        table.add_column(name, overflow="fold", no_wrap=name == "next")
     for planned in rows:
-        s = planned.schedule
-        when = f"every {_span(int(s.expression))}" if s.kind == "every" else s.expression
-        times = ", ".join(f"{moment:%Y-%m-%d %H:%M}" for moment in planned.times)
-        table.add_row(Text(s.name), Text(s.voice), Text(when), Text(s.timezone), times)
+        one = planned.schedule
+        where = Text("\n").join([Text(one.voice), Text(_destination(one.account, one.channel))])
+        table.add_row(Text(one.name), where, Text(_when(one, "\n")), _next(planned, "\n"))
     return table
 
 
-def _span(seconds: int) -> str:
-    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
-    return next(f"{seconds // size}{unit}" for unit, size in units if seconds % size == 0)
+def schedule(planned: Planned) -> RenderableType:
+    """Render all that a schedule was told, its next times, and what became of its newest ones."""
+    one = planned.schedule
+    facts = Table.grid(padding=(0, 2))
+    rows = {
+        "voice": one.voice,
+        "when": _when(one),
+        "jitter": f"up to {span(one.jitter)} later" if one.jitter else "",
+        "quiet hours": one.quiet,
+        "most a day": str(one.max_a_day or ""),
+        "to": _destination(one.account, one.channel),
+        "approval": "none: config.toml names it unattended" if planned.unattended else "each draft waits for a person",
+        "prompt": one.prompt,
+        "creativity": "" if one.creativity is None else f"{one.creativity:g}",
+        "ahead": "" if one.ahead is None else f"drafts are written {span(one.ahead)} before their time",
+        "missed": f"the newest is made up within {span(one.grace)}" if one.missed == "once" else "none is made up",
+        "made": f"{moment(one.created_at)}, by {one.created_by}",
+    }
+    for name, value in rows.items():
+        if value:
+            facts.add_row(name, Text(value))
+    facts.add_row("next", _next(planned))
+    parts: list[RenderableType] = [Text(one.name, style="bold"), facts]
+    if planned.runs:
+        runs = Table(box=box.SIMPLE_HEAD)
+        for name in ("time", "became", "post", "why"):
+            runs.add_column(name)
+        for run in planned.runs:
+            at = datetime.fromisoformat(run.at).astimezone(ZoneInfo(one.timezone))
+            runs.add_row(f"{at:%a %Y-%m-%d %H:%M}", run.outcome, str(run.post or ""), Text(run.why))
+        parts.append(runs)
+    return Group(*parts)
+
+
+def moment(stamp: str) -> str:
+    """Return a moment of the database's as people read it, in UTC."""
+    return f"{stamp[:16].replace('T', ' ')} UTC"
+
+
+def _when(one: Schedule, between: str = " ") -> str:
+    return f"{f'every {span(int(one.expression))}' if one.kind == 'every' else one.expression}{between}({one.timezone})"
+
+
+def _next(planned: Planned, between: str = " ") -> Text:
+    one = planned.schedule
+    if one.paused_at:
+        return Text(between.join(["paused since", moment(one.paused_at), f"by {one.paused_by}"]), style="yellow")
+    return Text("\n".join(f"{at:%a %d %b %H:%M}" for at in planned.times) or "never again")
+
+
+def _destination(account: str | None, channel: int | None) -> str:
+    return f"X: {account}" if channel is None else f"Discord: {channel}"
