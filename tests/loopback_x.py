@@ -204,10 +204,10 @@ class LoopbackX:
         app = web.Application()
         app.router.add_post("/2/tweets", self._post)
         app.router.add_get("/2/users/me", self._me)
+        app.router.add_post("/2/oauth2/token", self._token)
         app.router.add_get("/2/users/by/username/{handle}", self._user)
         app.router.add_get("/2/users/{id}", self._user)
         app.router.add_get("/2/users/{id}/tweets", self._timeline)
-        app.router.add_post("/2/oauth2/token", self._token)
         self.routes(app)
         self._end = asyncio.Event()
         self._server = LoopbackServer(app)
@@ -295,8 +295,8 @@ class LoopbackX:
         return self._answer(200, {"data": user}, schema)
 
     async def _timeline(self, request: web.Request) -> web.StreamResponse:
-        if self._who(request) == request.match_info["id"]:
-            return await self._own_posts(request)
+        if request.match_info["id"] == self._who(request):
+            return await self._own_timeline(request)
         if refusal := await self._refuses(request):
             return refusal
         query, schema = request.query, "GetUsersPostsResponse"
@@ -374,7 +374,7 @@ class LoopbackX:
             pair | {"token_type": "bearer", "expires_in": 7200, "scope": "tweet.read tweet.write users.read offline.access"}
         )
 
-    async def _own_posts(self, request: web.Request) -> web.StreamResponse:
+    async def _own_timeline(self, request: web.Request) -> web.StreamResponse:
         """Give own posts, the newest first, as X does: with &, < and > escaped."""
         self.looked.append(dict(request.query))
         answer = self.looks.popleft() if self.looks else Answer.CREATED
