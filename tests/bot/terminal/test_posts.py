@@ -13,9 +13,7 @@ from bot.services.doctor import examine, healthy
 from bot.services.sending import Retry, SendError
 from bot.settings import Secrets, Settings, X
 from bot.x.profiles import examine_profiles
-from data import schedules
 from data.outbox import Destination, State
-from data.schedules import Schedule
 from tests.bot.terminal.test_consent import shown
 from tests.bot.x.rows import VOICE, add_voice
 from tests.loopback_x import SECRETS, LoopbackX
@@ -125,19 +123,15 @@ async def test_a_profile_that_is_not_read_is_said(app, posts_settings):
     assert "x.daily_cap" in finding.advice
 
 
-@pytest.mark.parametrize(("yes", "becomes"), [("unattended: tides", State.APPROVED), ("ann", State.DRAFT)])
-async def test_a_duplicate_is_written_anew_for_the_same_place_and_needs_the_same_yes(app, monkeypatch, yes, becomes):
-    async def said(voice, by, prompt="", temperature=None):
-        return f"{voice} {prompt}"
+async def test_a_duplicate_that_no_schedule_wrote_is_written_anew_for_the_same_place(app, monkeypatch):
+    async def said(voice, by):
+        return f"{voice} {by}"
 
     monkeypatch.setattr(app, "_said", said)
-    schedule = Schedule("tides", VOICE, "every", "3600", "UTC", "ann", "2026-11-21T12:00:00+00:00", account="news", prompt="Tonight")
-    await app.store.write(schedules.add, schedule)
-    post = await app.posting.draft(VOICE, "tides", "Low water.", "schedule tides", account="news")
-    await app.posting.approve(post.id, yes)
+    post = await app.posting.draft(VOICE, None, "Low water.", "ann", account="news")
     await app._another(post)
     new = (await app.posting.listed())[0]
-    assert (new.text, new.destination, new.schedule, new.status) == (f"{VOICE} Tonight", Destination("news"), "tides", becomes)
+    assert (new.text, new.destination, new.status) == (f"{VOICE} in the place of post 1", Destination("news"), State.DRAFT)
     assert (await app.posting.history(new.id))[0]["who"] == "in the place of post 1"
 
 
