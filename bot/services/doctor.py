@@ -4,13 +4,17 @@ import importlib.util
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from sqlite_utils import Database
 
 from bot.errors import SettingsError
 from bot.lock import Lead
 from bot.services.blocklist import Blocklist
 from bot.settings import Secrets, Settings
+from data import outbox
 from data.outbox import DEFAULT_ACCOUNT
 
 NEEDED_BYTES = 2 * 1024**3  # the base, its download, a few voices
@@ -36,7 +40,9 @@ def examine(settings: Settings, secrets: Secrets) -> list[Finding]:
         _gpu(),
         _blocklist(settings),
         _service(settings),
+        *_outbox(settings.database),
         *_tokens(settings, secrets),
+        *_unattended(settings),
     ]
 
 
@@ -101,6 +107,16 @@ def _service(settings: Settings) -> Finding:
     )
 
 
+def _outbox(path: Path) -> Iterator[Finding]:
+    """Look for posts that a person must decide about; a database of an older Mynah has none that it knows of."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        db = Database(connection)
+        posts = outbox.awaiting(db)
+        why = outbox.last_words(db, [post.id for post in posts])
+        for post in posts:
+            yield Finding("outbox", ok=False, found=f"post {post.id} to {post.destination} waits for you", advice=why[post.id])
+
+
 def _tokens(settings: Settings, secrets: Secrets) -> Iterator[Finding]:
     discord = secrets.discord_token is not None
     yield Finding(
@@ -117,6 +133,21 @@ def _tokens(settings: Settings, secrets: Secrets) -> Iterator[Finding]:
             f"missing {', '.join(missing)}" if missing else "its keys are set",
             "Needed only to post on X; docs/x.md says how." if missing else "",
         )
+
+
+def _unattended(settings: Settings) -> Iterator[Finding]:
+    """Say which schedules post without approval, and which names of config.toml are none of the operator's."""
+    if not settings.x.unattended:
+        return
+    made = set()
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{settings.database}?mode=ro", uri=True)) as connection:
+        made = {name for (name,) in connection.execute("SELECT name FROM schedules WHERE operator")}
+    missing = settings.x.unattended - made
+    found = f"{', '.join(sorted(settings.x.unattended & made)) or 'none'} without approval"
+    if missing:
+        found += f"; no schedule was made in the terminal by the name {', '.join(sorted(missing))}"
+    advice = "Make it with `mynah schedule add`, or take the name out of x.unattended." if missing else ""
+    yield Finding("X schedules", not missing, found, advice)
 
 
 def healthy(findings: list[Finding]) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -177,6 +177,10 @@ class Posting:
         """Return the newest posts, newest first."""
         return await self._store.read(outbox.listed, limit)
 
+    async def reasons(self, posts: Iterable[Post]) -> dict[int, str]:
+        """Return why each of these posts stands where it stands."""
+        return await self._store.read(outbox.last_words, [post.id for post in posts])
+
     async def history(self, post_id: int) -> list[dict[str, Any]]:
         """Return what became of a post: status, at, who, why, was (the text that a change replaced), oldest first.
 
@@ -300,7 +304,7 @@ class Posting:
                 await self._ask(post, f"{str(error).rstrip('.')}; {LOOK}.")
             case Retry.UNSURE:
                 self._back_off(post.destination)
-                await self._write(post, outbox.note, who=SENDER, why=f"{str(error).rstrip('.')}; Mynah looks by itself.")
+                await self._write(post, outbox.note, who=SENDER, why=f"{str(error).rstrip('.')}; Mynah looks before it sends it again.")
 
     async def _look(self, sender: Sender, post: Post, refused: str = "") -> None:
         """Look whether a post is there, and have it sent again if it is not.

@@ -9,7 +9,7 @@ from requests_oauthlib import OAuth1  # type: ignore[import-untyped]
 from bot.settings import Secrets, XAccount, x_variable
 from bot.threads import in_daemon_thread
 from bot.x.oauth2 import Tokens
-from bot.x.port import OwnPost, OwnPosts, Retry, XError
+from bot.x.port import OwnPost, OwnPosts, Profile, Retry, XError
 from bot.x.tweepy_session import (
     CONNECT_SECONDS,
     READ_SECONDS,
@@ -78,13 +78,15 @@ class TweepyClient:
         """
         return await in_daemon_thread(lambda: self._create(text))
 
-    async def learn_id(self) -> None:
-        """Ask X which account this is, and keep its number as `id`.
+    async def profile(self) -> Profile:
+        """Ask X for the account's own profile, and keep its number as `id`.
 
         Raises:
             XError: X refused, or did not answer.
         """
-        self.id = await in_daemon_thread(self._me)
+        found = await in_daemon_thread(self._me)
+        self.id = found.id
+        return found
 
     async def own_posts(self, most: int, *, since_id: str | None, since: datetime, token: str | None = None) -> OwnPosts:
         """Return the newest posts of the account itself.
@@ -110,15 +112,16 @@ class TweepyClient:
         except tweepy.HTTPException as error:
             raise self._refused(error) from error
         except Exception as error:
-            unsure = XError(f"X {silence(error)}, so the post may be there: look before it is sent again.", Retry.UNSURE)
+            unsure = XError(f"X {silence(error)}, so the post may be there.", Retry.UNSURE)
             raise never_sent(error) or unsure from error
         if not (answer.data and answer.data.get("id")):
-            raise XError("X took the post and named no id: look whether it is there.", Retry.UNSURE)
+            raise XError("X took the post and named no id, so it may be there.", Retry.UNSURE)
         return str(answer.data["id"])
 
-    def _me(self) -> str:
+    def _me(self) -> Profile:
         try:
-            return str(self._client.get_me(user_auth=False).data.id)
+            me = self._client.get_me(user_fields=["description"], user_auth=False).data
+            return Profile(str(me.id), me.username.lower(), me.name, me.description or "")
         except tweepy.HTTPException as error:
             raise self._refused(error, looking=True) from error
         except Exception as error:
@@ -153,7 +156,7 @@ class TweepyClient:
         if status >= 500 and looking:
             return XError(f"X failed with {status} when it was asked for own posts.", Retry.LATER)
         if status >= 500:
-            return XError(f"X failed with {status} while it had the post, which may be there: look before it is sent again.", Retry.UNSURE)
+            return XError(f"X failed with {status} while it had the post, which may be there.", Retry.UNSURE)
         if looking:
             return XError(f"X does not show own posts ({status}: {words}).", Retry.NEVER)
         if status == 403 and (DUPLICATE_CODE in error.api_codes or "duplicate content" in str(error).lower()):
