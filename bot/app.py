@@ -1,9 +1,12 @@
 """Builds and owns all parts of Mynah, and starts and stops them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
+
+from sqlite_utils import Database
 
 from bot.executors.local import LocalExecutor
 from bot.executors.port import Executor
@@ -11,13 +14,17 @@ from bot.executors.speaker import Speaker
 from bot.lock import Lead
 from bot.services.posting import Posting
 from bot.services.precedence import Precedence
+from bot.services.reading import Reading
 from bot.services.scheduling import Scheduling
 from bot.services.speaking import Speaking
+from bot.services.spending import Budget
 from bot.services.training import Training
 from bot.settings import Secrets, Settings
-from bot.x.port import XClient
-from data.outbox import Schedule
+from bot.x.port import XReader
+from data.outbox import Post
+from data.schedules import Schedule
 from data.speech import Purpose
+from data.spending import Kind
 from data.store import Store
 
 T = TypeVar("T")
@@ -36,8 +43,11 @@ class Mynah:
         secrets: Secrets,
         executor: Executor | None = None,
         speaker: Speaker | None = None,
-        x: XClient | None = None,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """Make all parts; those that post go by `clock`."""
+        self.clock = clock
         self.settings = settings
         self.secrets = secrets
         self.store = Store(settings.database)
@@ -48,14 +58,18 @@ class Mynah:
         options = ("--memory", str(wanted.memory_mib), "--precision", wanted.precision)
         speaker = speaker or Speaker(settings.data_dir / "speaker.log", timeout=wanted.timeout_seconds, options=options)
         self.speaking = Speaking(self.store, settings, speaker, Precedence(executor).wanted)
-        self.posting = Posting(self.store, x)
-        self.scheduling = Scheduling(self.store, self._draft)
+        self.budget = Budget(self.store, settings.x, clock=clock)
+        self.reading = Reading(self.store, settings, self.budget, self._reader)
+        self.posting = Posting(self.store, settings=settings.x, clock=clock)
+        self.scheduling = Scheduling(self.store, self._line, self.posting, settings.x, clock=clock, may_spend=self._no_money)
+        self.posting.regenerate = self._another
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.store)
         self._stack.enter_context(self.lead)
         self._stack.push_async_callback(self.speaking.close)
+        self._stack.push_async_callback(self.reading.close)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -99,9 +113,26 @@ class Mynah:
             await asyncio.wait(tasks)  # gather alone would return when the first of them has ended
             await asyncio.gather(work, return_exceptions=True)
 
-    async def _draft(self, schedule: Schedule) -> None:
-        """Have a schedule's voice write a post, and put it into the outbox."""
-        who = f"schedule {schedule.name}"
-        request = await self.speaking.request(schedule.voice, by=who, count=1, purpose=Purpose.POST)
-        for line in (await self.speaking.answer(request.id)).lines:
-            await self.posting.draft(schedule.voice, schedule.name, line.text, who)
+    def _reader(self) -> XReader:
+        from bot.x.tweepy_reader import TweepyReader  # tweepy is slow to import, and few commands read
+
+        return TweepyReader(self.secrets, api_url=self.settings.x.api_url)
+
+    def _no_money(self, db: Database) -> str | None:
+        return self.budget.lacks(db, Kind.POSTS_WRITTEN)
+
+    async def _line(self, schedule: Schedule) -> str:
+        """Have a schedule's voice write a line."""
+        return await self._said(schedule.voice, f"schedule {schedule.name}", schedule.prompt, schedule.creativity)
+
+    async def _said(self, voice: str, by: str, prompt: str = "", temperature: float | None = None) -> str:
+        asked = await self.speaking.request(voice, by=by, count=1, prompt=prompt, temperature=temperature, purpose=Purpose.POST)
+        return (await self.speaking.answer(asked.id)).lines[0].text
+
+    async def _another(self, post: Post) -> None:
+        """Write a draft in the place of one whose text X has already."""
+        if post.schedule is not None:
+            await self.scheduling.again(post)
+            return
+        by = f"in the place of post {post.id}"
+        await self.posting.draft(post.voice, None, await self._said(post.voice, by), by, account=post.account, channel=post.channel)

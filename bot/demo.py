@@ -21,7 +21,7 @@ HANDLE = "keeper_ottoline"
 async def demonstrate(settings: Settings, seed: int, out: Console) -> None:
     """Import, train, show, speak; what is done already is not done again."""
     began = monotonic()
-    async with Mynah(settings, load_secrets()) as app:
+    async with Mynah(settings, load_secrets(settings.x.accounts)) as app:
         _head(out, f"1. The posts of @{HANDLE}, a fictional lighthouse keeper, come in as an X archive")
         out.print((await actions.import_posts(app, bundled("sample"), HANDLE, "make demo")).text, soft_wrap=True)
         _head(out, "2. A model learns to write like her, in a process of its own")

@@ -7,6 +7,7 @@
     ├── NotStoredError            asked for, and not there
     ├── DamagedError              stored bytes that do not match their hash
     ├── StoreError                the database cannot be opened or written
+    ├── BudgetError               a paid call would pass a cap on spending
     ├── GameError                 a game in Discord cannot be begun or played now
     ├── ConsentError              (data/consents.py) there is no leave to store or train an account
     ├── WrongStateError           (data/outbox.py) a post cannot go there from where it stands
@@ -16,19 +17,31 @@
     ├── TrainingFailedError       a trainer said why it stopped
     ├── SpeechFailedError         no line came, or none that may be said
     │   └── BadWeightsError       the speaker cannot read the file that it was given, or it is another voice's
-    └── XError                    X refused, or cannot be reached; `retry` says what may be tried again
+    └── SendError                 (bot/services/sending.py) a post was refused, or X or Discord cannot be reached
+        └── XError                (bot/x/port.py) X refused, or cannot be reached
 
 One place per face turns these into words for a person (bot/faces/…); whatever is not in this tree is a defect, and is logged.
 """
 
 from data.consents import ConsentError
-from data.errors import BadHandleError, DamagedError, GameError, MynahError, NotStoredError, SourceError, StoreError, TooLittleTextError
+from data.errors import (
+    BadHandleError,
+    BudgetError,
+    DamagedError,
+    GameError,
+    MynahError,
+    NotStoredError,
+    SourceError,
+    StoreError,
+    TooLittleTextError,
+)
 from data.outbox import WrongStateError
 
 __all__ = [
     "BadHandleError",
     "BadRequestError",
     "BadWeightsError",
+    "BudgetError",
     "ConsentError",
     "DamagedError",
     "GameError",

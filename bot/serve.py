@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -11,14 +12,19 @@ from bot.app import LOCK_SECONDS, Mynah
 from bot.errors import SettingsError
 from bot.faces.discord.face import DiscordFace
 from bot.settings import Secrets, Settings
-from bot.x.tweepy_client import TweepyClient
-from data import outbox
+from bot.x.accounts import accounts_of
+from data import schedules
 
 log = structlog.get_logger()
 
 
-async def serve(settings: Settings, secrets: Secrets) -> None:
+async def serve(settings: Settings, secrets: Secrets, make: Callable[[Settings, Secrets], Mynah] = Mynah) -> None:
     """Run until SIGTERM or SIGINT, then stop every part within seconds; what was under way goes on at the next start.
+
+    Args:
+        settings: the operator's.
+        secrets: likewise.
+        make: makes the parts.
 
     Raises:
         SettingsError: there is nothing to do (neither a Discord token nor a schedule for X), or the token is wrong.
@@ -26,15 +32,16 @@ async def serve(settings: Settings, secrets: Secrets) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    x = TweepyClient(secrets, api_url=settings.x.api_url) if secrets.x_access_token else None
-    async with Mynah(settings, secrets, x=x) as app:
+    async with make(settings, secrets) as app:
+        x = app.posting.accounts
+        x |= accounts_of(settings, secrets, app.store, app.budget, clock=app.clock)
         token = secrets.discord_token
-        if token is None and not await app.store.read(outbox.schedules):
+        if token is None and not await app.store.read(schedules.listed):
             raise SettingsError("DISCORD_TOKEN is not set, and there is no schedule for X: set the one, or `mynah schedule add` the other.")
         if token is None:
             log.info("no DISCORD_TOKEN: only the schedules for X run")
-        if x is None:
-            log.info("no keys for X: drafts are written, and nothing is posted")
+        for account in settings.x.every_account.keys() - x.keys():
+            log.info("no keys for this account on X: drafts are written, and nothing is posted", account=account)
         stopped = asyncio.create_task(stop.wait())
         if not await _leads(app, stop):
             return
@@ -54,8 +61,8 @@ async def serve(settings: Settings, secrets: Secrets) -> None:
                     part.cancel()
                     with suppress(asyncio.CancelledError):
                         await part
-                if x is not None:
-                    await x.close()
+                for sender in x.values():
+                    await sender.close()
 
 
 async def _leads(app: Mynah, stop: asyncio.Event) -> bool:

@@ -3,17 +3,20 @@
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bot.errors import BadHandleError, SettingsError
+from bot.errors import BadHandleError, BadRequestError, SettingsError
+from bot.services.times import SCHEDULE_NAME, seconds_of
 from data.consents import Ground
 from data.handles import normalise_handle
+from data.outbox import DEFAULT_ACCOUNT
+from data.spending import MICRO, Kind
 from trainer.protocol import PRESETS, Sampling
 
 PREFIX = "MYNAH_"
@@ -39,6 +42,18 @@ def _handle(text: str) -> str:
         return normalise_handle(text)
     except BadHandleError as error:
         raise ValueError(str(error)) from error
+
+
+def _span(text: object) -> object:
+    """Return the seconds of a span such as 2h."""
+    try:
+        return seconds_of(text, 0) if isinstance(text, str) else text
+    except BadRequestError as error:
+        raise ValueError(str(error)) from error
+
+
+Span = Annotated[int, BeforeValidator(_span), Field(ge=0)]
+"""Seconds, written as 90s, 30m, 6h or 1d."""
 
 
 class Discord(Section):
@@ -113,10 +128,70 @@ class Safety(Section):
     profanity: Literal["any", "mild", "none"] = "mild"
 
 
+class XAccount(Section):
+    """An account on X that posts go to; its keys come from the environment."""
+
+    auth: Literal["oauth1", "oauth2"] = "oauth1"
+    handle: Annotated[str, AfterValidator(_handle)] | None = None
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The keys that it cannot be used without, as XKeys names them."""
+        return ("client_id", "refresh_token") if self.auth == "oauth2" else ("api_key", "api_secret", "access_token", "access_secret")
+
+
+def _dollars(most: float, default: float) -> Any:
+    return Field(default, ge=0, le=most, allow_inf_nan=False)
+
+
+class Prices(Section):
+    """What X takes for one of each kind of thing, in dollars."""
+
+    posts_read: float = _dollars(100, 0.005)
+    own_posts_read: float = _dollars(100, 0.005)
+    users_read: float = _dollars(100, 0.010)
+    posts_written: float = _dollars(100, 0.015)
+    posts_with_link_written: float = _dollars(100, 0.20)
+    replies_written: float = _dollars(100, 0.010)
+
+    def micro(self, kind: Kind) -> int:
+        """Return a price in micro-dollars."""
+        dollars: float = getattr(self, kind)
+        return round(dollars * MICRO)
+
+
 class X(Section):
-    """The account on X that scheduled posts go to."""
+    """The accounts on X that posts go to, what may go there, and what it may cost."""
 
     api_url: str = "https://api.twitter.com"
+    approval_channel: int = Field(0, ge=0, lt=2**63)
+    read_timelines: bool = False
+    daily_cap: float = _dollars(1_000_000, 1.0)
+    monthly_cap: float = _dollars(1_000_000, 10.0)
+    prices: Prices = Prices()
+    links: bool = False
+    suffix: str = Field("", max_length=60)
+    look_at_own_posts: bool = False
+    look_after_seconds: float = Field(120, ge=0, allow_inf_nan=False)
+    look_daily_cap: float = _dollars(1_000_000, 0.25)
+    unattended: frozenset[Annotated[str, StringConstraints(to_lower=True, pattern=f"^{SCHEDULE_NAME}$")]] = frozenset()
+    ahead: Span = 7200
+    late: Span = 86400
+    posts_a_day: int = Field(50, ge=0)
+    accounts: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,31}$")], XAccount] = {}
+
+    @property
+    def every_account(self) -> Mapping[str, XAccount]:
+        """The accounts of the file, and the one that is always there."""
+        return {DEFAULT_ACCOUNT: XAccount()} | self.accounts
+
+
+class Source(Section):
+    """Where posts come from other than X: a command of the operator's own."""
+
+    command: tuple[str, ...] = ()
+    timeout_seconds: float = Field(600, gt=0, allow_inf_nan=False)
+    max_mib: int = Field(100, ge=1, le=10_000)
 
 
 class Settings(BaseSettings):
@@ -133,6 +208,7 @@ class Settings(BaseSettings):
     speaker: Speaker = Speaker()
     safety: Safety = Safety()
     x: X = X()
+    source: Source = Source()
 
     @classmethod
     def settings_customise_sources(
@@ -158,16 +234,44 @@ class Settings(BaseSettings):
         return self.cache_dir or self.data_dir / "cache"
 
 
+class XKeys(BaseModel):
+    """The secrets of one account on X: of the app that acts for it, and of the account itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    api_key: SecretStr | None = None
+    api_secret: SecretStr | None = None
+    client_id: SecretStr | None = None
+    client_secret: SecretStr | None = None
+    access_token: SecretStr | None = None
+    access_secret: SecretStr | None = None
+    refresh_token: SecretStr | None = None
+
+
+#: What belongs to an app: an account that names none of its own acts through the app of the default account.
+_OF_THE_APP = {"api_key", "api_secret", "client_id", "client_secret"}
+
+
+def x_variable(account: str, field: str) -> str:
+    """Return the variable that a key of an account on X is read from: X_API_KEY, X_NEWS_ACCESS_TOKEN."""
+    return "_".join(("X", *([] if account == DEFAULT_ACCOUNT else [account]), field)).upper()
+
+
 class Secrets(BaseModel):
     """What must not lie in a file of settings, nor in a log: read from NAME, or from the file that NAME_FILE names."""
 
     model_config = ConfigDict(frozen=True)
 
     discord_token: SecretStr | None = None
-    x_api_key: SecretStr | None = None
-    x_api_secret: SecretStr | None = None
-    x_access_token: SecretStr | None = None
-    x_access_secret: SecretStr | None = None
+    x: Mapping[str, XKeys] = {}
+
+    def missing(self, account: str, needs: Iterable[str]) -> list[str]:
+        """Return the variables that an account on X lacks of those keys that it needs."""
+        return [x_variable(account, field) for field in needs if getattr(self.of_x(account), field) is None]
+
+    def of_x(self, account: str = DEFAULT_ACCOUNT) -> XKeys:
+        """Return the keys of an account on X, as far as there are any."""
+        return self.x.get(account, XKeys())
 
 
 def load_settings(path: Path | None) -> Settings:
@@ -202,24 +306,29 @@ def load_settings(path: Path | None) -> Settings:
     return settings.model_copy(update={"data_dir": absolute(settings.data_dir), "cache_dir": absolute(settings.cache), "safety": safety})
 
 
-def load_secrets() -> Secrets:
-    """Return the secrets that the environment holds, or the files that it names.
+def load_secrets(accounts: Iterable[str] = ()) -> Secrets:
+    """Return the secrets that the environment holds, or the files that it names, for these accounts on X and the default one.
 
     Raises:
         SettingsError: a named file cannot be read.
     """
-    found = {}
-    for field in Secrets.model_fields:
-        name = field.upper()
-        text = os.environ.get(name)
-        if text is None and (named := os.environ.get(name + "_FILE")):
-            try:
-                text = Path(named).read_text(encoding="utf-8")
-            except OSError as error:
-                raise SettingsError(f"{name}_FILE names {named}, which cannot be read ({error.strerror}).") from error
-        if text and text.strip():
-            found[field] = SecretStr(text.strip())
-    return Secrets(**found)
+    x = {}
+    for account in {DEFAULT_ACCOUNT, *accounts}:
+        found = {field: _secret(x_variable(account, field)) for field in XKeys.model_fields}
+        for field in _OF_THE_APP:
+            found[field] = found[field] or _secret(x_variable(DEFAULT_ACCOUNT, field))
+        x[account] = XKeys(**found)
+    return Secrets(discord_token=_secret("DISCORD_TOKEN"), x=x)
+
+
+def _secret(name: str) -> SecretStr | None:
+    text = os.environ.get(name)
+    if text is None and (named := os.environ.get(name + "_FILE")):
+        try:
+            text = Path(named).read_text(encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(f"{name}_FILE names {named}, which cannot be read ({error.strerror}).") from error
+    return SecretStr(text.strip()) if text and text.strip() else None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -29,5 +29,9 @@ class StoreError(MynahError):
     """The database cannot be opened or written."""
 
 
+class BudgetError(MynahError):
+    """A paid call would pass a cap on spending; it was not made."""
+
+
 class GameError(MynahError):
     """A game in Discord that cannot be begun or played now."""

@@ -450,3 +450,125 @@ def m018_pauses(db: Database) -> None:
             resumed_by TEXT
         ) STRICT""")
     db.conn.execute("CREATE UNIQUE INDEX pauses_open ON pauses(resumed_at IS NULL) WHERE resumed_at IS NULL")  # one at a time
+
+
+@migrations()
+def m019_spending(db: Database) -> None:
+    """What X is paid for, and how far accounts were read there, so that no post is paid for twice."""
+    db.conn.execute("""
+        CREATE TABLE spending (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at TEXT NOT NULL,                    -- of the reservation, before the call: the day and the month that it counts in
+            account TEXT NOT NULL,               -- the account on X that pays, by its name in the settings; '': the one
+            kind TEXT NOT NULL,                  -- what is paid for, as the price table names it
+            why TEXT NOT NULL,
+            price INTEGER NOT NULL CHECK (price >= 0), -- of one, when it was reserved; this and cost in micro-dollars
+            most INTEGER NOT NULL CHECK (most >= 0), -- how many were reserved
+            count INTEGER CHECK (count >= 0),    -- how many X delivered; NULL: nobody knows yet, and `most` counts
+            settled_at TEXT,
+            cost INTEGER NOT NULL GENERATED ALWAYS AS (price * COALESCE(count, most)) VIRTUAL,
+            CHECK ((count IS NULL) = (settled_at IS NULL))
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX spending_at ON spending(at)")
+    db.conn.execute("""
+        CREATE TABLE timelines (
+            handle TEXT PRIMARY KEY REFERENCES accounts(handle) ON DELETE CASCADE,
+            x_id TEXT NOT NULL,                  -- X's number of the account, which another one that takes its name does not have
+            posts INTEGER NOT NULL,              -- that the account had when it was last read
+            read_at TEXT NOT NULL,
+            newest_id TEXT                       -- of the posts up to this one all were read that are in no gap; NULL: none was there
+        ) STRICT""")
+    # A timeline is read from its newest post back, so whatever cuts that off leaves a gap behind it; a later one is a newer one.
+    db.conn.execute("""
+        CREATE TABLE timeline_gaps (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            handle TEXT NOT NULL REFERENCES timelines(handle) ON DELETE CASCADE,
+            since_id TEXT,                       -- this post and those before it were read; NULL: it goes down to the first
+            until_id TEXT NOT NULL               -- this post and those after it were
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX timeline_gaps_handle ON timeline_gaps(handle)")
+
+
+@migrations()
+def m020_destinations(db: Database) -> None:
+    """Where a post goes, what nobody knows of it, and what it said before somebody changed it."""
+    db.conn.execute("ALTER TABLE posts ADD COLUMN account TEXT DEFAULT 'default'")  # on X, by its name in config.toml; NULL: a channel
+    db.conn.execute("ALTER TABLE posts ADD COLUMN channel INTEGER CHECK ((account IS NULL) <> (channel IS NULL))")  # Discord's id
+    # 1: nothing becomes of it until a person has decided; a failed one holds up its destination meanwhile.
+    db.conn.execute("ALTER TABLE posts ADD COLUMN awaits_person INTEGER NOT NULL DEFAULT 0 CHECK (awaits_person IN (0, 1))")
+    db.conn.execute("ALTER TABLE posts ADD COLUMN tried_at TEXT")  # when it was sent last
+    db.conn.execute("ALTER TABLE posts ADD COLUMN unsure_since TEXT")  # the first try that may have made it; NULL: none may have
+    db.conn.execute("ALTER TABLE post_changes ADD COLUMN was TEXT")  # the text that this change replaced
+    # A sender that gave a post up said why in a second row; one that was killed at it said nothing, and is found when Mynah starts.
+    db.conn.execute("""
+        UPDATE posts SET unsure_since = (SELECT max(at) FROM post_changes WHERE post = posts.id),
+                         tried_at = (SELECT max(at) FROM post_changes WHERE post = posts.id),
+                         awaits_person = (SELECT count(*) FROM
+                             (SELECT status FROM post_changes WHERE post = posts.id ORDER BY id DESC LIMIT 2) WHERE status = 'sending') = 2
+        WHERE status = 'sending'""")
+
+
+@migrations()
+def m021_schedules_at_length(db: Database) -> None:
+    """All that a schedule can be told, what became of each of its times, and when a post may go out."""
+    # SQLite cannot change a check, and dropping a table that posts refer to would take the schedules out of them.
+    db.conn.execute("ALTER TABLE schedules RENAME COLUMN kind TO old_kind")
+    db.conn.execute("ALTER TABLE schedules ADD COLUMN kind TEXT NOT NULL DEFAULT 'every' CHECK (kind IN ('every', 'cron', 'times'))")
+    db.conn.execute("UPDATE schedules SET kind = old_kind")
+    db.conn.execute("ALTER TABLE schedules DROP COLUMN old_kind")
+    # The nominal time up to which every one is a run or was passed over. What stood here was when it last fired, which will do.
+    db.conn.execute("ALTER TABLE schedules RENAME COLUMN last_run_at TO settled_until")
+    for column in (
+        "jitter INTEGER NOT NULL DEFAULT 0",  # seconds
+        "quiet TEXT NOT NULL DEFAULT ''",  # such as 22:00-07:00 in its time zone; '': no hours are quiet
+        "max_a_day INTEGER CHECK (max_a_day >= 1)",
+        "account TEXT DEFAULT 'default'",  # this and the next are as those of posts
+        "channel INTEGER CHECK ((account IS NULL) <> (channel IS NULL))",
+        "prompt TEXT NOT NULL DEFAULT ''",
+        "creativity REAL",  # NULL: config.toml's
+        "missed TEXT NOT NULL DEFAULT 'once' CHECK (missed IN ('once', 'skip'))",
+        "grace INTEGER NOT NULL DEFAULT 3600",  # seconds
+        "ahead INTEGER",  # seconds; NULL: config.toml's
+        "operator INTEGER NOT NULL DEFAULT 1",  # 1: made in the terminal, as all were until now
+        "server INTEGER",  # Discord's id of where it was made; NULL: elsewhere
+        "paused_at TEXT",  # NULL: it is not
+        "paused_by TEXT",
+    ):
+        db.conn.execute(f"ALTER TABLE schedules ADD COLUMN {column}")
+    db.conn.execute("""
+        CREATE TABLE schedule_runs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            schedule TEXT NOT NULL REFERENCES schedules(name) ON DELETE CASCADE,
+            nominal TEXT NOT NULL,               -- the time that the schedule names; if a person asked for it, when he did
+            at TEXT NOT NULL,                    -- when its post is to go: nominal and jitter
+            taken_at TEXT NOT NULL,
+            tries INTEGER NOT NULL DEFAULT 0,    -- how often its draft was begun
+            outcome TEXT NOT NULL CHECK (outcome IN ('due', 'drafted', 'skipped', 'missed', 'failed')), -- due: its draft is not there yet
+            why TEXT NOT NULL,
+            post INTEGER REFERENCES posts(id) ON DELETE SET NULL,
+            asked_by TEXT,                       -- NULL: its time came
+            UNIQUE (schedule, nominal)           -- no time comes twice, whatever the clock does
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX schedule_runs_at ON schedule_runs(schedule, at)")
+    db.conn.execute("CREATE INDEX schedule_runs_post ON schedule_runs(post)")
+    db.conn.execute("CREATE INDEX schedule_runs_due ON schedule_runs(id) WHERE outcome = 'due'")
+    db.conn.execute("ALTER TABLE posts ADD COLUMN not_before TEXT")  # NULL: as soon as it is approved
+    db.conn.execute("CREATE INDEX posts_when ON posts(coalesce(not_before, created_at))")
+
+
+@migrations()
+def m022_post_cards(db: Database) -> None:
+    """Messages in Discord that show a post and ask whether it may go out."""
+    # A card outlives its post (post NULL), so that what it shows can be taken down whoever forgets the voice, and while the bot is off.
+    db.conn.execute("""
+        CREATE TABLE post_cards (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, -- the nonce that makes Discord take one message for it is made of this
+            post INTEGER REFERENCES posts(id) ON DELETE SET NULL, -- NULL: forgotten
+            channel INTEGER NOT NULL,            -- this and the next are Discord's ids
+            message INTEGER,                     -- NULL: not put up yet, or the process died before it could say so
+            state TEXT NOT NULL CHECK (state IN ('open', 'replaced', 'closed')), -- replaced: taken down next; closed: it shows the end
+            created_at TEXT NOT NULL
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX post_cards_post ON post_cards(post)")
+    db.conn.execute("CREATE INDEX post_cards_followed ON post_cards(id) WHERE state <> 'closed' OR post IS NULL")
+    db.conn.execute("CREATE UNIQUE INDEX post_cards_open ON post_cards(post) WHERE state = 'open'")

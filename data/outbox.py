@@ -1,13 +1,16 @@
-"""Schedules and the outbox of posts for X: draft → approved → sending → posted | rejected | failed, each change a row."""
+"""The outbox of posts: draft → approved → sending → posted | rejected | failed, each change a row."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
 from data.errors import MynahError, NotStoredError
-from data.store import insert, now
+from data.store import insert, now, stamp
 
 
 class State(StrEnum):
@@ -16,7 +19,7 @@ class State(StrEnum):
     DRAFT = "draft"
     #: A person said yes; it will be sent.
     APPROVED = "approved"
-    #: It may be on X already. Never sent again without a look or a person.
+    #: It may be there already. Never sent again without a look or a person.
     SENDING = "sending"
     POSTED = "posted"
     REJECTED = "rejected"
@@ -25,12 +28,12 @@ class State(StrEnum):
 
 #: What may follow what; anything else is refused.
 _NEXT = {
-    State.DRAFT: {State.APPROVED, State.REJECTED},
-    State.APPROVED: {State.SENDING, State.REJECTED},
+    State.DRAFT: {State.DRAFT, State.APPROVED, State.REJECTED},
+    State.APPROVED: {State.DRAFT, State.APPROVED, State.SENDING, State.REJECTED},
     State.SENDING: {State.POSTED, State.FAILED, State.APPROVED, State.REJECTED},
     State.POSTED: set(),
     State.REJECTED: set(),
-    State.FAILED: {State.APPROVED, State.REJECTED},
+    State.FAILED: {State.DRAFT, State.APPROVED, State.REJECTED},
 }
 
 
@@ -38,9 +41,26 @@ class WrongStateError(MynahError):
     """A post cannot go where it was told to from where it stands."""
 
 
+#: The account on X whose keys stand in the environment without a name of its own.
+DEFAULT_ACCOUNT = "default"
+
+
+class Destination(NamedTuple):
+    """Where a post goes: to an account on X, or to a channel in Discord; one of them is None."""
+
+    account: str | None = None
+    """Its name in config.toml."""
+    channel: int | None = None
+    """Discord's id."""
+
+    def __str__(self) -> str:
+        """Return what a person calls it."""
+        return f"X account {self.account}" if self.account is not None else f"Discord channel {self.channel}"
+
+
 @dataclass(frozen=True)
 class Post:
-    """One line on its way to X."""
+    """One line on its way to X or to a channel in Discord."""
 
     id: int
     voice: str
@@ -48,16 +68,35 @@ class Post:
     text: str
     status: State
     x_id: str | None
+    """The id that X, or Discord, gave it."""
     created_at: str
+    not_before: str | None
+    """When it is to go out; None: as soon as it is approved."""
+    account: str | None
+    channel: int | None
+    awaits_person: bool
+    """Nothing becomes of it until a person has decided; a failed one holds up its destination meanwhile."""
+    tried_at: str | None
+    """When it was sent last."""
+    unsure_since: str | None
+    """When it was first sent without anybody knowing what came of it; None: it is not there, or known to be."""
+
+    @property
+    def destination(self) -> Destination:
+        """Where it goes."""
+        return Destination(self.account, self.channel)
 
 
 def _post(row: dict[str, Any]) -> Post:
-    return Post(**row | {"status": State(row["status"])})
+    return Post(**row | {"status": State(row["status"]), "awaits_person": bool(row["awaits_person"])})
 
 
-def add_draft(db: Database, *, voice: str, schedule: str | None, text: str, who: str) -> Post:
-    """Put a line into the outbox as a draft."""
-    row = {"voice": voice, "schedule": schedule, "text": text, "status": State.DRAFT, "created_at": now()}
+def add_draft(
+    db: Database, *, voice: str, schedule: str | None, text: str, who: str, to: Destination, not_before: datetime | None = None
+) -> Post:
+    """Put a line into the outbox as a draft, to go out at `not_before` at the earliest."""
+    row = {"voice": voice, "schedule": schedule, "text": text, "status": State.DRAFT, "created_at": now()} | to._asdict()
+    row["not_before"] = stamp(not_before) if not_before else None
     post_id = insert(db, "posts", row)
     _record(db, post_id, State.DRAFT, who, "written")
     return get(db, post_id)
@@ -84,18 +123,136 @@ def in_state(db: Database, state: State) -> list[Post]:
     return [_post(row) for row in db.query("SELECT * FROM posts WHERE status = ? ORDER BY id", [state])]
 
 
-def change(db: Database, post_id: int, state: State, *, who: str, why: str, x_id: str | None = None) -> Post:
-    """Move a post to another state and record who did it and why.
+def unsettled(db: Database, since: datetime, until: datetime) -> list[Post]:
+    """Return what is under way, what failed and waits for a person, and of each destination the first approved post whose time has come.
+
+    Its time is not before `since`, unless it may be there already, and not after `until`; without a time it comes in the order of writing.
+    """
+    return [
+        _post(row)
+        for row in db.query(
+            """
+            SELECT * FROM posts WHERE (status = 'sending' AND NOT awaits_person) OR (status = 'failed' AND awaits_person) OR id IN (
+                SELECT id FROM (
+                    SELECT id, row_number() OVER (PARTITION BY account, channel ORDER BY coalesce(not_before, created_at), id) AS turn
+                    FROM posts WHERE status = 'approved' AND (not_before IS NULL OR (not_before <= :until
+                                                              AND (not_before >= :since OR unsure_since IS NOT NULL)))
+                ) WHERE turn = 1
+            ) ORDER BY id""",
+            {"since": stamp(since), "until": stamp(until)},
+        )
+    ]
+
+
+def too_late(db: Database, before: datetime) -> list[Post]:
+    """Return the drafts and approved posts whose time was before a moment, those aside that may be there already."""
+    rows = db.query(
+        "SELECT * FROM posts WHERE status IN ('draft', 'approved') AND not_before < ? AND unsure_since IS NULL ORDER BY id", [stamp(before)]
+    )
+    return [_post(row) for row in rows]
+
+
+def at_once(db: Database, post_id: int) -> None:
+    """Let a post go out as soon as it is approved."""
+    db.conn.execute("UPDATE posts SET not_before = NULL WHERE id = ?", [post_id])
+
+
+def on_x(db: Database, since: datetime, until: datetime) -> int:
+    """Count the posts for X whose time is in [since, until), those aside that were rejected."""
+    return db["posts"].count_where(
+        "coalesce(not_before, created_at) >= ? AND coalesce(not_before, created_at) < ? AND channel IS NULL AND status <> 'rejected'",
+        [stamp(since), stamp(until)],
+    )
+
+
+def awaiting(db: Database) -> list[Post]:
+    """Return the posts that a person has to decide about before anything becomes of them, oldest first; drafts aside."""
+    return [_post(row) for row in db.query("SELECT * FROM posts WHERE awaits_person ORDER BY id")]
+
+
+def last_words(db: Database, post_ids: Iterable[int]) -> dict[int, str]:
+    """Return why each of these posts stands where it stands."""
+    rows = db.query(
+        "SELECT post, why FROM post_changes WHERE id IN"
+        " (SELECT max(id) FROM post_changes WHERE post IN (SELECT value FROM json_each(?)) GROUP BY post)",
+        [json.dumps([*post_ids])],
+    )
+    return {row["post"]: row["why"] for row in rows}
+
+
+def known_on_x(db: Database, account: str) -> set[str]:
+    """Return the ids of an account's posts on X that are known to be posts of the outbox."""
+    return {row["x_id"] for row in db.query("SELECT x_id FROM posts WHERE account = ? AND x_id IS NOT NULL", [account])}
+
+
+def last_before(db: Database, account: str, moment: datetime) -> str | None:
+    """Return the id of the newest post on X that was sent to an account before a moment, if one is known."""
+    rows = db.query(
+        "SELECT x_id FROM posts WHERE account = ? AND x_id IS NOT NULL AND tried_at < ? ORDER BY CAST(x_id AS INTEGER) DESC LIMIT 1",
+        [account, stamp(moment)],
+    )
+    return next((row["x_id"] for row in rows), None)
+
+
+def change(
+    db: Database,
+    post_id: int,
+    state: State,
+    *,
+    who: str,
+    why: str,
+    x_id: str | None = None,
+    text: str | None = None,
+    awaits_person: bool = False,
+) -> Post:
+    """Move a post to another state, or to the same with another text, and record who did it and why.
 
     Raises:
         WrongStateError: the move is not one that its state allows.
     """
     post = get(db, post_id)
-    if state not in _NEXT[post.status]:
+    if state not in _NEXT[post.status] or (state is post.status and text is None):
         raise WrongStateError(f"Post {post_id} is {post.status} and cannot become {state}.")
-    db.table("posts").update(post_id, {"status": state} | ({"x_id": x_id} if x_id else {}))
-    _record(db, post_id, state, who, why)
+    row = {"status": state, "awaits_person": awaits_person, "x_id": x_id or post.x_id, "text": post.text if text is None else text}
+    if state is State.POSTED:
+        row["unsure_since"] = None
+    db.table("posts").update(post_id, row)
+    _record(db, post_id, state, who, why, was=None if text is None else post.text)
     return get(db, post_id)
+
+
+def need_unchanged(db: Database, post_id: int, seen: int | None) -> None:
+    """Make sure that nothing became of a post since somebody saw it, when it had so many changes; None: it does not matter.
+
+    Raises:
+        NotStoredError: there is no such post.
+        WrongStateError: something did.
+    """
+    get(db, post_id)
+    if seen is not None and len(changes(db, post_id)) != seen:
+        raise WrongStateError(f"Post {post_id} was changed meanwhile: look at it again.")
+
+
+def mark_try(db: Database, post_id: int, moment: datetime) -> None:
+    """Remember that a post is sent at this moment, so that from now on nobody knows whether it is there."""
+    at = stamp(moment)
+    db.conn.execute("UPDATE posts SET tried_at = ?, unsure_since = coalesce(unsure_since, ?) WHERE id = ?", [at, at, post_id])
+
+
+def undo_try(db: Database, post_id: int) -> None:
+    """Remember that the last try came to nothing for certain; an earlier one may still have made the post."""
+    db.conn.execute("UPDATE posts SET unsure_since = NULL WHERE id = ? AND unsure_since = tried_at", [post_id])
+
+
+def forget_tries(db: Database, post_id: int) -> None:
+    """Remember that none of the tries has made the post as it is now."""
+    db.conn.execute("UPDATE posts SET unsure_since = NULL WHERE id = ?", [post_id])
+
+
+def ask_person(db: Database, post_id: int, *, who: str, why: str) -> None:
+    """Leave a post where it stands until a person has decided about it."""
+    db.table("posts").update(post_id, {"awaits_person": True})
+    note(db, post_id, who=who, why=why)
 
 
 def note(db: Database, post_id: int, *, who: str, why: str) -> None:
@@ -103,21 +260,13 @@ def note(db: Database, post_id: int, *, who: str, why: str) -> None:
     _record(db, post_id, get(db, post_id).status, who, why)
 
 
-def awaits_person(db: Database, post_id: int) -> bool:
-    """Say whether a post in `sending` was given up by its sender: its last two rows both say sending, the second says why.
-
-    While there is one such row alone, a request may be on its way at this moment, and nobody may decide about the post.
-    """
-    return [change["status"] for change in changes(db, post_id)[-2:]] == [State.SENDING, State.SENDING]
-
-
 def changes(db: Database, post_id: int) -> list[dict[str, Any]]:
-    """Return a post's history: status, at, who, why."""
-    return list(db.query("SELECT status, at, who, why FROM post_changes WHERE post = ? ORDER BY id", [post_id]))
+    """Return a post's history, oldest first: status, at, who, why, was (the text that the change replaced, or None)."""
+    return list(db.query("SELECT status, at, who, why, was FROM post_changes WHERE post = ? ORDER BY id", [post_id]))
 
 
-def _record(db: Database, post_id: int, state: State, who: str, why: str) -> None:
-    db.table("post_changes").insert({"post": post_id, "status": state, "at": now(), "who": who, "why": why})
+def _record(db: Database, post_id: int, state: State, who: str, why: str, was: str | None = None) -> None:
+    db.table("post_changes").insert({"post": post_id, "status": state, "at": now(), "who": who, "why": why, "was": was})
 
 
 # ----------------------------------------------------------------- the switch
@@ -159,54 +308,3 @@ def resume(db: Database, who: str) -> Pause:
         raise WrongStateError("Posting is not paused.")
     db.conn.execute("UPDATE pauses SET resumed_at = ?, resumed_by = ? WHERE resumed_at IS NULL", [now(), who])
     return found
-
-
-# ----------------------------------------------------------------- schedules
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """When a voice is to write a post."""
-
-    name: str
-    voice: str
-    kind: str
-    """every or cron."""
-    expression: str
-    """every: seconds; cron: five fields."""
-    timezone: str
-    created_by: str
-    created_at: str
-    last_run_at: str | None
-
-
-def add_schedule(db: Database, schedule: Schedule) -> None:
-    """Store a schedule.
-
-    Raises:
-        WrongStateError: one of this name exists.
-    """
-    if any(s.name == schedule.name for s in schedules(db)):
-        raise WrongStateError(f"There is a schedule {schedule.name} already: remove it first, or take another name.")
-    db.table("schedules").insert(vars(schedule))
-
-
-def schedules(db: Database) -> list[Schedule]:
-    """Return all schedules by name."""
-    return [Schedule(**row) for row in db.query("SELECT * FROM schedules ORDER BY name")]
-
-
-def remove_schedule(db: Database, name: str) -> None:
-    """Delete a schedule; its posts stay.
-
-    Raises:
-        NotStoredError: there is none of this name.
-    """
-    if db["schedules"].count_where("name = ?", [name]) == 0:
-        raise NotStoredError(f"There is no schedule {name}: `mynah schedule list` lists them.")
-    db.table("schedules").delete(name)
-
-
-def mark_run(db: Database, name: str) -> None:
-    """Remember that a schedule fired, before anything comes of it."""
-    db.conn.execute("UPDATE schedules SET last_run_at = ? WHERE name = ?", [now(), name])

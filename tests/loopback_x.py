@@ -1,4 +1,4 @@
-"""A small X on this machine: it posts, refuses and fails as a test tells it to, and remembers what it has.
+"""A small X on this machine: it posts, is read, refuses and fails as a test tells it to, and remembers what it has.
 
 Each answer is checked against the published `openapi.json` where `../shared` lies beside the repository. That document knows
 only problems whose `type` is one of X's addresses, while X itself answers `about:blank` (`errors.json`, recorded): such a body
@@ -8,11 +8,13 @@ is checked for the keys of the recorded one instead.
 import asyncio
 import json
 import time
-from collections import deque
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,20 +24,37 @@ from oauthlib.oauth1.rfc5849 import signature
 from openapi_schema_validator import OAS30Validator
 from pydantic import SecretStr
 
-from bot.settings import Secrets
+from bot.settings import Secrets, XKeys
+from data.outbox import DEFAULT_ACCOUNT
 from tests.loopback import LoopbackServer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "x-api"
-SECRETS = Secrets(
-    x_api_key=SecretStr("api-key"),
-    x_api_secret=SecretStr("api-secret"),
-    x_access_token=SecretStr("1-access-token"),
-    x_access_secret=SecretStr("access-secret"),
+REACH = 3200
+FIRST_ID = 1456012973835788000
+WORDS = ("lamp", "gull", "kettle", "fog", "tide", "letter", "bell")
+KEYS = XKeys(
+    api_key=SecretStr("api-key"),
+    api_secret=SecretStr("api-secret"),
+    access_token=SecretStr("1-access-token"),
+    access_secret=SecretStr("access-secret"),
 )
+#: Another account that the same app acts for.
+NEWS = KEYS.model_copy(update={"access_token": SecretStr("2-access-token"), "access_secret": SecretStr("news-secret")})
+SECRETS = Secrets(x={DEFAULT_ACCOUNT: KEYS, "news": NEWS})
+
+
+@dataclass(frozen=True)
+class Made:
+    """A post that is there."""
+
+    id: str
+    account: str
+    text: str
+    at: datetime
 
 
 class Answer(Enum):
-    """What X does with the next POST."""
+    """What X does with the next POST, or the next look at own posts."""
 
     CREATED = auto()
     UNAUTHORIZED = auto()
@@ -110,12 +129,54 @@ REFUSALS: Mapping[Answer, tuple[int, dict[str, Any]]] = {
 
 
 @dataclass
+class Account:
+    """Somebody on the loopback X; `rows` are posts with X's published names, the newest first."""
+
+    id: str
+    handle: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    protected: bool = False
+    suspended: bool = False
+
+    def write(self, count: int, **more: Any) -> None:
+        """Post so many times, each time one second and one id later."""
+        for _ in range(count):
+            number = len(self.rows) + 1
+            row = {
+                "id": str(FIRST_ID + number * 1000 + int(self.id)),
+                "text": f"Line {number:,} of {self.handle} about the {WORDS[number % len(WORDS)]}, as it is every day",
+                "created_at": (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+                "edit_history_post_ids": [],
+            }
+            self.rows.insert(0, row | more)
+
+
+@dataclass
 class LoopbackX:
     """The server, as an asynchronous context; `script` holds the coming answers, and without one it behaves."""
 
     script: deque[Answer] = field(default_factory=deque)
     posts: dict[str, str] = field(default_factory=dict)
     """X's id → text: what is really there."""
+    made: list[Made] = field(default_factory=list)
+    """The same, the oldest first, with whose it is and since when."""
+    looks: deque[Answer] = field(default_factory=deque)
+    """The coming answers to looks at own posts; without one it behaves."""
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    hides_for: timedelta = timedelta(0)
+    """How long a new post does not stand in its account's timeline yet."""
+    refuses_duplicates: bool = True
+    bio: str = ""
+    """Of the account that posts."""
+    refresh_token: str = "refresh-0"
+    """The one that account 3 can spend next, and with it the client `client`; access tokens are told apart by its number."""
+    access_token: str = ""
+    spent: list[str] = field(default_factory=list)
+    """The refresh tokens that were brought, whatever became of them."""
+    tokens: deque[Answer] = field(default_factory=deque)
+    """The coming answers to them; without one it behaves."""
+    looked: list[Mapping[str, str]] = field(default_factory=list)
+    """The parameters of each look at own posts."""
     requests: list[str] = field(default_factory=list)
     """The text of each POST that came, whatever became of it."""
     arrived: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
@@ -125,15 +186,38 @@ class LoopbackX:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Of the newest POST."""
     url: str = ""
+    accounts: list[Account] = field(default_factory=list)
+    """Who can be looked up and read."""
+    reading: deque[Answer] = field(default_factory=deque)
+    """The coming answers to reads; CREATED is to behave."""
+    recorded: deque[dict[str, Any]] = field(default_factory=deque)
+    """Bodies that are answered as they are."""
+    reads: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    """Path and query of each read that came."""
+    delivered: Counter[str] = field(default_factory=Counter)
+    """X's id of each post and account that was read → how often, which is what X takes money for."""
+    withheld: list[dict[str, Any]] = field(default_factory=list)
+    """Problems that stand beside the posts of each page."""
+    documented: bool = False
+    """Whether fields have the names of X's documentation, instead of those of its published description."""
+    asked: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
 
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_post("/2/tweets", self._post)
         app.router.add_get("/2/users/me", self._me)
+        app.router.add_post("/2/oauth2/token", self._token)
+        app.router.add_get("/2/users/by/username/{handle}", self._user)
+        app.router.add_get("/2/users/{id}", self._user)
+        app.router.add_get("/2/users/{id}/tweets", self._timeline)
+        self.routes(app)
         self._end = asyncio.Event()
         self._server = LoopbackServer(app)
         self.url = f"http://127.0.0.1:{await self._server.start()}"
         return self
+
+    def routes(self, app: web.Application) -> None:
+        """Add what a test's own X has besides."""
 
     async def __aexit__(self, *error: object) -> None:
         self._end.set()
@@ -146,13 +230,15 @@ class LoopbackX:
         self.requests.append(text)
         self.headers = request.headers
         answer = self.script.popleft() if self.script else Answer.CREATED
-        if not _signed(request):
+        account = self._who(request)
+        if not account:
             answer = Answer.UNAUTHORIZED
-        elif answer in MAKING and text in self.posts.values():
+        elif self.refuses_duplicates and answer in MAKING and any((post.account, post.text) == (account, text) for post in self.made):
             answer = Answer.DUPLICATE
         made = str(1456012973835788293 + len(self.requests))
         if answer in MAKING:
             self.posts[made] = text
+            self.made.append(Made(made, account, text, self.clock()))
         self.arrived.put_nowait(text)
         if answer in (Answer.SILENT, Answer.SILENT_AFTER_MAKING):
             await self._end.wait()
@@ -169,6 +255,87 @@ class LoopbackX:
         status, refusal = REFUSALS[Answer.FAILED if answer is Answer.FAILED_AFTER_MAKING else answer]
         return self._answer(status, refusal, "Error" if "code" in refusal else "Problem", self._limits(answer))
 
+    async def _refuses(self, request: web.Request) -> web.StreamResponse | None:
+        """Return what a read is answered with in the place of what it asked for; None: it gets that."""
+        self.reads.append((request.path, dict(request.query)))
+        self.asked.put_nowait(request.path)
+        answer = self.reading.popleft() if self.reading else Answer.CREATED
+        if not self._who(request):
+            answer = Answer.UNAUTHORIZED
+        if answer is Answer.SILENT:
+            await self._end.wait()
+            return web.Response()
+        if answer is Answer.CUT:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if answer in REFUSALS:
+            status, refusal = REFUSALS[answer]
+            return self._answer(status, refusal, "Error" if "code" in refusal else "Problem", self._limits(answer))
+        if self.recorded:
+            return web.json_response(self.recorded.popleft())
+        return None
+
+    async def _user(self, request: web.Request) -> web.StreamResponse:
+        if refusal := await self._refuses(request):
+            return refusal
+        given = request.match_info
+        schema = "GetUsersByUsernameResponse" if "handle" in given else "GetUsersByIdResponse"
+        parameter, value = ("username", given["handle"]) if "handle" in given else ("id", given["id"])
+        found = next((a for a in self.accounts if value.lower() in ((a.handle.lower(),) if "handle" in given else (a.id,))), None)
+        if found is None or found.suspended:
+            what = f"Could not find user with {parameter}: [{value}]." if found is None else f"User has been suspended: [{value}]."
+            problem = {"detail": what, "title": "Not Found Error" if found is None else "Forbidden", "value": value}
+            return self._answer(200, {"errors": [_problem("resource-not-found", parameter, problem)]}, schema)
+        self.delivered[found.id] += 1
+        user: dict[str, Any] = {"id": found.id, "name": "Somebody", "username": found.handle}
+        asked = request.query.get("user.fields", "").split(",")
+        if "protected" in asked:
+            user["protected"] = found.protected
+        if "public_metrics" in asked:
+            user["public_metrics"] = {"followers_count": 1, "following_count": 1, "listed_count": 0, "post_count": len(found.rows)}
+        return self._answer(200, {"data": user}, schema)
+
+    async def _timeline(self, request: web.Request) -> web.StreamResponse:
+        if request.match_info["id"] == self._who(request):
+            return await self._own_timeline(request)
+        if refusal := await self._refuses(request):
+            return refusal
+        query, schema = request.query, "GetUsersPostsResponse"
+        size = int(query.get("max_results", "10"))
+        if not 5 <= size <= 100:
+            return self._answer(*REFUSALS[Answer.INVALID], "Problem")
+        found = next((account for account in self.accounts if account.id == request.match_info["id"]), None)
+        if found is None or found.protected:
+            kind = "resource-not-found" if found is None else "not-authorized-for-resource"
+            what = {
+                "title": "Authorization Error",
+                "detail": "Sorry, you are not authorized to see the user.",
+                "value": request.match_info["id"],
+            }
+            return self._answer(200, {"errors": [_problem(kind, "id", what)]}, schema)
+        after, before = int(query.get("since_id", 0)), int(query.get("until_id", 2**63))
+        before = min(before, int(query.get("pagination_token", before)))
+        rows = [row for row in found.rows[:REACH] if after < int(row["id"]) < before]
+        page, rest = rows[:size], rows[size:]
+        asked = {"id", "text", "edit_history_post_ids"} | {
+            {"note_tweet": "note_post", "referenced_tweets": "referenced_posts"}.get(name, name)
+            for name in query.get("tweet.fields", "").split(",")
+        }
+        given = [
+            {name: value for name, value in row.items() if name in asked}
+            for row in page  # retweets are left out when the page is cut, so that it may come out empty
+            if "retweets" not in query.get("exclude", "") or all(one["type"] != "retweeted" for one in row.get("referenced_posts", ()))
+        ]
+        self.delivered.update(row["id"] for row in given)
+        meta: dict[str, Any] = {"result_count": len(given)}
+        if given:
+            meta |= {"newest_id": given[0]["id"], "oldest_id": given[-1]["id"]}
+        if rest:
+            meta["next_token"] = page[-1]["id"]
+        body = ({"data": given} if given else {}) | {"meta": meta} | ({"errors": self.withheld} if self.withheld else {})
+        return self._answer(200, body, schema)
+
     def _limits(self, answer: Answer) -> dict[str, str]:
         """Return the headers of the limits, of which the one that the answer is about has nothing left."""
         if answer is Answer.LIMITED_WITHOUT_HEADERS:
@@ -183,32 +350,119 @@ class LoopbackX:
             }
         return headers
 
+    def _who(self, request: web.Request) -> str:
+        """Return the number of the account that a request is signed by; empty: none."""
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return "3" if self.access_token and bearer == self.access_token else _signed(request)
+
+    async def _token(self, request: web.Request) -> web.StreamResponse:
+        """Give the next pair for a refresh token, once."""
+        form = await request.post()
+        self.spent.append(str(form.get("refresh_token")))
+        answer = self.tokens.popleft() if self.tokens else Answer.CREATED
+        if answer is Answer.FAILED:
+            return web.Response(status=503, text="Over capacity")
+        if (form.get("grant_type"), form.get("client_id"), form.get("refresh_token")) != ("refresh_token", "client", self.refresh_token):
+            told = {"error": "invalid_request", "error_description": "Value passed for the token was invalid."}
+            return web.json_response(told, status=400)
+        number = int(self.refresh_token.partition("-")[2]) + 1
+        self.refresh_token, self.access_token = f"refresh-{number}", f"access-{number}"
+        if answer is Answer.CUT_AFTER_MAKING:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        pair = {"access_token": self.access_token, "refresh_token": self.refresh_token}
+        return web.json_response(
+            pair | {"token_type": "bearer", "expires_in": 7200, "scope": "tweet.read tweet.write users.read offline.access"}
+        )
+
+    async def _own_timeline(self, request: web.Request) -> web.StreamResponse:
+        """Give own posts, the newest first, as X does: with &, < and > escaped."""
+        self.looked.append(dict(request.query))
+        answer = self.looks.popleft() if self.looks else Answer.CREATED
+        if answer is Answer.SILENT:
+            await self._end.wait()
+            return web.Response()
+        if answer is not Answer.CREATED:
+            status, refusal = REFUSALS[answer]
+            return self._answer(status, refusal, "Error" if "code" in refusal else "Problem", self._limits(answer))
+        since, most = int(request.query.get("since_id", 0)), int(request.query["max_results"])
+        start = datetime.fromisoformat(request.query.get("start_time", "2006-03-21T00:00:00Z"))
+        own = [
+            post
+            for post in reversed(self.made)
+            if post.account == request.match_info["id"]
+            and int(post.id) > since
+            and post.at >= start
+            and post.at <= self.clock() - self.hides_for
+        ]
+        begin = int(request.query.get("pagination_token", "0"))
+        page = own[begin : begin + most]
+        data = [
+            {
+                "id": post.id,
+                "text": escape(post.text, quote=False),
+                "created_at": f"{post.at:%Y-%m-%dT%H:%M:%S}.000Z",
+                "edit_history_tweet_ids": [post.id],
+            }
+            for post in page
+        ]
+        meta: dict[str, Any] = {"result_count": len(page)}
+        if page:
+            meta |= {"newest_id": page[0].id, "oldest_id": page[-1].id}
+        if len(own) > begin + most:
+            meta["next_token"] = f"{begin + most:016}"
+        return self._answer(200, {"data": data, "meta": meta} if data else {"meta": meta}, "GetUsersPostsResponse")
+
     async def _me(self, request: web.Request) -> web.StreamResponse:
-        if not _signed(request):
+        if not self._who(request):
             return self._answer(*REFUSALS[Answer.UNAUTHORIZED], "Problem")
-        return self._answer(200, {"data": {"id": "1", "name": "Loopback", "username": "loopback"}}, "GetUsersMeResponse")
+        me = {"id": self._who(request), "name": "Loopback", "username": "loopback"}
+        if "description" in request.query.get("user.fields", ""):
+            me["description"] = self.bio
+        return self._answer(200, {"data": me}, "GetUsersMeResponse")
 
     def _answer(self, status: int, body: dict[str, Any], schema: str, headers: Mapping[str, str] | None = None) -> web.Response:
         if schema != "Problem" or str(body.get("type", "")).startswith("https://api.x.com/"):
             _valid(body, schema)
         else:
             _like_recorded(body)
+        if self.documented:
+            body = _documented(body)
         kind = "application/problem+json" if schema == "Problem" else "application/json"
         return web.Response(status=status, text=json.dumps(body), content_type=kind, headers=headers or self._limits(Answer.CREATED))
 
 
-def _signed(request: web.Request) -> bool:
-    """Say whether a request carries an OAuth 1.0a signature by the four secrets, over the address at which it arrived."""
+def _problem(kind: str, parameter: str, more: dict[str, Any]) -> dict[str, Any]:
+    """Return a problem as it stands in a list of errors."""
+    return {"type": f"https://api.x.com/2/problems/{kind}", "resource_type": "user", "parameter": parameter} | more
+
+
+def _documented(body: Any) -> Any:
+    """Return an answer with the names that X's documentation has for what its published description calls otherwise."""
+    if isinstance(body, list):
+        return [_documented(one) for one in body]
+    if not isinstance(body, dict):
+        return body
+    return {name.replace("_post", "_tweet").replace("post_", "tweet_"): _documented(value) for name, value in body.items()}
+
+
+def _signed(request: web.Request) -> str:
+    """Return the number of the account by whose four secrets a request is signed, over the address at which it arrived; else nothing."""
     header = request.headers.get("Authorization", "")
     if not header.startswith("OAuth "):
-        return False
+        return ""
+    query = request.url.query_string
     parameters = dict(signature.collect_parameters(headers={"Authorization": header}, exclude_oauth_signature=False))
-    if parameters.get("oauth_consumer_key") != "api-key" or parameters.get("oauth_token") != "1-access-token":
-        return False
+    keys = {keys.access_token.get_secret_value(): keys for keys in (KEYS, NEWS)}.get(parameters.get("oauth_token", ""))
+    if parameters.get("oauth_consumer_key") != "api-key" or keys is None:
+        return ""
     signed = Request(str(request.url), http_method=request.method)
     signed.signature = unquote(parameters.pop("oauth_signature"))
-    signed.params = list(parameters.items())
-    return bool(signature.verify_hmac_sha1(signed, "api-secret", "access-secret"))
+    signed.params = [*parameters.items(), *signature.collect_parameters(uri_query=query)]
+    if not signature.verify_hmac_sha1(signed, "api-secret", keys.access_secret.get_secret_value()):
+        return ""
+    return str(parameters["oauth_token"]).partition("-")[0]
 
 
 @cache

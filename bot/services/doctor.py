@@ -4,13 +4,18 @@ import importlib.util
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from sqlite_utils import Database
 
 from bot.errors import SettingsError
 from bot.lock import Lead
 from bot.services.blocklist import Blocklist
 from bot.settings import Secrets, Settings
+from data import outbox
+from data.outbox import DEFAULT_ACCOUNT
 
 NEEDED_BYTES = 2 * 1024**3  # the base, its download, a few voices
 
@@ -35,7 +40,9 @@ def examine(settings: Settings, secrets: Secrets) -> list[Finding]:
         _gpu(),
         _blocklist(settings),
         _service(settings),
-        *_tokens(secrets),
+        *_outbox(settings.database),
+        *_tokens(settings, secrets),
+        *_unattended(settings),
     ]
 
 
@@ -100,7 +107,17 @@ def _service(settings: Settings) -> Finding:
     )
 
 
-def _tokens(secrets: Secrets) -> Iterator[Finding]:
+def _outbox(path: Path) -> Iterator[Finding]:
+    """Look for posts that a person must decide about; a database of an older Mynah has none that it knows of."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        db = Database(connection)
+        posts = outbox.awaiting(db)
+        why = outbox.last_words(db, [post.id for post in posts])
+        for post in posts:
+            yield Finding("outbox", ok=False, found=f"post {post.id} to {post.destination} waits for you", advice=why[post.id])
+
+
+def _tokens(settings: Settings, secrets: Secrets) -> Iterator[Finding]:
     discord = secrets.discord_token is not None
     yield Finding(
         "Discord",
@@ -108,17 +125,31 @@ def _tokens(secrets: Secrets) -> Iterator[Finding]:
         "a token is set" if discord else "no token",
         "" if discord else "Set DISCORD_TOKEN; the README says where it comes from.",
     )
-    missing = [
-        name.upper() for name in ("x_api_key", "x_api_secret", "x_access_token", "x_access_secret") if getattr(secrets, name) is None
-    ]
-    yield Finding(
-        "X",
-        not missing,
-        f"missing {', '.join(missing)}" if missing else "four keys are set",
-        "Needed only to post on X; docs/x.md says how." if missing else "",
-    )
+    for name, account in settings.x.every_account.items():
+        missing = secrets.missing(name, account.needs)
+        yield Finding(
+            "X" if name == DEFAULT_ACCOUNT else f"X {name}",
+            not missing,
+            f"missing {', '.join(missing)}" if missing else "its keys are set",
+            "Needed only to post on X; docs/x.md says how." if missing else "",
+        )
+
+
+def _unattended(settings: Settings) -> Iterator[Finding]:
+    """Say which schedules post without approval, and which names of config.toml are none of the operator's."""
+    if not settings.x.unattended:
+        return
+    made = set()
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{settings.database}?mode=ro", uri=True)) as connection:
+        made = {name for (name,) in connection.execute("SELECT name FROM schedules WHERE operator")}
+    missing = settings.x.unattended - made
+    found = f"{', '.join(sorted(settings.x.unattended & made)) or 'none'} without approval"
+    if missing:
+        found += f"; no schedule was made in the terminal by the name {', '.join(sorted(missing))}"
+    advice = "Make it with `mynah schedule add`, or take the name out of x.unattended." if missing else ""
+    yield Finding("X schedules", not missing, found, advice)
 
 
 def healthy(findings: list[Finding]) -> bool:
     """Say whether everything that Mynah cannot do without is there; tokens are for those who want Discord or X."""
-    return all(finding.ok for finding in findings if finding.name not in ("Discord", "X"))
+    return all(finding.ok for finding in findings if finding.name.split()[0] not in ("Discord", "X"))

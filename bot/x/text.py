@@ -1,6 +1,8 @@
 """How X counts a text, and what a text must not hold before it is sent there."""
 
+import html
 import re
+import unicodedata
 from typing import NamedTuple
 
 import twitter_text
@@ -20,6 +22,22 @@ def weighted_length(text: str) -> int:
     return int(twitter_text.parse_tweet(text).weightedLength)
 
 
+def has_link(text: str) -> bool:
+    """Say whether X would make a link of something in a text, which costs more."""
+    return bool(twitter_text.extract_urls(text))
+
+
+def same_text(ours: str, theirs: str) -> bool:
+    """Say whether a text of X's is one that was sent there: X escapes &, < and >, shortens links, composes letters and trims."""
+    return _as_kept(theirs) == _as_kept(ours) or _as_kept(html.unescape(theirs)) == _as_kept(ours)
+
+
+def _as_kept(text: str) -> str:
+    for link in sorted(twitter_text.extract_urls(text), key=len, reverse=True):
+        text = text.replace(link, "\ufffc")
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
 class Broken(NamedTuple):
     """A rule that a text breaks."""
 
@@ -29,8 +47,8 @@ class Broken(NamedTuple):
     """The end of a sentence."""
 
 
-def broken_rule(text: str) -> Broken | None:
-    """Return the first rule that keeps a text from being posted, or None."""
+def broken_rule(text: str, *, links: bool = False) -> Broken | None:
+    """Return the first rule that keeps a text from being posted, or None; `links` lets links pass."""
     if not text.strip():
         return Broken("empty", "has no text")
     parsed = twitter_text.parse_tweet(text)
@@ -41,6 +59,8 @@ def broken_rule(text: str) -> Broken | None:
     read = _as_read(text)
     if "@" in read:  # X reads the full-width sign as a mention too
         return Broken("mention", "mentions somebody (@), which X forbids to bots that were not asked")
+    if links:
+        return None
     # The parser finds what X would turn into a link, `x.ai` without a scheme included; such a post costs 13 times as much.
     for shown in dict.fromkeys((text, read)):
         if links := twitter_text.extract_urls(shown):

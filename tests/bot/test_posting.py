@@ -10,10 +10,12 @@ import pytest
 
 from bot.errors import BadRequestError, NotStoredError, StoreError, WrongStateError
 from bot.services import posting as module
-from bot.services.posting import LONGEST_PAUSE, NEVER_PAUSE, Posting
-from bot.x.port import Retry, XError
-from data import accounts, outbox
-from data.outbox import Post, Schedule, State
+from bot.services.posting import LONGEST_PAUSE, Posting
+from bot.services.sending import Retry, SendError
+from bot.settings import X
+from data import accounts, outbox, schedules
+from data.outbox import DEFAULT_ACCOUNT, Destination, Post, State
+from data.schedules import Schedule
 from data.store import Store
 from tests.bot.x.rows import VOICE, add_voice
 
@@ -21,16 +23,25 @@ START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 class FakeX:
-    """An X whose coming outcomes a test queues, and which looks into the database, with eyes of its own, when it is called."""
+    """An X whose coming outcomes a test queues, and which looks into the database, with eyes of its own, when it is called.
+
+    A look finds what a test put `there`.
+    """
+
+    looks_after: timedelta | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.outcomes: list[Exception] = []
         self.sent: list[str] = []
         self.seen: list[str] = []
+        self.there: dict[str, str] = {}
+        self.looks: list[str] = []
+        self.failing_looks: list[Exception] = []
         self.meanwhile: Callable[[], object] = lambda: None
 
-    async def create_post(self, text: str) -> str:
+    async def send(self, post: Post) -> str:
+        text = post.text
         connection = sqlite3.connect(self.path)
         self.seen += [status for (status,) in connection.execute("SELECT status FROM posts WHERE text = ?", [text])]
         connection.close()
@@ -41,6 +52,12 @@ class FakeX:
         if self.outcomes:
             raise self.outcomes.pop(0)
         return str(1000 + len(self.sent))
+
+    async def find(self, post: Post) -> str | None:
+        self.looks.append(post.text)
+        if self.failing_looks:
+            raise self.failing_looks.pop(0)
+        return self.there.get(post.text)
 
     async def close(self) -> None:
         """Have nothing open."""
@@ -78,7 +95,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def posting(store, x, clock) -> Posting:
-    return Posting(store, x, clock=clock, jitter=lambda: 1.0)
+    return Posting(store, {DEFAULT_ACCOUNT: x}, clock=clock, jitter=lambda: 1.0)
 
 
 async def approved(posting: Posting, text: str = "Low water.") -> Post:
@@ -87,6 +104,10 @@ async def approved(posting: Posting, text: str = "Low water.") -> Post:
 
 async def state(posting: Posting, post: Post) -> State:
     return next(p.status for p in await posting.listed() if p.id == post.id)
+
+
+def waits_until(posting: Posting) -> datetime:
+    return posting._lanes[Destination(DEFAULT_ACCOUNT)].not_before
 
 
 async def last_word(posting: Posting, post: Post) -> str:
@@ -134,7 +155,7 @@ async def test_the_oldest_goes_first(posting, x):
 @pytest.mark.parametrize("text", ["a" * 281, "hello @someone", "see https://example.com", " "])
 async def test_a_text_that_x_must_not_get_is_not_approved(posting, text):
     post = await posting.draft(VOICE, None, text, "a test")
-    with pytest.raises(BadRequestError, match=f"Post {post.id} .*: reject it"):
+    with pytest.raises(BadRequestError, match=f"Post {post.id} .*: edit it, or reject it"):
         await posting.approve(post.id, "ann")
     assert await state(posting, post) is State.DRAFT
 
@@ -153,7 +174,7 @@ async def test_a_draft_of_a_forgotten_voice_or_a_removed_schedule(store, posting
     with pytest.raises(NotStoredError, match="no voice"):
         await posting.draft("nobody", None, "Low water.", "a test")
     assert (await posting.draft(VOICE, "gone", "Low water.", "a test")).schedule is None
-    await store.write(outbox.add_schedule, Schedule("tides", VOICE, "every", "3600", "UTC", "ann", START.isoformat(), None))
+    await store.write(schedules.add, Schedule("tides", VOICE, "every", "3600", "UTC", "ann", START.isoformat(), None))
     assert (await posting.draft(VOICE, "tides", "Low water.", "a test")).schedule == "tides"
 
 
@@ -188,7 +209,7 @@ async def test_a_pause_is_a_row_so_it_stops_other_processes_and_survives_them(st
     await approved(posting)
     await posting.pause("ann")
     async with Store(store.path) as other:
-        sender = Posting(other, x)
+        sender = Posting(other, {DEFAULT_ACCOUNT: x})
         assert not await sender.send_next()
         found = await sender.paused()
     assert (found.paused_by, found.why, x.sent) == ("ann", "", [])
@@ -198,7 +219,7 @@ async def test_a_pause_that_comes_after_the_look_still_holds(store, posting):
     """The look is a read of its own, made before the post is taken."""
     post = await approved(posting)
     await posting.pause("ann")
-    assert await store.write(module._take) is None
+    assert await store.write(module._take, post.id, START) is None
     assert await state(posting, post) is State.APPROVED
 
 
@@ -216,29 +237,37 @@ async def test_the_first_pause_lasts_and_ends_once(posting):
 async def test_a_duplicate_fails_and_the_next_goes_at_once(posting, x):
     post = await approved(posting)
     await approved(posting, "High water.")
-    x.outcomes = [XError("Regenerate it.", Retry.REGENERATE)]
+    x.outcomes = [SendError("Regenerate it.", Retry.REGENERATE)]
     await posting.send_next()
     assert (await state(posting, post), await last_word(posting, post)) == (State.FAILED, "Regenerate it.")
     assert await posting.send_next()
 
 
-async def test_a_refusal_fails_the_post_and_spares_those_behind_it(posting, x, clock):
+async def test_a_refusal_for_good_holds_the_account_up_until_a_person_has_decided(posting, x, clock):
     post, behind = await approved(posting), await approved(posting, "High water.")
-    x.outcomes = [XError("Buy credits.", Retry.NEVER)]
+    told = []
+
+    async def tell(post: Post, why: str) -> None:
+        told.append((post.id, why))
+
+    posting.tell = tell
+    x.outcomes = [SendError("Buy credits.", Retry.NEVER)]
     await posting.send_next()
     assert (await state(posting, post), await last_word(posting, post)) == (State.FAILED, "Buy credits.")
+    clock.pass_(30 * 86400)
     assert not await posting.send_next()
-    clock.pass_(NEVER_PAUSE)
+    assert told == [(post.id, "Buy credits.")]
+    await posting.reject(post.id, "ann", "")
     await posting.send_next()
     assert await state(posting, behind) is State.POSTED
 
 
-async def test_a_failed_post_is_sent_after_a_new_approval(posting, x, clock):
+async def test_a_failed_post_is_sent_after_a_new_approval_and_before_those_behind_it(posting, x):
     post = await approved(posting)
-    x.outcomes = [XError("Buy credits.", Retry.NEVER)]
+    await approved(posting, "High water.")
+    x.outcomes = [SendError("Buy credits.", Retry.NEVER)]
     await posting.send_next()
     await posting.approve(post.id, "bob")
-    clock.pass_(NEVER_PAUSE)
     await posting.send_next()
     assert await state(posting, post) is State.POSTED
     assert x.sent == ["Low water."] * 2
@@ -247,7 +276,7 @@ async def test_a_failed_post_is_sent_after_a_new_approval(posting, x, clock):
 async def test_an_exhausted_limit_stops_everything_until_it_resets(posting, x, clock):
     post = await approved(posting)
     await approved(posting, "High water.")
-    x.outcomes = [XError("Wait.", Retry.WAIT, START + timedelta(hours=2))]
+    x.outcomes = [SendError("Wait.", Retry.WAIT, START + timedelta(hours=2))]
     await posting.send_next()
     assert await state(posting, post) is State.APPROVED
     clock.pass_(2 * 3600 - 1)
@@ -260,14 +289,14 @@ async def test_an_exhausted_limit_stops_everything_until_it_resets(posting, x, c
 async def test_a_reset_in_the_past_is_no_storm(posting, x, clock):
     """This machine's clock may be ahead of X's."""
     await approved(posting)
-    x.outcomes = [XError("Wait.", Retry.WAIT, START - timedelta(hours=1)) for _ in range(3)]
+    x.outcomes = [SendError("Wait.", Retry.WAIT, START - timedelta(hours=1)) for _ in range(3)]
     waits = []
     for _ in range(3):
         await posting.send_next()
         before = clock.now
         while not await posting.send_next() and clock.now - before < timedelta(minutes=1):
             clock.pass_(0.5)
-            if posting._not_before <= clock.now:
+            if waits_until(posting) <= clock.now:
                 break
         waits.append((clock.now - before).total_seconds())
     assert waits == [2, 4, 8]
@@ -275,12 +304,12 @@ async def test_a_reset_in_the_past_is_no_storm(posting, x, clock):
 
 async def test_a_refused_connection_is_tried_again_with_growing_pauses_that_end(posting, x, clock):
     post = await approved(posting)
-    x.outcomes = [XError("Unreachable.", Retry.LATER) for _ in range(12)]
+    x.outcomes = [SendError("Unreachable.", Retry.LATER) for _ in range(12)]
     pauses = []
     while await state(posting, post) is not State.POSTED:
         assert await posting.send_next()
         if await state(posting, post) is State.APPROVED:
-            pauses.append((posting._not_before - clock.now).total_seconds())
+            pauses.append((waits_until(posting) - clock.now).total_seconds())
             clock.pass_(pauses[-1] - 0.001)
             assert not await posting.send_next()
             clock.pass_(0.001)
@@ -288,17 +317,17 @@ async def test_a_refused_connection_is_tried_again_with_growing_pauses_that_end(
 
 
 async def test_pauses_are_jittered(store, x, clock):
-    posting = Posting(store, x, clock=clock, jitter=lambda: 0.0)
+    posting = Posting(store, {DEFAULT_ACCOUNT: x}, clock=clock, jitter=lambda: 0.0)
     await approved(posting)
-    x.outcomes = [XError("Unreachable.", Retry.LATER)]
+    x.outcomes = [SendError("Unreachable.", Retry.LATER)]
     await posting.send_next()
-    assert posting._not_before == START + timedelta(seconds=1)
+    assert waits_until(posting) == START + timedelta(seconds=1)
 
 
 # ------------------------------------------------------------------ nobody knows
 
 
-@pytest.mark.parametrize("outcome", [XError("Timed out.", Retry.UNSURE), RuntimeError("a defect")])
+@pytest.mark.parametrize("outcome", [SendError("Timed out.", Retry.UNSURE), RuntimeError("a defect")])
 async def test_a_post_that_may_be_there_waits_for_a_person(posting, x, clock, outcome):
     post = await approved(posting)
     x.outcomes = [outcome]
@@ -307,16 +336,16 @@ async def test_a_post_that_may_be_there_waits_for_a_person(posting, x, clock, ou
         clock.pass_(86400)
         assert not await posting.send_next()
     assert await state(posting, post) is State.SENDING
-    assert "look on X: approve it to send it again" in await last_word(posting, post)
+    assert "look there: approve it to send it again" in await last_word(posting, post)
     assert len(x.sent) == 1
 
 
 async def test_a_person_who_looked_may_have_it_sent_again(posting, x, clock):
     post = await approved(posting)
-    x.outcomes = [XError("Timed out.", Retry.UNSURE)]
+    x.outcomes = [SendError("Timed out.", Retry.UNSURE)]
     await posting.send_next()
     await posting.approve(post.id, "ann")
-    assert await last_word(posting, post) == "looked on X, and it is not there: send it again"
+    assert await last_word(posting, post) == "looked there, and it is not: send it again"
     clock.pass_(LONGEST_PAUSE)
     await posting.send_next()
     assert await state(posting, post) is State.POSTED
@@ -325,7 +354,7 @@ async def test_a_person_who_looked_may_have_it_sent_again(posting, x, clock):
 @pytest.mark.parametrize(("deed", "becomes"), [("confirm", State.POSTED), ("reject", State.REJECTED)])
 async def test_a_person_who_looked_may_leave_it(posting, x, deed, becomes):
     post = await approved(posting)
-    x.outcomes = [XError("Timed out.", Retry.UNSURE)]
+    x.outcomes = [SendError("Timed out.", Retry.UNSURE)]
     await posting.send_next()
     await (posting.confirm(post.id, "ann") if deed == "confirm" else posting.reject(post.id, "ann", "leave it"))
     assert await state(posting, post) is becomes
@@ -355,7 +384,7 @@ async def test_only_a_post_that_waits_for_a_look_is_confirmed(posting):
 
 async def test_what_a_dead_sender_left_is_handed_to_a_person_once(store, x, posting):
     post = await approved(posting)
-    await store.write(outbox.change, post.id, State.SENDING, who="mynah", why="sent to X")
+    await store.write(outbox.change, post.id, State.SENDING, who="mynah", why="sent")
     for _ in range(2):
         await posting.recover()
         assert not await posting.send_next()
@@ -438,3 +467,224 @@ async def test_an_answer_that_does_not_come_holds_nothing_up(posting, x, monkeyp
     with pytest.raises(asyncio.CancelledError):
         await loop
     assert await state(posting, post) is State.SENDING
+
+
+# ---------------------------------------------------------------- destinations
+
+
+@pytest.fixture
+async def several(store, clock) -> tuple[Posting, dict[str, FakeX]]:
+    settings = X(accounts={"news": {}, "mute": {}})
+    accounts = {DEFAULT_ACCOUNT: FakeX(store.path), "news": FakeX(store.path)}
+    return Posting(store, accounts, settings=settings, clock=clock, jitter=lambda: 1.0), accounts
+
+
+async def to(posting: Posting, text: str, **where) -> Post:
+    return await posting.approve((await posting.draft(VOICE, None, text, "a test", **where)).id, "ann")
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        SendError("Wait.", Retry.WAIT, START + timedelta(hours=2)),
+        SendError("Unreachable.", Retry.LATER),
+        SendError("Timed out.", Retry.UNSURE),
+        SendError("Wrong keys.", Retry.NEVER),
+    ],
+)
+async def test_what_stops_one_account_stops_no_other(several, outcome):
+    posting, accounts = several
+    for number in (1, 2):
+        for account in accounts:
+            await to(posting, f"{account} {number}", account=account)
+    accounts[DEFAULT_ACCOUNT].outcomes = [outcome]
+    while await posting.send_next():
+        pass
+    assert accounts[DEFAULT_ACCOUNT].sent == ["default 1"]
+    assert accounts["news"].sent == ["news 1", "news 2"]
+
+
+async def test_accounts_are_sent_to_at_the_same_time_and_each_in_its_order(store, several):
+    posting, accounts = several
+    for number in (1, 2):
+        for account in accounts:
+            await to(posting, f"{account} {number}", account=account)
+    slow, quick = asyncio.Event(), asyncio.Event()
+    accounts[DEFAULT_ACCOUNT].meanwhile = slow.wait
+    accounts["news"].meanwhile = lambda: quick.set() if len(accounts["news"].sent) == 2 else None
+    loop = asyncio.create_task(posting.run_forever())
+    async with asyncio.timeout(5):
+        await quick.wait()
+        assert accounts[DEFAULT_ACCOUNT].sent == ["default 1"]
+        slow.set()
+        while {post.status for post in await posting.listed()} != {State.POSTED}:
+            await store.changed()
+    assert accounts[DEFAULT_ACCOUNT].sent == ["default 1", "default 2"]
+    loop.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loop
+
+
+async def test_an_account_without_keys_keeps_its_posts_and_a_channel_waits_for_discord(several):
+    posting, _ = several
+    mute, channel = await to(posting, "one", account="mute"), await to(posting, "two", channel=7)
+    assert not await posting.send_next()
+    assert (mute.destination, channel.destination) == (Destination(account="mute"), Destination(channel=7))
+    posting.channels = FakeX(posting._store.path)
+    assert await posting.send_next()
+    assert (posting.channels.sent, await state(posting, mute)) == (["two"], State.APPROVED)
+
+
+async def test_what_was_being_sent_to_a_channel_is_looked_for_once_discord_is_there(store, several, clock):
+    posting, _ = several
+    post = await to(posting, "two", channel=7)
+    await store.write(module._take, post.id, START)
+    await posting.recover()
+    assert not (await posting.listed())[0].awaits_person
+    posting.channels = FakeX(store.path)
+    posting.channels.looks_after = timedelta(seconds=5)
+    posting.channels.there["two"] = "99"
+    assert not await posting.send_next()
+    clock.pass_(5)
+    assert await posting.send_next()
+    (found,) = await posting.listed()
+    assert (found.status, found.x_id, posting.channels.sent) == (State.POSTED, "99", [])
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [({"account": "other"}, "no X account other: .* default, news, mute"), ({"account": "news", "channel": 7}, "not to both")],
+)
+async def test_a_place_that_there_is_not(several, where, says):
+    with pytest.raises(BadRequestError, match=says):
+        await several[0].draft(VOICE, None, "one", "a test", **where)
+    assert await several[0].listed() == []
+
+
+# ---------------------------------------------------------------- a new draft
+
+
+async def test_a_duplicate_is_written_anew(posting, x):
+    async def another(post: Post) -> None:
+        await posting.draft(post.voice, post.schedule, "High water.", f"in the place of post {post.id}", account=post.account)
+
+    posting.regenerate = another
+    post = await approved(posting)
+    x.outcomes = [SendError("Regenerate it.", Retry.REGENERATE)]
+    await posting.send_next()
+    await asyncio.gather(*posting._aside)
+    assert [(found.text, found.status) for found in await posting.listed()] == [("High water.", State.DRAFT), (post.text, State.FAILED)]
+
+
+async def test_what_cannot_be_told_or_written_anew_stops_nothing(posting, x):
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    posting.regenerate = posting.tell = broken
+    for retry in (Retry.REGENERATE, Retry.NEVER):
+        post = await approved(posting)
+        x.outcomes = [SendError("No.", retry)]
+        await posting.send_next()
+        await asyncio.gather(*posting._aside)
+        assert await state(posting, post) is State.FAILED
+
+
+async def test_a_look_that_fails_waits_as_a_failed_try_does_and_holds_up_those_behind_it(posting, x, clock):
+    x.looks_after = timedelta(seconds=120)
+    post, behind = await approved(posting), await approved(posting, "High water.")
+    x.outcomes = [SendError("Timed out.", Retry.UNSURE)]
+    x.failing_looks = [SendError("Unreachable.", Retry.LATER), SendError("Wait.", Retry.WAIT, START + timedelta(hours=1))]
+    await posting.send_next()
+    clock.pass_(120)
+    await posting.send_next()
+    assert not await posting.send_next()
+    clock.pass_(4)
+    await posting.send_next()
+    clock.pass_(3000)
+    assert not await posting.send_next()
+    with pytest.raises(WrongStateError, match="or looked for"):
+        await posting.approve(post.id, "ann")
+    clock.pass_(600)
+    x.there["Low water."] = "7"
+    await posting.send_next()
+    await posting.send_next()
+    assert (await state(posting, post), await state(posting, behind)) == (State.POSTED, State.POSTED)
+    assert x.looks == ["Low water."] * 3
+
+
+# -------------------------------------------------------------------- the text
+
+
+async def test_an_edited_post_is_a_draft_again_and_its_history_keeps_what_it_said(posting, x):
+    post = await approved(posting)
+    edited = await posting.edit(post.id, " Lower water. ", "bob")
+    assert (edited.text, edited.status) == ("Lower water.", State.DRAFT)
+    assert not await posting.send_next()
+    change = (await posting.history(post.id))[-1]
+    assert (change["status"], change["who"], change["why"], change["was"]) == ("draft", "bob", "edited", "Low water.")
+    await posting.edit(post.id, "Lowest water.", "bob", approve=True)
+    await posting.send_next()
+    assert x.sent == ["Lowest water."]
+
+
+async def test_a_post_that_failed_may_be_mended_and_then_holds_nothing_up(posting, x):
+    post = await approved(posting)
+    await approved(posting, "High water.")
+    x.outcomes = [SendError("Not that.", Retry.NEVER)]
+    await posting.send_next()
+    await posting.edit(post.id, "Lower water.", "bob")
+    await posting.send_next()
+    assert x.sent == ["Low water.", "High water."]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a" * 281, "takes 281"),
+        ("hello @someone", "mentions"),
+        ("see x.ai", "link"),
+        (" ", "no text"),
+        (" Low water.", "says that already"),
+    ],
+)
+async def test_a_text_that_may_not_be_is_not_taken(posting, text, says):
+    post = await approved(posting)
+    with pytest.raises(BadRequestError, match=says):
+        await posting.edit(post.id, text, "bob")
+    assert (await state(posting, post), len(await posting.history(post.id))) == (State.APPROVED, 2)
+
+
+async def test_what_is_on_its_way_or_settled_is_not_edited(posting, x):
+    post = await approved(posting)
+
+    async def interfere() -> None:
+        with pytest.raises(WrongStateError):
+            await posting.edit(post.id, "Lower water.", "bob")
+
+    x.meanwhile = interfere
+    await posting.send_next()
+    await interfere()
+    assert await state(posting, post) is State.POSTED
+
+
+async def test_links_pass_where_the_operator_lets_them(store, x):
+    posting = Posting(store, {DEFAULT_ACCOUNT: x}, settings=X(links=True))
+    await approved(posting, "See https://example.com")
+    await posting.send_next()
+    assert x.sent == ["See https://example.com"]
+
+
+async def test_a_disclosure_is_added_once_to_what_goes_to_x_and_counts(store, x, posting):
+    old = await posting.draft(VOICE, None, "Written before.", "a test")
+    posting = Posting(store, {DEFAULT_ACCOUNT: x}, settings=X(suffix=" 🤖"))
+    for text in ("Low water.", "High water. 🤖", "Neap tide.🤖 "):
+        await approved(posting, text)
+    edited = await approved(posting, "Spring tide.")
+    await posting.edit(edited.id, "Spring tides.", "bob", approve=True)
+    await posting.approve(old.id, "ann")
+    while await posting.send_next():
+        pass
+    assert x.sent == ["Written before. 🤖", "Low water. 🤖", "High water. 🤖", "Neap tide.🤖 ", "Spring tides. 🤖"]
+    assert (await posting.draft(VOICE, None, "Here.", "a test", channel=7)).text == "Here."
+    with pytest.raises(BadRequestError, match="takes 281 of"):
+        await approved(posting, "a" * 278)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import SettingsError
-from bot.settings import Settings, load_secrets, load_settings
+from bot.settings import Settings, _paths, load_secrets, load_settings
 from tests.conftest import ROOT
 from trainer.protocol import Sampling
 
@@ -34,9 +34,9 @@ def test_the_shipped_file_says_what_is_the_default_and_names_every_key():
     path = ROOT / "config.toml"
     assert load_settings(path) == load_settings(None).model_copy(update={"data_dir": ROOT / "var", "cache_dir": ROOT / "var/cache"})
     text = path.read_text()
-    for name, field in Settings.model_fields.items():
-        for key in getattr(field.annotation, "model_fields", {name: None}):
-            assert f"\n{key} = " in text or f"\n# {key} = " in text, key
+    for *section, key in _paths(Settings):
+        table = f"\n[{'.'.join([*section, key])}]\n"
+        assert f"\n{key} = " in text or f"\n# {key} = " in text or table in text, key
 
 
 def test_sampling_is_the_preset_with_what_is_set_over_it(config):
@@ -85,6 +85,12 @@ def test_relative_paths_are_relative_to_the_file(config, tmp_path, monkeypatch):
         ("[trainer]\nstay_minutes = inf\n", {}, "trainer.stay_minutes in config.toml is wrong"),
         ("[trainer]\nstart_from = 'first'\n", {}, "trainer.start_from in config.toml is wrong"),
         ("[speaker]\ntop_p = 1.5\n", {}, "speaker.top_p in config.toml is wrong"),
+        ("[x]\nahead = 'soon'\n", {}, "x.ahead in config.toml is wrong: Value error, 'soon' is not a span"),
+        ("[x]\nunattended = ['a b']\n", {}, "x.unattended.0 in config.toml is wrong"),
+        ("[x]\ndaily_cap = -1\n", {}, "x.daily_cap in config.toml is wrong"),
+        ("[x.prices]\nposts_read = nan\n", {}, "x.prices.posts_read in config.toml is wrong"),
+        ("[x.prices]\npost_read = 1\n", {}, "did you mean x.prices.posts_read"),
+        ("", {"MYNAH_X__PRICES__POSTS_READ": "free"}, "The variable MYNAH_X__PRICES__POSTS_READ is wrong"),
         (
             "[consent]\nblocked_handles = ['a b']\n",
             {},
@@ -117,7 +123,7 @@ def test_secrets_come_from_the_environment_or_a_file_it_names_and_never_show(tmp
         monkeypatch.setenv(name, value)
     secrets = load_secrets()
     assert secrets.discord_token.get_secret_value() == "from-a-file"
-    assert secrets.x_api_secret is None
+    assert (secrets.of_x().api_key.get_secret_value(), secrets.of_x().api_secret) == ("k", None)
     assert "from-a-file" not in repr(secrets)
     monkeypatch.setenv("DISCORD_TOKEN_FILE", str(tmp_path / "none"))
     with pytest.raises(SettingsError, match="DISCORD_TOKEN_FILE"):

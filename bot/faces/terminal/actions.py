@@ -1,7 +1,7 @@
 """What the command line and the console do: a function a command, whose answer is said for people and as JSON."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ from bot.errors import BadRequestError, SpeechFailedError
 from bot.faces.terminal import progress, render
 from bot.services import cards, choosing, forgetting
 from bot.services.importing import import_file
-from bot.services.scheduling import Planned
-from data import accounts, consents, speech
+from bot.services.paging import Estimate
+from bot.services.scheduling import Planned, Spec
+from data import accounts, consents, outbox, speech
 from data import jobs as jobs_table
 from data import models as models_table
 from data.consents import Ground
 from data.handles import normalise_handle, voice_name
-from data.outbox import State
+from data.outbox import Post, State
+from data.spending import MICRO
 
 #: What a person says of where a training begins, and what Training.request is told.
 START = {"last": True, "base": False, None: None}
@@ -68,8 +70,49 @@ async def opt_out(app: Mynah, handle: str, by: str, *, undo: bool = False) -> An
     return Answer({"handle": name, "opted_out": True, "deleted": gone}, Text(said))
 
 
-async def train(app: Mynah, handles: Sequence[str], by: str, console: Console, *, start: bool | None = None) -> Answer:
-    """Train a voice, showing its progress, and answer with its card; `start`: from the version that speaks now, or from the base."""
+async def read(
+    app: Mynah, handle: str, by: str, console: Console, *, posts: int | None = None, ground: str | None = None, estimate: bool = False
+) -> Answer:
+    """Read what is new of an account from X or the source; `estimate`: only say what it costs at most."""
+    name = normalise_handle(handle)
+    wanted = {} if posts is None else {"posts": posts}
+    if estimate:
+        most, seen = app.reading.estimate(**wanted), await app.budget.overview()
+        document = {"handle": name, "posts": most.posts, "cost": most.cost / MICRO, "left": seen.left / MICRO}
+        return Answer(document, render.estimate(name, most, seen.left))
+    claimed = await app.store.read(consents.claims, name)
+    chosen = Ground(ground) if ground else None if claimed else Ground.PERMISSION
+    result = await app.reading.read(name, by=by, ground=chosen, **wanted, tell=_tell(console))
+    left = (await app.budget.overview()).left
+    document = asdict(result) | {"cost": result.cost / MICRO, "left": left / MICRO, "ground": chosen}
+    return Answer(document, render.read(result, left, chosen, by))
+
+
+def _tell(console: Console) -> Callable[[str, Estimate], None]:
+    return lambda name, most: console.print(Text(render.at_most(name, most)), soft_wrap=True)
+
+
+async def train(
+    app: Mynah, handles: Sequence[str], by: str, console: Console, *, start: bool | None = None, ground: str | None = None
+) -> Answer:
+    """Train a voice, showing its progress, and answer with its card.
+
+    What is new is read first, where the settings say so.
+
+    Args:
+        app: what does it.
+        handles: whose voice.
+        by: who asks, and claims the consent for what is read of an account for which nobody did.
+        console: where warnings and progress are shown.
+        start: from the version that speaks now, or from the base.
+        ground: of that claim; None: a permission, as with an import.
+    """
+    if app.reading.on:
+        claimed = Ground(ground or Ground.PERMISSION)
+        posts = app.settings.trainer.max_posts
+        for result in await app.reading.refresh(handles, by=by, ground=claimed, posts=posts, tell=_tell(console)):
+            left = (await app.budget.overview()).left
+            console.print(render.read(result, left, None, by), soft_wrap=True)
     wanted = await app.training.request(handles, by=by, start=start)
     for warning in wanted.warnings:
         console.print(Text(warning, style="yellow"), soft_wrap=True)
@@ -233,7 +276,24 @@ async def forget(app: Mynah, handle: str, by: str) -> Answer:
 async def posts(app: Mynah) -> Answer:
     """List the outbox."""
     rows, pause = await app.posting.listed(), await app.posting.paused()
-    return Answer({"posts": [asdict(post) for post in rows], "paused": asdict(pause) if pause else None}, render.posts(rows, pause))
+    reasons = await app.posting.reasons(rows)
+    documents = [asdict(post) | {"why": reasons[post.id]} for post in rows]
+    return Answer({"posts": documents, "paused": asdict(pause) if pause else None}, render.posts(rows, reasons, pause))
+
+
+async def post(app: Mynah, post_id: int) -> Answer:
+    """Show a post, and what became of it when, by whom and why."""
+    history = await app.posting.history(post_id)
+    found = await app.store.read(outbox.get, post_id)
+    return Answer({"post": asdict(found), "history": history}, render.post(found, history))
+
+
+async def edit_post(app: Mynah, post_id: int, by: str, write: Callable[[str], str | None], *, approve: bool) -> Answer:
+    """Give a post the text that `write` makes of its own; None leaves it as it is."""
+    text = write((await app.store.read(outbox.get, post_id)).text)
+    if text is None:
+        return Answer({"post": asdict(await app.store.read(outbox.get, post_id))}, Text(f"Post {post_id} is left as it was."))
+    return _decided(await app.posting.edit(post_id, text, by, approve=approve))
 
 
 async def decide(app: Mynah, verb: str, post_id: int, by: str, why: str = "") -> Answer:
@@ -245,7 +305,12 @@ async def decide(app: Mynah, verb: str, post_id: int, by: str, why: str = "") ->
             post = await app.posting.reject(post_id, by, why)
         case _:
             post = await app.posting.confirm(post_id, by)
-    next_step = " It is sent while `mynah run` runs." if post.status == State.APPROVED else ""
+    return _decided(post)
+
+
+def _decided(post: Post) -> Answer:
+    when = f", not before {render.moment(post.not_before)}" if post.not_before else ""
+    next_step = f" It is sent while `mynah run` runs{when}." if post.status == State.APPROVED else ""
     return Answer({"post": asdict(post)}, Text(f"Post {post.id} is {post.status}.{next_step}"))
 
 
@@ -265,14 +330,50 @@ async def resume(app: Mynah, by: str) -> Answer:
     )
 
 
-async def add_schedule(app: Mynah, name: str, voice: str, by: str, *, every: str | None, cron: str | None, timezone: str) -> Answer:
+async def spend(app: Mynah) -> Answer:
+    """Show what X has cost, and what it may."""
+    seen = await app.budget.overview()
+    document = {
+        span: {
+            "cap": cap / MICRO,
+            "spent": sum(one.cost for one in spent) / MICRO,
+            "kinds": [{"kind": one.kind, "count": one.count, "cost": one.cost / MICRO, "open": one.open / MICRO} for one in spent],
+        }
+        for span, cap, spent in (("today", seen.caps.day, seen.today), ("month", seen.caps.month, seen.month))
+    }
+    return Answer(document | {"left": seen.left / MICRO}, render.spending(seen))
+
+
+async def add_schedule(app: Mynah, name: str, voice: str, by: str, spec: Spec) -> Answer:
     """Store a schedule."""
-    return _planned([await app.scheduling.add(name, voice, every=every, cron=cron, timezone=timezone, by=by)])
+    return _planned([await app.scheduling.add(name, voice, spec, by=by, operator=True)])
 
 
 async def schedules(app: Mynah) -> Answer:
     """List the schedules."""
     return _planned(await app.scheduling.listed())
+
+
+async def show_schedule(app: Mynah, name: str) -> Answer:
+    """Show a schedule, and what became of its newest times."""
+    planned = await app.scheduling.get(name)
+    return Answer({"schedule": _document(planned), "runs": [asdict(run) for run in planned.runs]}, render.schedule(planned))
+
+
+async def pause_schedule(app: Mynah, name: str, by: str) -> Answer:
+    """Stop a schedule."""
+    return _planned([await app.scheduling.pause(name, by)])
+
+
+async def resume_schedule(app: Mynah, name: str, by: str) -> Answer:
+    """Let a schedule go on."""
+    return _planned([await app.scheduling.resume(name, by)])
+
+
+async def run_schedule(app: Mynah, name: str, by: str) -> Answer:
+    """Have a schedule write a draft now."""
+    run = await app.scheduling.run_now(name, by)
+    return Answer({"run": asdict(run)}, Text(f"{run.schedule} writes a draft while `mynah run` runs; `mynah posts` shows it."))
 
 
 async def remove_schedule(app: Mynah, name: str) -> Answer:
@@ -282,8 +383,12 @@ async def remove_schedule(app: Mynah, name: str) -> Answer:
 
 
 def _planned(rows: Sequence[Planned]) -> Answer:
-    documents = [asdict(row.schedule) | {"next": [moment.isoformat() for moment in row.times]} for row in rows]
-    return Answer({"schedules": documents}, render.schedules(rows))
+    return Answer({"schedules": [_document(row) for row in rows]}, render.schedules(rows))
+
+
+def _document(planned: Planned) -> dict[str, Any]:
+    more = {"next": [moment.isoformat() for moment in planned.times], "unattended": planned.unattended}
+    return asdict(planned.schedule) | more
 
 
 def _handles(names: Sequence[str]) -> list[str]:

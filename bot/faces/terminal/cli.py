@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
+import click
 import typer
 from rich.console import Console
 
@@ -15,7 +16,8 @@ from bot.app import Mynah
 from bot.faces.terminal import actions, render
 from bot.faces.terminal.console import converse
 from bot.log import configure_logging
-from bot.services.doctor import examine, healthy
+from bot.services.doctor import Finding, examine, healthy
+from bot.services.scheduling import Spec
 from bot.settings import Settings, load_secrets, load_settings
 
 cli = typer.Typer(
@@ -24,7 +26,7 @@ cli = typer.Typer(
     help="Mynah learns to write like an account, and then speaks: in Discord, and on X.",
 )
 posts_cli = typer.Typer(help="The outbox of posts for X: alone, it lists them.", invoke_without_command=True)
-schedule_cli = typer.Typer(help="When voices write posts for X.")
+schedule_cli = typer.Typer(help="When voices write posts, for X or for channels in Discord.")
 cli.add_typer(posts_cli, name="posts")
 cli.add_typer(schedule_cli, name="schedule")
 
@@ -55,7 +57,7 @@ def _run(config: Path | None, json: bool, action: Callable[[Mynah], Awaitable[ac
     configure_logging(settings.data_dir / "mynah.log")
 
     async def run() -> actions.Answer:
-        async with Mynah(settings, load_secrets()) as app:
+        async with Mynah(settings, load_secrets(settings.x.accounts)) as app:
             return await action(app)
 
     answer = asyncio.run(run())
@@ -87,6 +89,23 @@ def import_(
 
 
 @cli.command()
+def read(
+    handle: HandleArgument,
+    posts: Annotated[int | None, typer.Option(help="So many of its newest posts are to be there; otherwise as many as X gives.")] = None,
+    ground: Annotated[
+        Literal["permission", "parody"] | None,
+        typer.Option("--consent", help="Why they may be learned from; otherwise what was claimed before, or a permission."),
+    ] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only say what it costs at most.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Read what is new of an account from X, where the settings allow it, or from your source, and that you answer for it."""
+    console = Console(stderr=True)
+    _run(config, json, lambda app: actions.read(app, handle, _by(), console, posts=posts, ground=ground, estimate=estimate))
+
+
+@cli.command()
 def consent(
     handle: HandleArgument,
     ground: Annotated[Literal["permission", "parody"] | None, typer.Option("--ground", help="Claim it on this ground.")] = None,
@@ -114,11 +133,16 @@ def train(
     start: Annotated[
         Literal["last", "base"] | None, typer.Option("--from", help="Go on from the version that speaks now, or begin with the base anew.")
     ] = None,
+    ground: Annotated[
+        Literal["permission", "parody"] | None,
+        typer.Option("--consent", help="Where posts are read first: why they may be learned from, if nobody has claimed it; a permission."),
+    ] = None,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Train a voice on stored posts, and show its card."""
-    _run(config, json, lambda app: actions.train(app, handles, _by(), Console(stderr=True), start=actions.START[start]))
+    """Train a voice on stored posts, after reading what is new where the settings say so, and show its card."""
+    console = Console(stderr=True)
+    _run(config, json, lambda app: actions.train(app, handles, _by(), console, start=actions.START[start], ground=ground))
 
 
 @cli.command()
@@ -230,6 +254,12 @@ def resume(json: JsonOption = False, config: ConfigOption = None) -> None:
     _run(config, json, lambda app: actions.resume(app, _by()))
 
 
+@cli.command()
+def spend(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show what X has cost this UTC day and month, by kind, and what the caps leave."""
+    _run(config, json, actions.spend)
+
+
 PostArgument = Annotated[int, typer.Argument(metavar="POST")]
 
 
@@ -265,18 +295,73 @@ def confirm(post: PostArgument, json: JsonOption = False, config: ConfigOption =
     _run(config, json, lambda app: actions.decide(app, "confirm", post, _by()))
 
 
-@schedule_cli.command("add")
-def schedule_add(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
-    voice: Annotated[str, typer.Argument(metavar="VOICE")],
-    every: Annotated[str | None, typer.Option(help="90s, 30m, 6h or 1d.")] = None,
-    cron: Annotated[str | None, typer.Option(help="Five fields: '0 9 * * 1-5' is nine o'clock on weekdays.")] = None,
-    timezone: Annotated[str, typer.Option(help="Such as Europe/Madrid.")] = "UTC",
+@posts_cli.command("show")
+def show_post(post: PostArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show a post, and what became of it: when, by whom and why."""
+    _run(config, json, lambda app: actions.post(app, post))
+
+
+@posts_cli.command("edit")
+def edit_post(
+    post: PostArgument,
+    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What it says from now on; left out, $EDITOR asks for it.")] = None,
+    approve: Annotated[bool, typer.Option("--approve", help="Let it be sent; otherwise it is a draft again.")] = False,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Have a voice write a draft at set times."""
-    _run(config, json, lambda app: actions.add_schedule(app, name, voice, _by(), every=every, cron=cron, timezone=timezone))
+    """Change the text of a post that is not on its way."""
+    _run(config, json, lambda app: actions.edit_post(app, post, _by(), (lambda _: text) if text is not None else _edited, approve=approve))
+
+
+def _edited(text: str) -> str | None:
+    """Have a person edit a text; None: he did not."""
+    return click.edit(text)
+
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
+
+
+@schedule_cli.command("add")
+def schedule_add(
+    name: NameArgument,
+    voice: Annotated[str, typer.Argument(metavar="VOICE")],
+    every: Annotated[str | None, typer.Option(help="90s, 30m, 6h or 1d, counted from now.")] = None,
+    times: Annotated[str | None, typer.Option(help="Times of the day: '9:00, 18:30'; 'mon-fri 9am, sat 10:30'.")] = None,
+    cron: Annotated[str | None, typer.Option(help="Five fields: '0 9 * * 1-5' is nine o'clock on weekdays.")] = None,
+    timezone: Annotated[str, typer.Option(help="Such as Europe/Madrid.")] = "UTC",
+    jitter: Annotated[str, typer.Option(help="A span, such as 20m, within which each post comes later, by chance.")] = "",
+    quiet: Annotated[str, typer.Option(help="Hours such as 22:00-07:00; times in them are left out.")] = "",
+    max_a_day: Annotated[int | None, typer.Option(help="At most so many drafts on a day of its time zone.")] = None,
+    account: Annotated[str | None, typer.Option(help="The X account that posts, as config.toml names it.")] = None,
+    channel: Annotated[int | None, typer.Option(help="The id of a channel in Discord, in the place of X.")] = None,
+    prompt: Annotated[str, typer.Option(help="What the posts are to begin with.")] = "",
+    creativity: Annotated[float | None, typer.Option(help="0 to 2, as temperature in config.toml.")] = None,
+    missed: Annotated[
+        Literal["once", "skip"], typer.Option(help="Whether the newest of the times that were missed is made up once, or none is.")
+    ] = "once",
+    grace: Annotated[str, typer.Option(help="How long after its time it is made up.")] = "1h",
+    ahead: Annotated[str | None, typer.Option(help="How long before its time a draft is written; otherwise as config.toml says.")] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Have a voice write drafts at set times: give one of --every, --times and --cron."""
+    spec = Spec(
+        every=every,
+        cron=cron,
+        times=times,
+        timezone=timezone,
+        jitter=jitter,
+        quiet=quiet,
+        max_a_day=max_a_day,
+        account=account,
+        channel=channel,
+        prompt=prompt,
+        creativity=creativity,
+        missed=missed,
+        grace=grace,
+        ahead=ahead,
+    )
+    _run(config, json, lambda app: actions.add_schedule(app, name, voice, _by(), spec))
 
 
 @schedule_cli.command("list")
@@ -285,16 +370,49 @@ def schedule_list(json: JsonOption = False, config: ConfigOption = None) -> None
     _run(config, json, actions.schedules)
 
 
+@schedule_cli.command("show")
+def schedule_show(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show all that a schedule was told, and what became of its last ten times."""
+    _run(config, json, lambda app: actions.show_schedule(app, name))
+
+
+@schedule_cli.command("pause")
+def schedule_pause(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Stop one schedule until it is resumed; what it has written stays (`mynah pause` stops all posting)."""
+    _run(config, json, lambda app: actions.pause_schedule(app, name, _by()))
+
+
+@schedule_cli.command("resume")
+def schedule_resume(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Let a schedule go on; what fell into its pause is not made up."""
+    _run(config, json, lambda app: actions.resume_schedule(app, name, _by()))
+
+
+@schedule_cli.command("run")
+def schedule_run(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Have a schedule write a draft now, besides its times."""
+    _run(config, json, lambda app: actions.run_schedule(app, name, _by()))
+
+
 @schedule_cli.command("remove")
-def schedule_remove(name: Annotated[str, typer.Argument(metavar="NAME")], json: JsonOption = False, config: ConfigOption = None) -> None:
+def schedule_remove(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Delete a schedule; its posts stay."""
     _run(config, json, lambda app: actions.remove_schedule(app, name))
 
 
 @cli.command()
-def doctor(json: JsonOption = False, config: ConfigOption = None) -> None:
+def doctor(
+    profiles: Annotated[
+        bool, typer.Option("--x", help="Ask X for the profile of each account, too; it is paid for, a user read each.")
+    ] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
     """Say what works, what is missing, and what to do about it."""
-    findings = examine(_settings(config), load_secrets())
+    settings = _settings(config)
+    findings = examine(settings, load_secrets(settings.x.accounts))
+    if profiles:
+        findings += _profiles(settings)
     if json:
         print(json_format.dumps({"ok": healthy(findings), "checks": [asdict(finding) for finding in findings]}))
     else:
@@ -303,13 +421,25 @@ def doctor(json: JsonOption = False, config: ConfigOption = None) -> None:
         raise typer.Exit(1)
 
 
+def _profiles(settings: Settings) -> list[Finding]:
+    from bot.x.profiles import examine_profiles  # tweepy is slow to import
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+
+    async def run() -> list[Finding]:
+        async with Mynah(settings, load_secrets(settings.x.accounts)) as app:
+            return await examine_profiles(settings, app.secrets, app.budget)
+
+    return asyncio.run(run())
+
+
 @cli.command()
 def console(config: ConfigOption = None) -> None:
     """Take the Discord commands here, with the prefix that they have there."""
     settings = _settings(config)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     configure_logging(settings.data_dir / "mynah.log")
-    asyncio.run(converse(settings, load_secrets(), _by()))
+    asyncio.run(converse(settings, load_secrets(settings.x.accounts), _by()))
 
 
 @cli.command()
@@ -319,4 +449,4 @@ def run(config: ConfigOption = None) -> None:
 
     settings = _settings(config)
     configure_logging()
-    asyncio.run(serve(settings, load_secrets()))
+    asyncio.run(serve(settings, load_secrets(settings.x.accounts)))

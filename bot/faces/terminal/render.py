@@ -1,8 +1,10 @@
 """What the terminal shows: cards, tables and lines, as rich renderables; whatever came from outside is shown as plain text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import groupby
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -14,10 +16,16 @@ from bot.faces.words import GROUNDS
 from bot.services.choosing import STYLE
 from bot.services.doctor import Finding
 from bot.services.importing import Imported
+from bot.services.paging import Estimate, Read
 from bot.services.scheduling import Planned
+from bot.services.spending import Overview
+from bot.services.times import span
+from data.consents import Ground
 from data.jobs import Job
-from data.outbox import Pause, Post
+from data.outbox import Pause, Post, State
+from data.schedules import Schedule
 from data.speech import PASSED, Generation
+from data.spending import dollars
 
 #: Of the trainer's details: what the card has of the job, the corpus and the version that was begun with.
 SAID_BY_THE_CARD = ("recipe", "posts", "start")
@@ -127,6 +135,31 @@ def imported(result: Imported, by: str) -> RenderableType:
     )
 
 
+def estimate(handle: str, most: Estimate, left: int) -> RenderableType:
+    """Render the most that reading would cost, before anybody is asked."""
+    if not most.cost:
+        return Text(f"Reading @{handle} costs nothing.")
+    return Text(f"{at_most(handle, most)} {dollars(left)} may still be spent today. What is stored already is not read again.")
+
+
+def at_most(handle: str, most: Estimate) -> str:
+    """Say the most that reading costs."""
+    return f"At most {most.posts:,} posts of @{handle} are read from X, for {dollars(most.cost)} with the look-up."
+
+
+def read(result: Read, left: int, ground: Ground | None, by: str) -> RenderableType:
+    """Render what reading brought and cost, and who answers for it."""
+    paid = f", for {dollars(result.cost)}; {dollars(left)} may still be spent today" if result.cost else ""
+    said = []
+    if result.posts or not result.problems:
+        said.append(f"@{result.handle}: {result.posts:,} post{'s' * (result.posts != 1)} read, {result.new:,} of them new{paid}.")
+    if ground:
+        said.append(f"Consent: {GROUNDS[ground]}, says {by}.")
+    if result.more:
+        said.append(f"Older ones are there: `mynah read {result.handle}` reads on.")
+    return Group(*([Text(" ".join(said))] if said else []), *(Text(problem, style="yellow") for problem in result.problems))
+
+
 def models(documents: Sequence[dict[str, Any]]) -> RenderableType:
     """Render the list of voices."""
     if not documents:
@@ -180,20 +213,49 @@ def jobs(rows: Sequence[Job]) -> RenderableType:
 def paused(pause: Pause) -> str:
     """Return the sentence that says that posting stands still, since when and by whom."""
     why = f": {pause.why}" if pause.why else ""
-    return f"Posting is paused since {pause.paused_at[:16].replace('T', ' ')} UTC, by {pause.paused_by}{why}."
+    return f"Posting is paused since {moment(pause.paused_at)}, by {pause.paused_by}{why}."
 
 
-def posts(rows: Sequence[Post], pause: Pause | None) -> RenderableType:
-    """Render the outbox, newest first, below the pause that lasts."""
+#: Where the reason says more than that things go their way.
+TOLD = (State.APPROVED, State.SENDING, State.FAILED)
+
+
+def posts(rows: Sequence[Post], reasons: Mapping[int, str], pause: Pause | None) -> RenderableType:
+    """Render the outbox, newest first, below the pause that lasts and what waits for a person; `reasons` by the posts' numbers."""
     above = [Text(f"{paused(pause)} `mynah resume` lets it go on.", style="yellow")] if pause else []
     if not rows:
         return Group(*above, Text("The outbox is empty: a schedule writes drafts into it (mynah schedule add)."))
+    for post in rows:
+        if post.awaits_person:
+            held = f" Nothing else goes to {post.destination} meanwhile." if post.status is State.FAILED else ""
+            above.append(
+                Text(f"Post {post.id} waits for you (mynah posts approve, edit, confirm or reject {post.id}).{held}", style="yellow")
+            )
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("post", "voice", "status", "text"):
+    for name in ("post", "to", "voice", "status", "text"):
         table.add_column(name)
     for post in rows:
-        table.add_row(str(post.id), Text(post.voice), post.status, Text(post.text))
+        text = Text(post.text)
+        if post.status in TOLD and reasons[post.id] != "approved":
+            text.append(f"\n{reasons[post.id]}", style="yellow" if post.awaits_person else "dim")
+        table.add_row(str(post.id), Text(_place(post)), Text(post.voice), post.status, text)
     return Group(*above, table)
+
+
+def post(one: Post, history: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Render a post, and each change of it."""
+    grid = Table.grid(padding=(0, 2))
+    for change in history:
+        why = Text(change["why"])
+        if change["was"] is not None:
+            why.append(f"\nit said: {change['was']}", style="dim")
+        grid.add_row(moment(change["at"]), Text(change["status"]), Text(change["who"]), why)
+    number = f", {one.x_id} there" if one.x_id else ""
+    return Group(Text(one.text, style="bold"), Text(f"post {one.id} of {one.voice} to {one.destination}{number}"), Text(""), grid)
+
+
+def _place(post: Post) -> str:
+    return f"X {post.account}" if post.account is not None else f"Discord {post.channel}"
 
 
 def findings(rows: Sequence[Finding]) -> RenderableType:
@@ -205,21 +267,87 @@ def findings(rows: Sequence[Finding]) -> RenderableType:
     return grid
 
 
+def spending(seen: Overview) -> RenderableType:
+    """Render what X has cost today and this month by kind, and what the caps leave."""
+    today = {one.kind: one for one in seen.today}
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("", "today", "", "this month", ""):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for one in seen.month:
+        here = today.get(one.kind)
+        cells = (f"{here.count:,}", dollars(here.cost)) if here else ("", "")
+        table.add_row(str(one.kind).replace("_", " "), cells[0], cells[1], f"{one.count:,}", dollars(one.cost))
+    spans = (("today", seen.today, seen.caps.day), ("this month", seen.month, seen.caps.month))
+    said = [f"{dollars(sum(one.cost for one in spent))} of {dollars(cap)} {span}" for span, spent, cap in spans]
+    lines = [Text(f"X has cost {' and '.join(said)} (UTC); {dollars(seen.left)} may still be spent today.")]
+    if open_ := sum(one.open for one in seen.month):
+        lines.append(Text(f"{dollars(open_)} of it is put aside for calls that are under way, or were cut off: these count in full."))
+    return Group(*([table] if seen.month else []), *lines)
+
+
 def schedules(rows: Sequence[Planned]) -> RenderableType:
     """Render the schedules, each with its next times."""
     if not rows:
-        return Text("There is no schedule: mynah schedule add NAME VOICE --every 6h.")
+        return Text("There is no schedule: mynah schedule add NAME VOICE --times '9:00, 18:30'.")
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("schedule", "voice", "when", "zone", "next"):
-        table.add_column(name)
+    for name in ("schedule", "voice, and where", "when", "next"):
+        table.add_column(name, overflow="fold", no_wrap=name == "next")
     for planned in rows:
-        s = planned.schedule
-        when = f"every {_span(int(s.expression))}" if s.kind == "every" else s.expression
-        times = ", ".join(f"{moment:%Y-%m-%d %H:%M}" for moment in planned.times)
-        table.add_row(Text(s.name), Text(s.voice), Text(when), Text(s.timezone), times)
+        one = planned.schedule
+        where = Text("\n").join([Text(one.voice), Text(_destination(one.account, one.channel))])
+        table.add_row(Text(one.name), where, Text(_when(one, "\n")), _next(planned, "\n"))
     return table
 
 
-def _span(seconds: int) -> str:
-    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
-    return next(f"{seconds // size}{unit}" for unit, size in units if seconds % size == 0)
+def schedule(planned: Planned) -> RenderableType:
+    """Render all that a schedule was told, its next times, and what became of its newest ones."""
+    one = planned.schedule
+    facts = Table.grid(padding=(0, 2))
+    rows = {
+        "voice": one.voice,
+        "when": _when(one),
+        "jitter": f"up to {span(one.jitter)} later" if one.jitter else "",
+        "quiet hours": one.quiet,
+        "most a day": str(one.max_a_day or ""),
+        "to": _destination(one.account, one.channel),
+        "approval": "none: config.toml names it unattended" if planned.unattended else "each draft waits for a person",
+        "prompt": one.prompt,
+        "creativity": "" if one.creativity is None else f"{one.creativity:g}",
+        "ahead": "" if one.ahead is None else f"drafts are written {span(one.ahead)} before their time",
+        "missed": f"the newest is made up within {span(one.grace)}" if one.missed == "once" else "none is made up",
+        "made": f"{moment(one.created_at)}, by {one.created_by}",
+    }
+    for name, value in rows.items():
+        if value:
+            facts.add_row(name, Text(value))
+    facts.add_row("next", _next(planned))
+    parts: list[RenderableType] = [Text(one.name, style="bold"), facts]
+    if planned.runs:
+        runs = Table(box=box.SIMPLE_HEAD)
+        for name in ("time", "became", "post", "why"):
+            runs.add_column(name)
+        for run in planned.runs:
+            at = datetime.fromisoformat(run.at).astimezone(ZoneInfo(one.timezone))
+            runs.add_row(f"{at:%a %Y-%m-%d %H:%M}", run.outcome, str(run.post or ""), Text(run.why))
+        parts.append(runs)
+    return Group(*parts)
+
+
+def moment(stamp: str) -> str:
+    """Return a moment of the database's as people read it, in UTC."""
+    return f"{stamp[:16].replace('T', ' ')} UTC"
+
+
+def _when(one: Schedule, between: str = " ") -> str:
+    return f"{f'every {span(int(one.expression))}' if one.kind == 'every' else one.expression}{between}({one.timezone})"
+
+
+def _next(planned: Planned, between: str = " ") -> Text:
+    one = planned.schedule
+    if one.paused_at:
+        return Text(between.join(["paused since", moment(one.paused_at), f"by {one.paused_by}"]), style="yellow")
+    return Text("\n".join(f"{at:%a %d %b %H:%M}" for at in planned.times) or "never again")
+
+
+def _destination(account: str | None, channel: int | None) -> str:
+    return f"X: {account}" if channel is None else f"Discord: {channel}"

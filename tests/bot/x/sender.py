@@ -5,16 +5,16 @@ import sys
 from pathlib import Path
 
 from bot.services.posting import Posting
-from bot.x.tweepy_client import TweepyClient
+from data.outbox import DEFAULT_ACCOUNT
 from data.store import Store
-from tests.loopback_x import SECRETS
+from tests.bot.x.rows import sender_to
 
 
 async def main(database: str, url: str, rounds: str) -> None:
     """Recover, then try to send that many times, and print what came of each."""
     async with Store(Path(database)) as store:
-        x = TweepyClient(SECRETS, api_url=url)
-        posting = Posting(store, x)
+        x = sender_to(store, url)
+        posting = Posting(store, {DEFAULT_ACCOUNT: x})
         await posting.recover()
         for _ in range(int(rounds)):
             print("sent" if await posting.send_next() else "nothing to send", flush=True)

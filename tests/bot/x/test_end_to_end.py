@@ -4,38 +4,36 @@ import asyncio
 
 from bot.services.posting import Posting
 from bot.services.scheduling import Scheduling
-from bot.x.tweepy_client import TweepyClient
-from data import outbox
-from data.outbox import Schedule, State
+from data import schedules
+from data.outbox import DEFAULT_ACCOUNT, State
+from data.schedules import Schedule
 from data.store import Store
 from tests.bot.test_scheduling import due, running
-from tests.bot.x.rows import add_model
-from tests.loopback_x import SECRETS, LoopbackX
+from tests.bot.x.rows import add_model, sender_to
+from tests.loopback_x import LoopbackX
 
 
 async def test_a_due_schedule_becomes_a_post_after_a_yes(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     async with Store(tmp_path / "mynah.db") as store, Store(tmp_path / "mynah.db") as terminal, LoopbackX() as server:
-        x = TweepyClient(SECRETS, api_url=server.url)
-        posting, person = Posting(store, x), Posting(terminal, None)
+        x = sender_to(store, server.url)
+        posting, person = Posting(store, {DEFAULT_ACCOUNT: x}), Posting(terminal, None)
         await store.write(add_model)
-        await store.write(outbox.add_schedule, due("tides"))
+        await store.write(schedules.add, due("tides"))
 
-        async def speak(schedule: Schedule) -> None:
-            await posting.draft(
-                schedule.voice, schedule.name, "Low water at 06:12; the bar is no place for a dinghy.", f"schedule {schedule.name}"
-            )
+        async def speak(_schedule: Schedule) -> str:
+            return "Low water at 06:12; the bar is no place for a dinghy."
 
-        async with running(Scheduling(store, speak)):
+        async with running(Scheduling(store, speak, posting)):
             sending = asyncio.create_task(posting.run_forever())
             while not (found := await person.listed()):
                 await terminal.changed()
-            (draft,) = found
+            draft = found[-1]  # the next one is written ahead
             assert (draft.status, draft.schedule, server.posts) == (State.DRAFT, "tides", {})
 
             await person.approve(draft.id, "ann")
             assert await server.arrived.get() == draft.text
-            while (post := (await person.listed())[0]).status is not State.POSTED:
+            while (post := (await person.listed())[-1]).status is not State.POSTED:
                 await terminal.changed()
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)

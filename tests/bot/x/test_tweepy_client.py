@@ -8,10 +8,11 @@ import pytest
 from pydantic import SecretStr
 
 from bot.errors import SettingsError
-from bot.settings import Secrets
+from bot.settings import Secrets, XKeys
 from bot.x.port import Retry, XError
 from bot.x.tweepy_client import TweepyClient
-from tests.loopback_x import SECRETS, Answer, LoopbackX
+from data.outbox import DEFAULT_ACCOUNT
+from tests.loopback_x import KEYS, SECRETS, Answer, LoopbackX
 
 
 @pytest.fixture(autouse=True)
@@ -53,11 +54,11 @@ async def test_a_post_is_signed_for_the_address_it_goes_to_and_its_id_comes_back
 
 
 async def test_wrong_keys_do_not_fit_the_signature(server):
-    x = TweepyClient(SECRETS.model_copy(update={"x_access_secret": SecretStr("another")}), api_url=server.url)
+    x = TweepyClient(Secrets(x={DEFAULT_ACCOUNT: KEYS.model_copy(update={"access_secret": SecretStr("another")})}), api_url=server.url)
     error = await refusal(x)
     await x.close()
     assert (error.retry, server.posts) == (Retry.NEVER, {})
-    assert "check X_API_KEY" in str(error)
+    assert "of default (401): check X_API_KEY, X_API_SECRET, X_ACCESS_TOKEN, X_ACCESS_SECRET" in str(error)
 
 
 async def test_the_same_text_twice_is_to_be_regenerated(server, x):
@@ -77,9 +78,9 @@ async def test_the_same_text_twice_is_to_be_regenerated(server, x):
         (Answer.NOT_ENROLLED, Retry.NEVER, "attached to a Project"),
         (Answer.INVALID, Retry.NEVER, "400"),
         (Answer.FAILED, Retry.UNSURE, "503"),
-        (Answer.FAILED_AFTER_MAKING, Retry.UNSURE, "look"),
-        (Answer.CUT, Retry.UNSURE, "look"),
-        (Answer.CUT_AFTER_MAKING, Retry.UNSURE, "look"),
+        (Answer.FAILED_AFTER_MAKING, Retry.UNSURE, "may be there"),
+        (Answer.CUT, Retry.UNSURE, "may be there"),
+        (Answer.CUT_AFTER_MAKING, Retry.UNSURE, "may be there"),
         (Answer.SILENT_AFTER_MAKING, Retry.UNSURE, "in time"),
         (Answer.NO_ID, Retry.UNSURE, "no id"),
     ],
@@ -135,7 +136,7 @@ async def test_no_connection_is_kept_for_the_next_post(server, x):
 
 def test_missing_secrets_are_named():
     with pytest.raises(SettingsError, match="X_API_SECRET, X_ACCESS_TOKEN, X_ACCESS_SECRET"):
-        TweepyClient(Secrets(x_api_key=SecretStr("key")))
+        TweepyClient(Secrets(x={DEFAULT_ACCOUNT: XKeys(api_key=SecretStr("key"))}))
 
 
 def test_an_address_must_be_one():
