@@ -612,6 +612,18 @@ async def test_a_look_that_fails_waits_as_a_failed_try_does_and_holds_up_those_b
     assert x.looks == ["Low water."] * 3
 
 
+async def test_a_look_that_breaks_for_a_reason_of_mynahs_own_is_tried_again_and_stops_nothing_else(posting, x, clock):
+    x.looks_after = timedelta(0)
+    post = await approved(posting)
+    x.outcomes = [SendError("Timed out.", Retry.UNSURE)]
+    x.failing_looks = [RuntimeError("a defect")]
+    x.there["Low water."] = "7"
+    for _ in range(3):
+        await posting.send_next()
+        clock.pass_(LONGEST_PAUSE)
+    assert (await state(posting, post), x.looks) == (State.POSTED, ["Low water."] * 2)
+
+
 # -------------------------------------------------------------------- the text
 
 
