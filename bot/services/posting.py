@@ -302,7 +302,7 @@ class Posting:
                 await self._ask(post, f"{str(error).rstrip('.')}; {LOOK}.")
             case Retry.UNSURE:
                 self._back_off(post.destination)
-                await self._write(post, outbox.note, who=SENDER, why=f"{str(error).rstrip('.')}; Mynah looks by itself.")
+                await self._write(post, outbox.note, who=SENDER, why=f"{str(error).rstrip('.')}; Mynah looks before it sends it again.")
 
     async def _look(self, sender: Sender, post: Post, refused: str = "") -> None:
         """Look whether a post is there, and have it sent again if it is not.
