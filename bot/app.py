@@ -62,6 +62,7 @@ class Mynah:
         self.reading = Reading(self.store, settings, self.budget, self._reader)
         self.posting = Posting(self.store, settings=settings.x, clock=clock)
         self.scheduling = Scheduling(self.store, self._line, self.posting, settings.x, clock=clock, may_spend=self._no_money)
+        self.posting.again = self.scheduling.again
         self.posting.regenerate = self._another
         self._stack = AsyncExitStack()
 
@@ -130,9 +131,6 @@ class Mynah:
         return (await self.speaking.answer(asked.id)).lines[0].text
 
     async def _another(self, post: Post) -> None:
-        """Write a draft in the place of one whose text X has already."""
-        if post.schedule is not None:
-            await self.scheduling.again(post)
-            return
+        """Write a draft in the place of one that no schedule wrote, and whose text X has already."""
         by = f"in the place of post {post.id}"
         await self.posting.draft(post.voice, None, await self._said(post.voice, by), by, account=post.account, channel=post.channel)

@@ -251,8 +251,8 @@ def forget_tries(db: Database, post_id: int) -> None:
 
 def ask_person(db: Database, post_id: int, *, who: str, why: str) -> None:
     """Leave a post where it stands until a person has decided about it."""
-    db.table("posts").update(post_id, {"awaits_person": True})
     note(db, post_id, who=who, why=why)
+    db.table("posts").update(post_id, {"awaits_person": True})
 
 
 def note(db: Database, post_id: int, *, who: str, why: str) -> None:

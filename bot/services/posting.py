@@ -50,7 +50,9 @@ class Posting:
     Attributes:
         accounts: what sends to accounts on X, by their names.
         channels: what sends to channels of Discord; whoever talks to Discord puts it here.
-        regenerate: writes a new draft in the place of a post whose text its destination has already.
+        again: has a new draft written in the place of a post whose text its destination has already, in the transaction that says so;
+            False: that is not its business.
+        regenerate: writes such a draft then, beside all else; should Mynah be stopped meanwhile, there is none.
         tell: tells operators of a post that waits for a person, in a sentence; the log and the outbox say it in any case.
     """
 
@@ -81,6 +83,7 @@ class Posting:
         self._lanes: defaultdict[Destination, _Lane] = defaultdict(_Lane)
         self._aside: set[asyncio.Future[Any]] = set()
         self.channels: Sender | None = None
+        self.again: Callable[[Database, Post], bool] = lambda _db, _post: False
         self.regenerate: Callable[[Post], Awaitable[object]] | None = None
         self.tell: Callable[[Post, str], Awaitable[object]] | None = None
 
@@ -291,8 +294,8 @@ class Posting:
                 await self._look(sender, post, refused=str(error))
             case Retry.REGENERATE:
                 self._lanes[post.destination].failures = 0
-                await self._undone(post, State.FAILED, str(error))
-                if self.regenerate is not None:
+                done = await self._write(post, self._duplicate, str(error))
+                if done is False and self.regenerate is not None:
                     self._beside("a new draft in the place of a duplicate", self.regenerate(post))
             case Retry.NEVER:
                 await self._undone(post, State.FAILED, str(error), awaits_person=True)
@@ -374,19 +377,21 @@ class Posting:
         await self._write(post, outbox.ask_person, who=SENDER, why=why)
         self._tell(post, why)
 
-    async def _write(self, post: Post, work: Callable[..., object], *args: Any, **more: Any) -> None:
-        """Write what came of a post, however long the disk is full: what is there must not be forgotten."""
+    def _duplicate(self, db: Database, post_id: int, why: str) -> bool:
+        _refuse(db, post_id, State.FAILED, why, awaits_person=False)
+        return self.again(db, outbox.get(db, post_id))
+
+    async def _write(self, post: Post, work: Callable[..., object], *args: Any, **more: Any) -> object:
+        """Write what came of a post, however long the disk is full: what is there must not be forgotten; None: the post is."""
         while True:
             try:
-                await self._store.write(work, post.id, *args, **more)
+                return await self._store.write(work, post.id, *args, **more)
             except StoreError as error:
                 log.warning("an outcome waits to be stored", post=post.id, error=str(error))
                 await asyncio.sleep(STORE_SECONDS)
             except NotStoredError:
                 log.warning("a post was forgotten while it was being sent", post=post.id)
-                return
-            else:
-                return
+                return None
 
     def _tell(self, post: Post, why: str) -> None:
         log.warning("a post waits for a person", post=post.id, to=str(post.destination), why=why)
@@ -430,7 +435,9 @@ class Posting:
             raise BadRequestError(f"The time of post {post.id} was more than {span(self._settings.late)} ago (x.late): reject it.")
 
     def _edit(self, db: Database, post_id: int, text: str, who: str, approve: bool) -> Post:
-        post = outbox.get(db, post_id)
+        post = _not_on_its_way(db, post_id)
+        if post.status is State.SENDING:
+            raise WrongStateError(f"Post {post_id} may be there already, so its text stays: look there first.")
         text = self._disclosed(text.strip(), post.destination)
         if text == post.text:
             raise BadRequestError(f"Post {post_id} says that already.")
@@ -458,13 +465,19 @@ def _as_seen(db: Database, seen: int | None, decide: Callable[..., Post], post_i
 
 
 def _decide(db: Database, post_id: int, state: State, who: str, why: str, text: str | None = None) -> Post:
-    """Move a post by a person's word, unless it is on its way at this moment."""
+    """Move a post by a person's word."""
+    _not_on_its_way(db, post_id)
+    return outbox.change(db, post_id, state, who=who, why=why, text=text)
+
+
+def _not_on_its_way(db: Database, post_id: int) -> Post:
+    """Return a post about which a person may say something; what is on its way at this moment is none."""
     post = outbox.get(db, post_id)
     if post.status is State.SENDING and not post.awaits_person:
         raise WrongStateError(
             f"Post {post_id} is being sent at this moment, or looked for: wait for the answer, or start `mynah run` if it was stopped."
         )
-    return outbox.change(db, post_id, state, who=who, why=why, text=text)
+    return post
 
 
 def _heads(db: Database, late: timedelta, now: datetime) -> list[Post]:

@@ -189,10 +189,16 @@ class Scheduling:
         """
         return await self._store.write(self._run_now, _asked(name), who, self._clock())
 
-    async def again(self, post: Post) -> None:
-        """Have the schedule of a post whose text its destination has already write another draft, whatever its own limits say."""
-        if post.schedule is not None:
-            await self._store.write(_again, post, post.schedule, self._clock())
+    def again(self, db: Database, post: Post) -> bool:
+        """Have the schedule of a post whose text its destination has already write another draft, whatever its own limits say.
+
+        In whose transaction it is said that it has; False: no schedule wrote the post.
+        """
+        if post.schedule is None:
+            return False
+        now, why = self._clock(), f"the text of post {post.id} was there already"
+        schedules.add_run(db, post.schedule, nominal=now, at=now, taken_at=now, outcome=Outcome.DUE, why=why, asked_by="mynah")
+        return True
 
     async def get(self, name: str) -> Planned:
         """Return one schedule.
@@ -449,11 +455,6 @@ class Scheduling:
 def _add(db: Database, schedule: Schedule) -> None:
     models.current(db, schedule.voice)
     schedules.add(db, schedule)
-
-
-def _again(db: Database, post: Post, schedule: str, now: datetime) -> None:
-    why = f"the text of post {post.id} was there already"
-    schedules.add_run(db, schedule, nominal=now, at=now, taken_at=now, outcome=Outcome.DUE, why=why, asked_by="mynah")
 
 
 def _begin(db: Database, run_id: int, now: datetime, longest: timedelta) -> Schedule | None:

@@ -393,8 +393,10 @@ async def test_what_a_dead_sender_left_is_handed_to_a_person_once(store, x, post
     assert x.sent == []
 
 
-async def test_a_post_forgotten_on_its_way_ends_quietly(store, posting, x):
+@pytest.mark.parametrize("outcomes", [[], [Retry.UNSURE], [Retry.NEVER], [Retry.LATER], [Retry.REGENERATE]])
+async def test_a_post_forgotten_on_its_way_ends_quietly(store, posting, x, outcomes):
     await approved(posting)
+    x.outcomes = [SendError("No.", retry) for retry in outcomes]
     x.meanwhile = lambda: store.write(accounts.forget, VOICE)
     assert await posting.send_next()
     assert await posting.listed() == []
@@ -576,6 +578,26 @@ async def test_a_duplicate_is_written_anew(posting, x):
     assert [(found.text, found.status) for found in await posting.listed()] == [("High water.", State.DRAFT), (post.text, State.FAILED)]
 
 
+async def test_what_takes_a_duplicates_place_is_written_with_its_refusal_or_not_at_all(posting, x, monkeypatch):
+    seen = []
+
+    def again(db, post: Post) -> bool:
+        seen.append((post.status, db["posts"].count))
+        outbox.add_draft(db, voice=post.voice, schedule=None, text="High water.", who="a test", to=post.destination)
+        if len(seen) == 1:
+            raise StoreError("The disk is full.")
+        return True
+
+    monkeypatch.setattr(module, "STORE_SECONDS", 0)
+    posting.again = again
+    posting.regenerate = lambda _: pytest.fail("nobody else is to write one")
+    post = await approved(posting)
+    x.outcomes = [SendError("Regenerate it.", Retry.REGENERATE)]
+    await posting.send_next()
+    assert seen == [(State.FAILED, 1)] * 2
+    assert [(found.text, found.status) for found in await posting.listed()] == [("High water.", State.DRAFT), (post.text, State.FAILED)]
+
+
 async def test_what_cannot_be_told_or_written_anew_stops_nothing(posting, x):
     async def broken(*_: object) -> None:
         raise RuntimeError("a defect")
@@ -670,13 +692,24 @@ async def test_what_is_on_its_way_or_settled_is_not_edited(posting, x):
     post = await approved(posting)
 
     async def interfere() -> None:
-        with pytest.raises(WrongStateError):
-            await posting.edit(post.id, "Lower water.", "bob")
+        for approve in (False, True):
+            with pytest.raises(WrongStateError):
+                await posting.edit(post.id, "Lower water.", "bob", approve=approve)
 
     x.meanwhile = interfere
     await posting.send_next()
     await interfere()
-    assert await state(posting, post) is State.POSTED
+    assert (await state(posting, post), x.sent) == (State.POSTED, ["Low water."])
+
+
+async def test_what_may_be_there_is_not_edited_before_somebody_has_looked(posting, x):
+    post = await approved(posting)
+    x.outcomes = [SendError("Timed out.", Retry.UNSURE)]
+    await posting.send_next()
+    for approve in (False, True):
+        with pytest.raises(WrongStateError, match=f"Post {post.id} may be there already, so its text stays"):
+            await posting.edit(post.id, "Lower water.", "bob", approve=approve)
+    assert await state(posting, post) is State.SENDING
 
 
 async def test_links_pass_where_the_operator_lets_them(store, x):

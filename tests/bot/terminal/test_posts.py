@@ -136,7 +136,7 @@ async def test_a_duplicate_is_written_anew_for_the_same_place_and_needs_the_same
     schedule = Schedule("tides", VOICE, "every", "3600", "UTC", "ann", now(), account="news", prompt="Tonight", operator=operator)
     await app.store.write(schedules.add, schedule)
     post = await app.posting.draft(VOICE, "tides", "Low water.", "schedule tides", account="news")
-    await app._another(post)
+    assert await app.store.write(app.posting.again, post)
     await app.scheduling._write_due()
     await asyncio.gather(*app.scheduling._writing.values())
     new = (await app.posting.listed())[0]

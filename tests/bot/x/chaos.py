@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from sqlite_utils import Database
 
 from bot.services import posting as posting_module
 from bot.services.posting import Posting
@@ -192,10 +193,11 @@ async def post_all(folder: Path, url: str, count: int, death: Death | None) -> N
         senders = {name: sender_to(store, url, name, settings=SETTINGS, clock=clock, patience=0.25) for name in ACCOUNTS}
         posting = Posting(store, senders, settings=SETTINGS, clock=clock)
 
-        async def regenerate(post: Post) -> None:
-            await posting.draft(post.voice, None, post.text + AGAIN, "a schedule", account=post.account)
+        def again(db: Database, post: Post) -> bool:
+            outbox.add_draft(db, voice=post.voice, schedule=None, text=post.text + AGAIN, who="a schedule", to=post.destination)
+            return True
 
-        posting.regenerate = regenerate
+        posting.again = again
         person = Person(posting, store, clock, count, url)
         await person.begin()
         await posting.recover()

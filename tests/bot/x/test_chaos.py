@@ -196,6 +196,7 @@ def check(folder: Path, server: ChaosX, deaths: Counter[str], count: int, second
     assert integrity == "ok"
     said = Counter(sign for sign in (FOUND, NOT_FOUND, ASKED) for why in whys if sign in why)
     anew = sum(post["text"].endswith(AGAIN) for post in posts)
+    assert anew == len(duplicates), "what takes a duplicate's place is written with its refusal"
     failures = ", ".join(
         f"{answer.name.lower()} {number}" for answer, number in sorted(server.answers.items(), key=lambda one: one[0].value)
     )
