@@ -37,6 +37,7 @@ WRITES: dict[str, Callable[..., str]] = {
     "_approve": lambda *_: "approve",
     "_decide": lambda _, state, *__: f"person: {state}",
     "_take": lambda *_: "sending",
+    "_duplicate": lambda *_: "refused: failed",
     "_refuse": lambda _, state, *__: f"refused: {state}",
     "change": lambda _, state, **__: "posted" if state is State.POSTED else "not found",
     "note": lambda *_, **__: "unsure",
@@ -102,9 +103,10 @@ class Mortal(Store):
 
     async def write(self, work: Callable[..., Any], *args: Any, **more: Any) -> Any:  # type: ignore[override]
         """Run `work` in one transaction, if the process lives to see its end."""
-        inner = args[0] if callable(args[0] if args else None) else work  # a decision stands within the check of what was seen
+        # A decision stands within the check of what was seen.
+        inner, said = (args[1], args[2:]) if work.__name__ == "_as_seen" else (work, args)
         told = WRITES.get(inner.__name__)
-        name = told(*(args[1:] if inner is not work else args), **more) if told else inner.__name__
+        name = told(*said, **more) if told else inner.__name__
 
         def within(db: Any) -> Any:
             result = work(db, *args, **more)
