@@ -140,7 +140,7 @@ class XAccount(Section):
         return ("client_id", "refresh_token") if self.auth == "oauth2" else ("api_key", "api_secret", "access_token", "access_secret")
 
 
-def _dollars(most: float, default: float) -> Any:
+def _dollars(most: float, default: float | None) -> Any:
     return Field(default, ge=0, le=most, allow_inf_nan=False)
 
 
@@ -166,6 +166,7 @@ class X(Section):
     api_url: str = "https://api.twitter.com"
     approval_channel: int = Field(0, ge=0, lt=2**63)
     read_timelines: bool = False
+    reading_daily_cap: float | None = _dollars(1_000_000, None)
     daily_cap: float = _dollars(1_000_000, 1.0)
     monthly_cap: float = _dollars(1_000_000, 10.0)
     prices: Prices = Prices()

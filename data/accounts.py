@@ -115,7 +115,7 @@ def forget(db: Database, handle: str) -> dict[str, int]:
         db.conn.execute(f"DELETE FROM {table} WHERE voice IN ({marks})", voices)  # noqa: S608 - fixed names and question marks
     db.conn.execute(f"DELETE FROM voices WHERE name IN ({marks})", voices)  # noqa: S608
     _forget_as_parent(db, handle)
-    db.conn.execute("UPDATE spending SET why = 'an account that was forgotten' WHERE instr(lower(why) || ' ', ?)", [f"@{handle} "])
+    db.conn.execute("UPDATE spending SET why = 'reading @ (forgotten)' WHERE instr(lower(why) || ' ', ?)", [f"@{handle} "])
     db.conn.execute("DELETE FROM accounts WHERE handle = ?", [handle])
     return gone
 

@@ -12,6 +12,9 @@ from data.errors import NotStoredError
 from data.outbox import DEFAULT_ACCOUNT, WrongStateError
 from data.store import insert, stamp
 
+NEWEST = 10
+"""Runs of a schedule that are shown, and never pruned."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -200,7 +203,7 @@ def run(db: Database, run_id: int) -> Run:
     raise NotStoredError("The schedule was removed meanwhile.")
 
 
-def runs(db: Database, name: str, limit: int = 10) -> list[Run]:
+def runs(db: Database, name: str, limit: int = NEWEST) -> list[Run]:
     """Return a schedule's newest runs, newest first."""
     return [_run(row) for row in db.query("SELECT * FROM schedule_runs WHERE schedule = ? ORDER BY id DESC LIMIT ?", [name, limit])]
 
@@ -218,6 +221,15 @@ def begin(db: Database, run_id: int) -> None:
 def end(db: Database, run_id: int, outcome: Outcome, why: str, post: int | None = None) -> None:
     """Write down what became of a run."""
     db.conn.execute("UPDATE schedule_runs SET outcome = ?, why = ?, post = ? WHERE id = ?", [outcome, why, post, run_id])
+
+
+def prune(db: Database, before: datetime) -> None:
+    """Delete the runs of times before a moment, but each schedule's newest ones, and those whose draft is not there yet."""
+    db.conn.execute(
+        "DELETE FROM schedule_runs WHERE at < ? AND outcome <> 'due' AND id NOT IN (SELECT id FROM ("
+        "SELECT id, row_number() OVER (PARTITION BY schedule ORDER BY id DESC) AS age FROM schedule_runs) WHERE age <= ?)",
+        [stamp(before), NEWEST],
+    )
 
 
 def drafted(db: Database, name: str, since: datetime) -> Iterable[str]:

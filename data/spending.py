@@ -32,6 +32,18 @@ class Caps:
 
 
 @dataclass(frozen=True)
+class Share:
+    """The most of a UTC day's money that may be spent for one purpose."""
+
+    name: str
+    """Of the setting."""
+    cap: int
+    """Micro-dollars."""
+    why: str
+    """What the reasons of its rows begin with."""
+
+
+@dataclass(frozen=True)
 class Spent:
     """What one kind of thing has cost since some moment."""
 
@@ -61,19 +73,24 @@ def month(moment: datetime) -> datetime:
     return day(moment).replace(day=1)
 
 
-def reserve(db: Database, kind: Kind, most: int, *, price: int, why: str, account: str, caps: Caps, at: datetime) -> int:
-    """Put aside what a call can cost at most, and return the row's number.
+def reserve(
+    db: Database, kind: Kind, most: int, *, price: int, why: str, account: str, caps: Caps, at: datetime, share: Share | None = None
+) -> int:
+    """Put aside what a call can cost at most, of the share of its purpose if it has one, and return the row's number.
 
     Raises:
         BudgetError: a cap would be passed; nothing was put aside, and the call must not be made.
     """
     cost = price * most
-    for name, cap, start in (("daily", caps.day, day(at)), ("monthly", caps.month, month(at))):
-        left = cap - spent(db, start)
-        if cost > max(left, 0):
+    limits = [("daily", "day", caps.day, spent(db, day(at))), ("monthly", "month", caps.month, spent(db, month(at)))]
+    if share:
+        limits.append((share.name.removesuffix("_cap"), "day", share.cap, spent_on(db, share.why, day(at))))
+    for name, span, cap, gone in limits:
+        left = max(cap - gone, 0)
+        if cost > left:
             raise BudgetError(
-                f"This may cost {dollars(cost)} ({why}), and x.{name}_cap ({dollars(cap)}) leaves {dollars(max(left, 0))}:"
-                f" wait for the next UTC {'day' if name == 'daily' else 'month'}, or raise the cap in config.toml."
+                f"This may cost {dollars(cost)} ({why}), and x.{name}_cap ({dollars(cap)}) leaves {dollars(left)}:"
+                f" wait for the next UTC {span}, or raise the cap in config.toml."
             )
     row = {"at": stamp(at), "account": account, "kind": kind, "why": why, "price": price, "most": most}
     return insert(db, "spending", row)
@@ -94,8 +111,9 @@ def spent(db: Database, since: datetime) -> int:
 
 
 def spent_on(db: Database, why: str, since: datetime) -> int:
-    """Return the micro-dollars spent and reserved for one purpose since a moment."""
-    (cost,) = db.execute("SELECT COALESCE(SUM(cost), 0) FROM spending WHERE at >= ? AND why = ?", [stamp(since), why]).fetchone()
+    """Return the micro-dollars spent and reserved since a moment for reasons that begin so."""
+    sum_ = "SELECT COALESCE(SUM(cost), 0) FROM spending WHERE at >= ? AND substr(why, 1, ?) = ?"
+    (cost,) = db.execute(sum_, [stamp(since), len(why), why]).fetchone()
     return int(cost)
 
 

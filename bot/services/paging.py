@@ -76,6 +76,7 @@ class Paging:
         self._wanted = posts
         self._most = 0
         self._read = Read(handle)
+        self._why = f"reading @{handle}"
         self._charges: list[Charge] = []
 
     async def run(self, tell: Tell | None) -> Read:
@@ -137,7 +138,7 @@ class Paging:
         return user
 
     async def _user(self, *, name: str = "", number: str = "") -> User | None:
-        async with self._budget.reserve(Kind.USERS_READ, 1, f"looking up @{self._read.handle}") as charge:
+        async with self._budget.reserve(Kind.USERS_READ, 1, self._why, share=self._budget.reading) as charge:
             self._charges.append(charge)
             user = await (self._x.user(name) if name else self._x.user_by_id(number))
             charge.count = 1 if user else 0
@@ -145,14 +146,14 @@ class Paging:
 
     async def _afford(self, posts: int, *, look_ups: int) -> None:
         """Refuse what may pass a cap on the way, before any of it is paid for."""
-        needed, left = cost(self._budget, posts, look_ups=look_ups), (await self._budget.overview()).left
+        needed, left = cost(self._budget, posts, look_ups=look_ups), await self._budget.left_to_read()
         if needed <= left:
             return
         said = f"Reading @{self._read.handle} may cost {dollars(needed)} ({posts:,} posts), and {dollars(left)} may still be spent today"
         paid_for = left // self._budget.price(Kind.POSTS_READ) if self._budget.price(Kind.POSTS_READ) else 0
         if SMALLEST_PAGE <= paid_for < posts:
-            raise BudgetError(f"{said}: ask for {paid_for:,} posts at most, or raise x.daily_cap or x.monthly_cap in config.toml.")
-        raise BudgetError(f"{said}: raise x.daily_cap or x.monthly_cap in config.toml.")
+            raise BudgetError(f"{said}: ask for {paid_for:,} posts at most, or raise the caps under [x] in config.toml.")
+        raise BudgetError(f"{said}: raise the caps under [x] in config.toml.")
 
     async def _fill(self, user: User, gap: Gap) -> None:
         """Read a gap from its newest end, until it is closed or enough is there."""
@@ -162,7 +163,7 @@ class Paging:
             size = min(PAGE, self._wanted - have, self._most - read.posts)
             if size < SMALLEST_PAGE:
                 return
-            async with self._budget.reserve(Kind.POSTS_READ, size, f"reading @{read.handle}") as charge:
+            async with self._budget.reserve(Kind.POSTS_READ, size, self._why, share=self._budget.reading) as charge:
                 self._charges.append(charge)
                 page = await self._x.page(user.id, most=size, since_id=gap.since_id, until_id=asked_until, token=token)
                 charge.count = len(page.tweets)
@@ -209,6 +210,8 @@ def _store(
 ) -> tuple[Gap | None, int]:
     if not page.tweets and handle not in accounts.known_handles(db):
         return None, 0
+    if gap.id is not None and timelines.get(db, handle) is None:
+        raise BadRequestError(f"@{handle} was forgotten while it was read: nothing more of it is stored.")
     consents.refuse_opted_out(db, [handle])  # it may have, since the page was asked for
     stored = timelines.store_page(db, handle, gap, page.tweets, x_id=user.id, posts=user.posts, newest_id=page.newest_id, rest=rest)
     if ground:

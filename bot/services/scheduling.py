@@ -36,6 +36,7 @@ AGAIN = timedelta(minutes=1)  # a time that a pause or a limit holds up is looke
 TRIES = 3  # of a draft that Mynah was stopped or killed in
 COUNTED = 1000  # missed times that are one row
 LOOKED_AT = 10_000  # times, for the next three that a day has room for
+KEPT = timedelta(days=90)  # that what became of a time is told; no step of the clock takes up one again that long ago
 STORE_SECONDS = 5.0
 WRONG_CLOCK = timedelta(days=1)  # a schedule that is settled further ahead was run by a clock that was wrong
 log = structlog.get_logger()
@@ -115,6 +116,7 @@ class Scheduling:
         self._loaded: dict[str, Schedule] = {}
         self._writing: dict[int, asyncio.Task[None]] = {}
         self._seen = clock()
+        self._pruned: date | None = None
 
     # ---------------------------------------------------------------- what people ask for
 
@@ -394,10 +396,14 @@ class Scheduling:
     # ---------------------------------------------------------------------- drafts
 
     async def _tidy(self) -> None:
-        """Reject what nobody approved, or what could not be sent, long after its time."""
-        before = self._clock() - timedelta(seconds=self._settings.late)
+        """Reject what nobody approved, or what could not be sent, long after its time, and once a day drop what is told of old times."""
+        now = self._clock()
+        before = now - timedelta(seconds=self._settings.late)
         if await self._store.read(outbox.too_late, before):
             await self._store.write(_reject_late, before, self._settings.late)
+        if self._pruned != now.date():
+            await self._store.write(schedules.prune, now - KEPT)
+            self._pruned = now.date()
 
     async def _write_due(self) -> None:
         """Begin the drafts that are not begun."""

@@ -10,8 +10,11 @@ from sqlite_utils import Database
 from bot.settings import X
 from bot.x.port import Retry, XError
 from data import spending
-from data.spending import Caps, Kind, Spent
+from data.spending import Caps, Kind, Share, Spent
 from data.store import Store
+
+READING = "reading @"
+"""What the reasons begin with of what reading accounts costs, also once one is forgotten."""
 
 
 @dataclass
@@ -54,13 +57,15 @@ class Budget:
         self._clock = clock
 
     @asynccontextmanager
-    async def reserve(self, kind: Kind, most: int, why: str, account: str = "") -> AsyncIterator[Charge]:
+    async def reserve(
+        self, kind: Kind, most: int, why: str, account: str = "", share: Share | None = None
+    ) -> AsyncIterator[Charge]:
         """Put aside what a call costs at most, have it made inside, and settle what it delivered: `charge.count`.
 
         Without a count all that was put aside stays spent, for X may have delivered it. A refusal (an XError that is sure) costs nothing.
 
         Raises:
-            BudgetError: a cap would be passed; the call is not made.
+            BudgetError: a cap would be passed, or the share of its purpose; the call is not made.
         """
         charge = Charge(most, self.price(kind))
         number = await self._store.write(
@@ -72,6 +77,7 @@ class Budget:
             account=account,
             caps=self._caps,
             at=self._clock(),
+            share=share,
         )
         try:
             yield charge
@@ -82,6 +88,20 @@ class Budget:
         finally:
             if charge.count is not None:
                 await self._store.write(spending.settle, number, charge.count, self._clock())
+
+    @property
+    def reading(self) -> Share | None:
+        """What reading may cost in a day; None: it has the caps alone."""
+        cap = self._x.reading_daily_cap
+        return None if cap is None else Share("reading_daily_cap", round(cap * spending.MICRO), READING)
+
+    async def left_to_read(self) -> int:
+        """Return the micro-dollars that may still be spent on reading today."""
+        left = (await self.overview()).left
+        if share := self.reading:
+            spent = await self._store.read(spending.spent_on, share.why, spending.day(self._clock()))
+            left = max(0, min(left, share.cap - spent))
+        return left
 
     def price(self, kind: Kind) -> int:
         """Return what one costs, in micro-dollars."""

@@ -11,7 +11,7 @@ from bot.x.port import Retry, XClient, XError
 from bot.x.text import has_link, same_text
 from data import outbox, spending
 from data.outbox import Post
-from data.spending import Kind
+from data.spending import Kind, Share
 from data.store import Store
 
 PAGE = 10  # posts; since the last one that Mynah posted there are seldom more
@@ -111,13 +111,10 @@ class XSender:
 
     @asynccontextmanager
     async def _looking(self, kind: Kind, most: int) -> AsyncIterator[Charge]:
-        """Put aside for a look, unless looks would cost more than they may in a UTC day."""
-        cap = round(self._settings.look_daily_cap * spending.MICRO)
+        """Put aside for a look, of what looks may cost in a UTC day."""
+        share = Share("look_daily_cap", round(self._settings.look_daily_cap * spending.MICRO), LOOK)
         try:
-            spent = await self._store.read(spending.spent_on, LOOK, spending.day(self._clock().astimezone(UTC)))
-            if spent + most * self._budget.price(kind) > cap:
-                raise XError(f"x.look_daily_cap ({spending.dollars(cap)}) leaves no other look today.", Retry.NEVER)
-            async with self._budget.reserve(kind, most, LOOK, self._account) as charge:
+            async with self._budget.reserve(kind, most, LOOK, self._account, share) as charge:
                 yield charge
         except BudgetError as error:
             raise XError(str(error), Retry.NEVER) from error

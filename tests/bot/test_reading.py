@@ -135,7 +135,7 @@ async def test_what_might_pass_the_cap_is_refused_before_a_page_is_asked_for(mak
         await read(reading)
     assert str(caught.value) == (
         "Reading @ann may cost $2.025 (405 posts), and $0.99 may still be spent today:"
-        " ask for 198 posts at most, or raise x.daily_cap or x.monthly_cap in config.toml."
+        " ask for 198 posts at most, or raise the caps under [x] in config.toml."
     )
     assert [path for path, _ in server.reads] == ["/2/users/by/username/ann"]
     assert (await read(reading, posts=190)).posts == 190
@@ -145,6 +145,33 @@ async def test_what_might_pass_the_cap_is_refused_before_a_page_is_asked_for(mak
     assert len(server.reads) == asked, "a look-up alone would be paid for in vain"
     assert await spent(reading) <= 1_000_000
     await reading.close()
+
+
+async def test_reading_goes_by_its_own_cap_where_it_has_one(make, ann):
+    ann.write(400)
+    reading = make(x={"reading_daily_cap": 1.0})
+    with pytest.raises(BudgetError, match=r"\$0\.99 may still be spent today: ask for 198 posts at most"):
+        await read(reading)
+    assert (await read(reading, posts=150)).posts == 150
+    await reading.close()
+
+
+async def test_an_account_that_is_forgotten_while_it_is_read_does_not_come_back(make, reading, store, ann, monkeypatch):
+    ann.write(250)
+    page = TweepyReader.page
+
+    async def forgotten_before_the_second(self, *args, token=None, **more):
+        if token:
+            await store.write(accounts.forget, "ann")
+        return await page(self, *args, token=token, **more)
+
+    monkeypatch.setattr(TweepyReader, "page", forgotten_before_the_second)
+    with pytest.raises(BadRequestError, match="@ann was forgotten while it was read"):
+        await read(reading)
+    assert await store.read(accounts.known_handles) == []
+    assert await store.read(consents.claims, "ann") == []
+    limited = make(x={"reading_daily_cap": 2.0})
+    assert await limited._budget.left_to_read() == 2_000_000 - 200 * POST - USER, "what was paid stays paid"
 
 
 @pytest.mark.parametrize("answer", [Answer.LIMITED, Answer.FAILED, Answer.CUT, Answer.NO_CREDITS])
@@ -314,7 +341,7 @@ async def test_forgetting_takes_what_was_known_of_reading_and_the_name_from_the_
     await store.write(accounts.forget, "ann")
     assert await store.read(timelines.get, "ann") is None
     assert {row["why"] for row in await store.read(lambda db: list(db.query("SELECT why FROM spending")))} == {
-        "an account that was forgotten"
+        "reading @ (forgotten)"
     }
     assert (await read(reading)).posts == 10
 

@@ -696,6 +696,16 @@ async def test_in_the_place_of_a_duplicate_another_is_written_which_moves_no_tim
     assert len(await world.runs()) == 2
 
 
+async def test_what_became_of_a_time_is_kept_for_three_months_and_no_time_comes_twice_for_that(store):
+    world = World(store)
+    await world.add(spec=Spec(every="1d"))
+    await world.until(NOON + timedelta(days=100, minutes=1))
+    runs = await world.runs()
+    assert [run.at[:10] for run in (runs[0], runs[-1])] == ["2026-12-01", "2027-03-01"]
+    await world.at(NOON + timedelta(days=5))
+    assert await world.runs() == runs
+
+
 # -------------------------------------------------------------------- without approval
 
 

@@ -77,3 +77,28 @@ async def test_many_at_once_in_two_processes_stay_below_the_cap(store, budget):
 async def test_prices_are_the_settings(store):
     budget = Budget(store, X.model_validate({"prices": {"own_posts_read": 0.001}}))
     assert (budget.price(Kind.OWN_POSTS_READ), budget.price(Kind.POSTS_WRITTEN)) == (1000, 15_000)
+
+
+async def test_reading_leaves_money_for_posts_where_it_has_a_cap_of_its_own(store):
+    budget = Budget(store, X(daily_cap=1.0, reading_daily_cap=0.1), clock=lambda: NOON)
+    assert await budget.left_to_read() == 100_000
+    async with budget.reserve(Kind.POSTS_READ, 19, "reading @ann", share=budget.reading):
+        pass
+    assert await budget.left_to_read() == 5_000
+    with pytest.raises(BudgetError, match=r"x\.reading_daily_cap \(\$0\.10\) leaves \$0\.005: wait for the next UTC day"):
+        async with budget.reserve(Kind.USERS_READ, 1, "reading @bob", share=budget.reading):
+            pytest.fail("the call was made")
+    async with budget.reserve(Kind.POSTS_WRITTEN, 60, "a test"):
+        pass
+    assert (await spent(budget), await budget.left_to_read()) == (995_000, 5_000)
+
+
+async def test_many_at_once_stay_below_the_share_of_their_purpose(store):
+    budget = Budget(store, X(daily_cap=1.0, reading_daily_cap=0.1), clock=lambda: NOON)
+
+    async def read() -> None:
+        async with budget.reserve(Kind.USERS_READ, 1, "reading @ann", share=budget.reading):
+            await asyncio.sleep(0)
+
+    outcomes = await asyncio.gather(*(read() for _ in range(30)), return_exceptions=True)
+    assert sum(outcome is None for outcome in outcomes) == 10

@@ -67,7 +67,7 @@ async def _cost(app: Mynah, asking: Asking, accounts: int) -> str:
     if not app.reading.from_x:
         return tr("What the operator's own source has of it is read first, and costs nothing.")
     most = app.reading.estimate(asking.posts or app.settings.trainer.max_posts, accounts=accounts)
-    left = (await app.budget.overview()).left
+    left = await app.budget.left_to_read()
     return tr(
         f"What is new on X is read first: at most {most.posts:,} posts, for at most {dollars(most.cost)};"
         f" {dollars(left)} may still be spent today."

@@ -77,13 +77,13 @@ async def read(
     name = normalise_handle(handle)
     wanted = {} if posts is None else {"posts": posts}
     if estimate:
-        most, seen = app.reading.estimate(**wanted), await app.budget.overview()
-        document = {"handle": name, "posts": most.posts, "cost": most.cost / MICRO, "left": seen.left / MICRO}
-        return Answer(document, render.estimate(name, most, seen.left))
+        most, left = app.reading.estimate(**wanted), await app.budget.left_to_read()
+        document = {"handle": name, "posts": most.posts, "cost": most.cost / MICRO, "left": left / MICRO}
+        return Answer(document, render.estimate(name, most, left))
     claimed = await app.store.read(consents.claims, name)
     chosen = Ground(ground) if ground else None if claimed else Ground.PERMISSION
     result = await app.reading.read(name, by=by, ground=chosen, **wanted, tell=_tell(console))
-    left = (await app.budget.overview()).left
+    left = await app.budget.left_to_read()
     document = asdict(result) | {"cost": result.cost / MICRO, "left": left / MICRO, "ground": chosen}
     return Answer(document, render.read(result, left, chosen, by))
 
@@ -111,7 +111,7 @@ async def train(
         claimed = Ground(ground or Ground.PERMISSION)
         posts = app.settings.trainer.max_posts
         for result in await app.reading.refresh(handles, by=by, ground=claimed, posts=posts, tell=_tell(console)):
-            left = (await app.budget.overview()).left
+            left = await app.budget.left_to_read()
             console.print(render.read(result, left, None, by), soft_wrap=True)
     wanted = await app.training.request(handles, by=by, start=start)
     for warning in wanted.warnings:

@@ -262,7 +262,7 @@ async def test_when_the_looks_budget_is_used_up_a_person_looks_until_tomorrow(st
     await stage.posting.send_next()
     await stage.later(LAG)
     assert (await stage.now(post)).awaits_person
-    assert "x.look_daily_cap ($0.099) leaves no other look today" in await stage.last_word(post)
+    assert "(a look at own posts), and x.look_daily_cap ($0.099) leaves $0.049" in await stage.last_word(post)
     assert len(server.looked) == 1
     await stage.sender.close()
 
