@@ -27,6 +27,8 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
+    except UnicodeEncodeError:
+        status = _say("Something that was typed or is to be shown does not fit this terminal's encoding: use UTF-8.")
     except Exception as error:
         structlog.get_logger().exception("command failed")
         status = _say(f"Something went wrong that should not ({type(error).__name__}); mynah.log in the data folder has the details.")

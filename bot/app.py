@@ -12,6 +12,7 @@ from bot.executors.local import LocalExecutor
 from bot.executors.port import Executor
 from bot.executors.speaker import Speaker
 from bot.lock import Lead
+from bot.services.blocklist import Blocklist
 from bot.services.posting import Posting
 from bot.services.precedence import Precedence
 from bot.services.reading import Reading
@@ -60,7 +61,7 @@ class Mynah:
         self.speaking = Speaking(self.store, settings, speaker, Precedence(executor).wanted)
         self.budget = Budget(self.store, settings.x, clock=clock)
         self.reading = Reading(self.store, settings, self.budget, self._reader)
-        self.posting = Posting(self.store, settings=settings.x, clock=clock)
+        self.posting = Posting(self.store, settings=settings.x, blocklist=Blocklist(settings.safety.blocklist), clock=clock)
         self.scheduling = Scheduling(self.store, self._line, self.posting, settings.x, clock=clock, may_spend=self._no_money)
         self.posting.again = self.scheduling.again
         self.posting.regenerate = self._another

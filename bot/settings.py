@@ -8,11 +8,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot.errors import BadHandleError, BadRequestError, SettingsError
 from bot.services.times import SCHEDULE_NAME, seconds_of
+from bot.x.text import broken_rule
 from data.consents import Ground
 from data.handles import normalise_handle
 from data.outbox import DEFAULT_ACCOUNT
@@ -52,6 +53,18 @@ def _span(text: object) -> object:
         raise ValueError(str(error)) from error
 
 
+def _suffix(text: str) -> str:
+    """Return what posts end with, if a post may end with it."""
+    if text.strip() and (broken := broken_rule(text)):
+        raise ValueError(f"with it every post {broken.why}")
+    return text
+
+
+def _lower(text: object) -> object:
+    return text.lower() if isinstance(text, str) else text
+
+
+ScheduleName = Annotated[str, Field(pattern=f"^{SCHEDULE_NAME}$"), BeforeValidator(_lower)]
 Span = Annotated[int, BeforeValidator(_span), Field(ge=0)]
 """Seconds, written as 90s, 30m, 6h or 1d."""
 
@@ -171,11 +184,11 @@ class X(Section):
     monthly_cap: float = _dollars(1_000_000, 10.0)
     prices: Prices = Prices()
     links: bool = False
-    suffix: str = Field("", max_length=60)
+    suffix: Annotated[str, AfterValidator(_suffix)] = Field("", max_length=60)
     look_at_own_posts: bool = False
     look_after_seconds: float = Field(120, ge=0, allow_inf_nan=False)
     look_daily_cap: float = _dollars(1_000_000, 0.25)
-    unattended: frozenset[Annotated[str, StringConstraints(to_lower=True, pattern=f"^{SCHEDULE_NAME}$")]] = frozenset()
+    unattended: frozenset[ScheduleName] = frozenset()
     ahead: Span = 7200
     late: Span = 86400
     posts_a_day: int = Field(50, ge=0)

@@ -114,8 +114,9 @@ def get(db: Database, post_id: int) -> Post:
 
 
 def listed(db: Database, limit: int = 50) -> list[Post]:
-    """Return the newest posts, newest first."""
-    return [_post(row) for row in db.query("SELECT * FROM posts ORDER BY id DESC LIMIT ?", [limit])]
+    """Return the newest posts, and those that a person has to decide about however old they are, newest first."""
+    newest = "SELECT id FROM posts ORDER BY id DESC LIMIT ?"
+    return [_post(row) for row in db.query(f"SELECT * FROM posts WHERE awaits_person OR id IN ({newest}) ORDER BY id DESC", [limit])]  # noqa: S608
 
 
 def in_state(db: Database, state: State) -> list[Post]:

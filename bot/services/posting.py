@@ -12,6 +12,8 @@ import structlog
 from sqlite_utils import Database
 
 from bot.errors import BadRequestError, NotStoredError, StoreError, WrongStateError
+from bot.services.blocklist import Blocklist
+from bot.services.folding import Views
 from bot.services.sending import Retry, Sender, SendError
 from bot.services.times import span
 from bot.settings import X
@@ -62,6 +64,7 @@ class Posting:
         accounts: Mapping[str, Sender] | None = None,
         *,
         settings: X | None = None,
+        blocklist: Blocklist | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -71,12 +74,14 @@ class Posting:
             store: where the outbox lies.
             accounts: the accounts on X that there are keys for, by their names.
             settings: what may go to X, and under what names it is known.
+            blocklist: what may go nowhere, whoever wrote it.
             clock: this instant.
             jitter: a number from 0 to 1, new each time.
         """
         self._store = store
         self.accounts = dict(accounts or {})
         self._settings = settings or X()
+        self._blocklist = blocklist or Blocklist(None)
         self._clock = clock
         self._jitter = jitter
         self._late = timedelta(seconds=self._settings.late)
@@ -116,7 +121,7 @@ class Posting:
         """Put a schedule's line into the outbox, in a transaction of the scheduler's; `unattended` says yes to it, if it may go there."""
         text = self._disclosed(text, to)
         post = outbox.add_draft(db, voice=voice, schedule=schedule, text=text, who=who, to=to, not_before=not_before)
-        if unattended and not rules.broken_rule(text, links=self._settings.links):
+        if unattended and not self._refusal(text):
             return outbox.change(db, post.id, State.APPROVED, who=f"unattended: {schedule}", why="x.unattended names its schedule")
         return post
 
@@ -177,7 +182,7 @@ class Posting:
         return await self._store.read(outbox.paused)
 
     async def listed(self, limit: int = 50) -> list[Post]:
-        """Return the newest posts, newest first."""
+        """Return the newest posts, and whatever waits for a person, newest first."""
         return await self._store.read(outbox.listed, limit)
 
     async def reasons(self, posts: Iterable[Post]) -> dict[int, str]:
@@ -418,11 +423,18 @@ class Posting:
             return text
         return text.rstrip() + suffix.rstrip()
 
+    def _refusal(self, text: str) -> str | None:
+        """Return why a text may not go out, as the end of a sentence: of the rules for lines, those that bind people, too."""
+        if broken := rules.broken_rule(text, links=self._settings.links):
+            return broken.why
+        found = self._blocklist.rules.broken_by(Views(text))
+        return f"holds what line {found.line} of the blocklist refuses" if found else None
+
     def _approve(self, db: Database, post_id: int, who: str) -> Post:
         post = outbox.get(db, post_id)
         text = self._disclosed(post.text, post.destination)  # the setting may be newer than the draft
-        if broken := rules.broken_rule(text, links=self._settings.links):
-            raise BadRequestError(f"Post {post_id} {broken.why}: edit it, or reject it and take another.")
+        if why := self._refusal(text):
+            raise BadRequestError(f"Post {post_id} {why}: edit it, or reject it and take another.")
         self._in_time(db, post)
         again = {State.FAILED: "try again", State.SENDING: "looked there, and it is not: send it again"}
         return _decide(db, post_id, State.APPROVED, who, again.get(post.status, "approved"), text if text != post.text else None)
@@ -441,8 +453,8 @@ class Posting:
         text = self._disclosed(text.strip(), post.destination)
         if text == post.text:
             raise BadRequestError(f"Post {post_id} says that already.")
-        if broken := rules.broken_rule(text, links=self._settings.links):
-            raise BadRequestError(f"That text {broken.why}.")
+        if why := self._refusal(text):
+            raise BadRequestError(f"That text {why}.")
         if approve:
             self._in_time(db, post)
         state, why = (State.APPROVED, "edited and approved") if approve else (State.DRAFT, "edited")

@@ -548,6 +548,8 @@ def _read(name: str, voice: str, spec: Spec, created: datetime) -> Schedule:
     }
     if spec.account is not None and spec.channel is not None:
         raise BadRequestError("A post goes to an account on X or to a channel in Discord, not to both.")
+    if spec.channel is not None and not 0 < spec.channel < 2**63:
+        raise BadRequestError("A channel in Discord is named by its id, a number of up to 19 digits.")
     if spec.max_a_day is not None and not 1 <= spec.max_a_day <= MAX_A_DAY:
         raise BadRequestError(f"The most a day is a number from 1 to {MAX_A_DAY}.")
     if spec.creativity is not None and not 0 <= spec.creativity <= 2:

@@ -14,6 +14,7 @@ MAX_LENGTH = 280
 # Schemes that X makes no link of, hxxp and the like, and addresses taken apart so that a reader puts them together.
 _DISGUISED = re.compile(r"\b[a-z][a-z\d+.-]{1,15} ?: ?//|\w ?[\[({] ?(?:\.|dot) ?[\])}] ?\w", re.IGNORECASE)
 _FULL_STOP = re.compile(r"(?<=[A-Za-z\d])。(?=[A-Za-z]{2})")  # a browser takes it for a dot
+_CASHTAG = re.compile(r"(?<![\w$])\$[a-z]{1,6}(?:[._][a-z]{1,2})?(?!\w)", re.IGNORECASE)
 _TRADE_MARKS = str.maketrans("\u2122\u2120", "  ")  # else `one.™` would be read as one.tm
 
 
@@ -59,6 +60,8 @@ def broken_rule(text: str, *, links: bool = False) -> Broken | None:
     read = _as_read(text)
     if "@" in read:  # X reads the full-width sign as a mention too
         return Broken("mention", "mentions somebody (@), which X forbids to bots that were not asked")
+    if len(_CASHTAG.findall(read)) > 1:
+        return Broken("forbidden", "has more than one cashtag ($), and X takes one")
     if links:
         return None
     # The parser finds what X would turn into a link, `x.ai` without a scheme included; such a post costs 13 times as much.

@@ -10,6 +10,7 @@ import pytest
 
 from bot.errors import BadRequestError, NotStoredError, StoreError, WrongStateError
 from bot.services import posting as module
+from bot.services.blocklist import Blocklist
 from bot.services.posting import LONGEST_PAUSE, Posting
 from bot.services.sending import Retry, SendError
 from bot.settings import X
@@ -677,6 +678,7 @@ async def test_a_post_that_failed_may_be_mended_and_then_holds_nothing_up(postin
         ("a" * 281, "takes 281"),
         ("hello @someone", "mentions"),
         ("see x.ai", "link"),
+        ("Buy $TSLA or $BRK.A.", "more than one cashtag"),
         (" ", "no text"),
         (" Low water.", "says that already"),
     ],
@@ -710,6 +712,27 @@ async def test_what_may_be_there_is_not_edited_before_somebody_has_looked(postin
         with pytest.raises(WrongStateError, match=f"Post {post.id} may be there already, so its text stays"):
             await posting.edit(post.id, "Lower water.", "bob", approve=approve)
     assert await state(posting, post) is State.SENDING
+
+
+async def test_what_the_blocklist_names_goes_nowhere_whoever_wrote_it_and_though_it_was_listed_later(store, x, tmp_path):
+    path = tmp_path / "blocklist.txt"
+    path.write_text("anchor\n")
+    posting = Posting(store, {DEFAULT_ACCOUNT: x}, blocklist=Blocklist(path))
+    post = await posting.draft(VOICE, None, "Low water.", "a test")
+    with pytest.raises(BadRequestError, match="That text holds what line 1 of the blocklist refuses"):
+        await posting.edit(post.id, "Weigh Anch\u043er.", "bob", approve=True)
+    path.write_text("# anchor\nwater\n")
+    with pytest.raises(BadRequestError, match=f"Post {post.id} holds what line 2 of the blocklist refuses: edit it"):
+        await posting.approve(post.id, "bob")
+    assert await state(posting, post) is State.DRAFT
+
+
+async def test_what_waits_for_a_person_is_listed_however_old_it_is(posting, x):
+    post = await approved(posting)
+    x.outcomes = [SendError("No.", Retry.NEVER)]
+    await posting.send_next()
+    newer = [(await posting.draft(VOICE, None, f"Tide {number}.", "a test")).id for number in range(3)]
+    assert [found.id for found in await posting.listed(2)] == [newer[2], newer[1], post.id]
 
 
 async def test_links_pass_where_the_operator_lets_them(store, x):

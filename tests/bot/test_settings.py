@@ -87,6 +87,7 @@ def test_relative_paths_are_relative_to_the_file(config, tmp_path, monkeypatch):
         ("[speaker]\ntop_p = 1.5\n", {}, "speaker.top_p in config.toml is wrong"),
         ("[x]\nahead = 'soon'\n", {}, "x.ahead in config.toml is wrong: Value error, 'soon' is not a span"),
         ("[x]\nunattended = ['a b']\n", {}, "x.unattended.0 in config.toml is wrong"),
+        ("[x]\nsuffix = ' by @ann'\n", {}, "x.suffix in config.toml is wrong: Value error, with it every post mentions somebody"),
         ("[x]\ndaily_cap = -1\n", {}, "x.daily_cap in config.toml is wrong"),
         ("[x.prices]\nposts_read = nan\n", {}, "x.prices.posts_read in config.toml is wrong"),
         ("[x.prices]\npost_read = 1\n", {}, "did you mean x.prices.posts_read"),
@@ -135,3 +136,9 @@ def test_the_shipped_file_holds_no_secret():
     assert not [
         key for section in document.values() if isinstance(section, dict) for key in section if "token" in key and key != "max_tokens"
     ]
+
+
+def test_a_schedule_is_named_in_capitals_or_not(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('[x]\nunattended = ["Mornings"]\n')
+    assert load_settings(path).x.unattended == {"mornings"}

@@ -260,7 +260,7 @@ def spend(json: JsonOption = False, config: ConfigOption = None) -> None:
     _run(config, json, actions.spend)
 
 
-PostArgument = Annotated[int, typer.Argument(metavar="POST")]
+PostArgument = Annotated[int, typer.Argument(metavar="POST", min=1, max=2**63 - 1)]
 
 
 @posts_cli.callback()

@@ -1,4 +1,4 @@
-"""The console: the Discord commands, typed with their prefix in a terminal."""
+"""The console: the Discord commands and some more, typed with Discord's prefix in a terminal."""
 
 import shlex
 import sys
@@ -47,6 +47,14 @@ def _generate(app: Mynah, words: list[str], by: str, console: Console, **options
 
 def _cancel(app: Mynah, words: list[str], by: str, _: Console) -> Awaitable[actions.Answer]:
     return actions.cancel(app, _number(words[0], "a job's number: jobs lists them"), by)
+
+
+def _read(app: Mynah, words: list[str], by: str, console: Console, **options: Any) -> Awaitable[actions.Answer]:
+    return actions.read(app, words[0], by, console, **options)
+
+
+def _posts(word: str) -> int:
+    return _number(word, "how many posts")
 
 
 def _version(word: str) -> int:
@@ -103,6 +111,14 @@ COMMANDS = {
     "unpin": Command("VOICE", "have it speak with its newest", range(1, 2), lambda app, words, *_: actions.unpin(app, words[0])),
     "jobs": Command("", "list the trainings", range(1), lambda app, *_: actions.jobs(app)),
     "cancel": Command("JOB", "cancel a training", range(1, 2), _cancel),
+    "read": Command(
+        "HANDLE",
+        "read what is new of an account",
+        range(1, 2),
+        _read,
+        {"--posts": Option("posts", _posts), "--estimate": Option("estimate")},
+    ),
+    "spend": Command("", "show what X has cost", range(1), lambda app, *_: actions.spend(app)),
     "forget": Command(
         "HANDLE", "delete everything of an account", range(1, 2), lambda app, words, by, _: actions.forget(app, words[0], by)
     ),
