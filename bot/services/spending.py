@@ -57,9 +57,7 @@ class Budget:
         self._clock = clock
 
     @asynccontextmanager
-    async def reserve(
-        self, kind: Kind, most: int, why: str, account: str = "", share: Share | None = None
-    ) -> AsyncIterator[Charge]:
+    async def reserve(self, kind: Kind, most: int, why: str, account: str = "", share: Share | None = None) -> AsyncIterator[Charge]:
         """Put aside what a call costs at most, have it made inside, and settle what it delivered: `charge.count`.
 
         Without a count all that was put aside stays spent, for X may have delivered it. A refusal (an XError that is sure) costs nothing.

@@ -340,9 +340,7 @@ async def test_forgetting_takes_what_was_known_of_reading_and_the_name_from_the_
     await read(reading)
     await store.write(accounts.forget, "ann")
     assert await store.read(timelines.get, "ann") is None
-    assert {row["why"] for row in await store.read(lambda db: list(db.query("SELECT why FROM spending")))} == {
-        "reading @ (forgotten)"
-    }
+    assert {row["why"] for row in await store.read(lambda db: list(db.query("SELECT why FROM spending")))} == {"reading @ (forgotten)"}
     assert (await read(reading)).posts == 10
 
 

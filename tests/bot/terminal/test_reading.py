@@ -8,6 +8,7 @@ from rich.console import Console
 from bot.app import Mynah
 from bot.errors import BadRequestError, NotStoredError
 from bot.faces.terminal import actions
+from bot.faces.terminal.console import obey
 from bot.settings import X
 from tests.conftest import made_up_tweets
 from tests.loopback_x import SECRETS, Account, Answer, LoopbackX
@@ -64,6 +65,15 @@ async def test_the_price_is_shown_before_and_after_and_in_the_ledger(app, server
         ("posts_read", 150, 0.75),
         ("users_read", 2, 0.02),
     ]
+
+
+async def test_the_console_reads_and_says_what_it_cost(app, server, console):
+    assert "for $0.51 with the look-up" in shown(await obey(app, "!read ann --posts 100 --estimate", "paula", console))
+    assert server.reads == []
+    assert "100 posts read, 100 of them new" in shown(await obey(app, "!read ann --posts 100", "paula", console))
+    assert "X has cost $0.51 of $2.00 today" in shown(await obey(app, "!spend", "paula", console))
+    with pytest.raises(BadRequestError, match="'x' is not how many posts"):
+        await obey(app, "!read ann --posts x", "paula", console)
 
 
 async def test_what_is_put_aside_is_shown(app, server, console):
