@@ -455,7 +455,7 @@ class Posting:
             raise BadRequestError(f"Post {post_id} says that already.")
         if why := self._refusal(text):
             raise BadRequestError(f"That text {why}.")
-        if approve:
+        if approve or post.status is State.FAILED:
             self._in_time(db, post)
         state, why = (State.APPROVED, "edited and approved") if approve else (State.DRAFT, "edited")
         outbox.forget_tries(db, post_id)  # of another text

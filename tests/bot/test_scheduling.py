@@ -804,7 +804,8 @@ async def test_what_is_approved_ahead_is_not_sent_before_its_time_and_in_the_ord
     assert found == [[], ["soon"], ["soon"]]
 
 
-async def test_what_failed_and_is_approved_again_goes_whenever_that_is(store):
+@pytest.mark.parametrize("edited", [False, True])
+async def test_what_failed_and_is_approved_again_goes_whenever_that_is(store, edited):
     world = World(store, late="6h")
     await world.add(spec=Spec(every="1d"))
     await world.at(NOON + DAY)
@@ -813,6 +814,9 @@ async def test_what_failed_and_is_approved_again_goes_whenever_that_is(store):
     for state in (State.SENDING, State.FAILED):
         await store.write(outbox.change, post.id, state, who="mynah", why="no credits")
     world.now += 2 * DAY
+    if edited:
+        await world.posting.edit(post.id, "Another line.", "ann")
+        await world.scheduling.step()
     await world.posting.approve(post.id, "ann")
     await world.scheduling.step()
     assert [p.id for p in await store.read(outbox.unsettled, world.now - 6 * HOUR, world.now)] == [post.id]
