@@ -161,7 +161,10 @@ async def test_help_names_each_command_and_each_option(app):
     document, text = await typed(app, "!help")
     assert {"pin", "unpin"} <= set(document["commands"])
     assert "!pin VOICE VERSION" in text
-    assert "generate --version --as --answer --explain; models --versions --search --page; show --version --all; read --posts --estimate." in text
+    assert (
+        "generate --version --as --answer --explain; models --versions --search --page; show --version --all; read --posts --estimate."
+        in text
+    )
 
 
 async def test_many_voices_come_in_pages_and_can_be_searched(app, monkeypatch):
