@@ -377,7 +377,8 @@ def _sentence(error: ValidationError, path: Path) -> str:
     where = f"The variable {variable}" if variable in os.environ else f"{'.'.join(location)} in {path.name}"
     if first["type"] == "extra_forbidden":
         return f"{where} is not a setting of Mynah's{_guess('.'.join(location), {'.'.join(p) for p in _paths(Settings)})}."
-    return f"{where} is wrong: {first['msg']}, not {str(first['input'])[:60]!r}."
+    why = first["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{where} is wrong: {why}, not {str(first['input'])[:60]!r}."
 
 
 def _guess(name: str, known: set[str]) -> str:
