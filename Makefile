@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEED ?= 7
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check bench-train bench-quality bench-answers bench-speak bench-voices bench-filter bench-ack run install clean
+.PHONY: help demo test test-long check bench-train bench-quality bench-answers bench-again bench-joint bench-speak bench-voices bench-filter bench-ack run install clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,12 @@ bench-quality: .venv/bench  ## measure how like their accounts voices write, and
 
 bench-answers: .venv/bench  ## measure whether voices answer what they are told
 	@$(BIN)/python -m bench.answers
+
+bench-again: .venv/bench  ## measure whether a new version begins better from the last one or from the base
+	@$(BIN)/python -m bench.again
+
+bench-joint: .venv/bench  ## measure whether a voice of two accounts speaks as each of them
+	@$(BIN)/python -m bench.joint
 
 bench-speak: .venv/bench  ## measure voices that speak together (LLAMA=PYTHON that has llama_cpp: beside llama.cpp, too)
 	@$(BIN)/python -m bench.speak $(if $(LLAMA),--llama-python $(LLAMA))

@@ -44,15 +44,25 @@ def corpora_of(folder: Path, names: Sequence[str], most: int, seed: int, *, smal
     """Return the corpus of each account's `most` newest usable posts; made-up ones where `small`.
 
     Raises:
+        SystemExit: as `tweets_of`.
+    """
+    tweets = tweets_of(folder, names, small=small)
+    return {name: build_corpus({name.lower(): own}, max_posts=most, seed=seed) for name, own in tweets.items()}
+
+
+def tweets_of(folder: Path, names: Sequence[str], *, small: bool) -> dict[str, list[Tweet]]:
+    """Return the posts of each account; made-up ones where `small`.
+
+    Raises:
         SystemExit: the folder lacks one. A sentence says so on stdout and the status is 0: where it is absent, nothing is defect.
     """
     if small:
-        return invented(names, most, seed)
+        return {name: _invent(name) for name in names}
     files = {name: folder / f"{name}.jsonl" for name in names}
     if absent := [file.name for file in files.values() if not file.is_file()]:
         print(f"Nothing was measured: {folder} has no {', '.join(absent)}. Name a folder that has with --corpora, or run it with --small.")
         raise SystemExit(0)
-    return {name: corpus(file, most, seed) for name, file in files.items()}
+    return {name: read(file) for name, file in files.items()}
 
 
 def invented(names: Sequence[str], most: int, seed: int) -> dict[str, Corpus]:

@@ -28,8 +28,8 @@ from trainer.protocol import Job, Post, Recipe
 from trainer.recipe import ROW
 
 BLOCK = 1024
-FULL = {"base": "smollm2-135m-instruct", "max_posts": 1000, "seeds": 3, "rates": (5e-4, 1e-3, 2e-3), "epochs_a": 4, "epochs_b": 3}
-SMALL = {"base": "tiny-random", "max_posts": 120, "seeds": 1, "rates": (2e-3,), "epochs_a": 1, "epochs_b": 1}
+FULL = {"base": "smollm2-135m-instruct", "max_posts": 1000, "seeds": (0, 1, 2), "rates": (5e-4, 1e-3, 2e-3), "epochs_a": 4, "epochs_b": 3}
+SMALL = {"base": "tiny-random", "max_posts": 120, "seeds": (0,), "rates": (2e-3,), "epochs_a": 1, "epochs_b": 1}
 
 
 class Report(command.Report):
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--posts", type=Path, help="a .jsonl file or an archive (else ../shared's dril, else the bundled sample)")
     parser.add_argument("--account", help="an account of ../shared/corpora in place of --posts")
     parser.add_argument("--max-posts", type=int, help="the newest usable posts, all splits together")
-    parser.add_argument("--seeds", type=int, help="how many")
+    parser.add_argument("--seeds", type=lambda text: tuple(map(int, text.split(","))), help="which, with commas")
     parser.add_argument("--contenders", type=lambda text: text.split(","), default=["a", "b", "c"], help="which of a,b,c, in this order")
     parser.add_argument("--rates", type=lambda text: tuple(map(float, text.split(","))), help="learning rates that (b) tries")
     parser.add_argument("--epochs-a", type=int)
@@ -178,7 +178,7 @@ def main() -> None:
     }
     report = Report(arguments.json, told, parameters)
     bench = Bench(arguments, base, report)
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         bench.run(seed)
     report.end()
 

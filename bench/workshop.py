@@ -48,12 +48,13 @@ def corpora_of(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str,
     return posts.corpora_of(arguments.corpora, names, arguments.posts, arguments.seed, small=arguments.small)
 
 
-def job_for(name: str, corpus: Corpus, recipe: Recipe, work: Path, cache: Path) -> Job:
-    """Return the job of one voice, its output in a folder that is named by what it is made of."""
+def job_for(name: str, corpus: Corpus, recipe: Recipe, work: Path, cache: Path, start: Voice | None = None) -> Job:
+    """Return the job of one voice, begun from another or the base, its output in a folder that is named by what it is made of."""
     train, stop, report = ([Post(post.author, post.text) for post in split] for split in (corpus.train, corpus.stop, corpus.report))
-    nameless = Job("", recipe, train, stop, report, output="", cache="")
+    nameless = Job("", recipe, train, stop, report, output="", cache="", start_sha256=start.done.sha256 if start else "")
     folder = f"{name}-{hashlib.sha256(nameless.to_json().encode()).hexdigest()[:12]}"
-    return replace(nameless, id=folder, output=str(work.absolute() / folder), cache=str(cache.absolute()))
+    placed = replace(nameless, id=folder, output=str(work.absolute() / folder), cache=str(cache.absolute()))
+    return replace(placed, start=start.done.weights) if start else placed
 
 
 def trained(jobs: Sequence[Job], at_once: int) -> list[Voice]:
@@ -108,10 +109,13 @@ def _train(jobs: Sequence[Job]) -> None:
         raise SystemExit("\n".join(failures) or f"The trainer ended without a word: see {log}, and run this again.")
 
 
-def requests_for(voice: Voice, name: str, count: int, seed: int) -> list[SpeechRequest]:
-    """Return what asks a voice for `count` lines with the default sampling, in several requests named NAME/0, NAME/1, ..."""
+def requests_for(voice: Voice, name: str, count: int, seed: int, author: str = "") -> list[SpeechRequest]:
+    """Return what asks a voice for `count` lines with the default sampling, in several requests named NAME/0, NAME/1, ...
+
+    A joint voice speaks as `author`, or, without one, as the blend.
+    """
     sizes = [min(LINES_A_REQUEST, count - start) for start in range(0, count, LINES_A_REQUEST)]
-    return [request_for(voice, f"{name}/{number}", size, seed + number) for number, size in enumerate(sizes)]
+    return [replace(request_for(voice, f"{name}/{number}", size, seed + number), author=author) for number, size in enumerate(sizes)]
 
 
 def request_for(voice: Voice, name: str, count: int, seed: int, message: str = "") -> SpeechRequest:

@@ -147,6 +147,7 @@ class IntegerProduct:
     def __init__(self, matrix: torch.Tensor) -> None:
         """Take W (out, in), fp32 on a CPU."""
         self._turn = _hadamard(matrix.shape[1])  # (block, block)
+        self._block = self._turn.shape[0]
         turned = self._turned(matrix)
         self._scales = turned.abs().amax(1).clamp_min_(_TINY).div_(127)  # (out,)
         self._zeros = torch.zeros(len(self._scales), dtype=torch.long)
@@ -159,7 +160,7 @@ class IntegerProduct:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return (N, out) for x (N, in)."""
         turned = self._turned(x)
-        scales = torch.linalg.vector_norm(turned, torch.inf, dim=1, keepdim=True).clamp_min_(_TINY).div_(127)  # (N, 1)
+        scales = turned.abs().amax(1, keepdim=True).clamp_min_(_TINY).div_(127)  # (N, 1)
         unsigned = turned.div_(scales).round_().add_(128).to(torch.uint8)  # what VNNI multiplies with signed ones
         product: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
             unsigned, 1.0, 128, self._packed, self._scales, self._zeros, None, 1.0, 0, torch.float32, "none", [], ""
@@ -168,7 +169,7 @@ class IntegerProduct:
 
     def _turned(self, x: torch.Tensor) -> torch.Tensor:
         """Return x (N, in), turned; a tensor of its own."""
-        turned: torch.Tensor = (x.reshape(-1, len(self._turn)) @ self._turn).view(x.shape)
+        turned: torch.Tensor = (x.reshape(-1, self._block) @ self._turn).view(x.shape)
         return turned
 
 

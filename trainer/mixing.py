@@ -79,9 +79,9 @@ class Mixed:
         """(N, R): the ranks that row n does not wear. Struck out and not multiplied by 0: infinity times that is NaN."""
         self._readers = readers
         self._pairs: dict[str, tuple[torch.Tensor, list[torch.Tensor]]] = {}
-        """By the name of the first of L layers: their A's (L R, in), and the scaled B's (R, out) of each."""
+        """By the name of the first of L layers: their A's (in, L R), and the scaled B's (R, out) of each."""
         for group in {id(group): group for group in readers.values()}.values() if voices else ():
-            a = torch.cat([voice[name][0] for name in group.names for voice, _ in voices]).to(device, dtype)
+            a = torch.cat([voice[name][0] for name in group.names for voice, _ in voices]).to(device, dtype).T.contiguous()
             b = [torch.cat([voice[name][1] * scale for voice, scale in voices], 1).to(device, dtype).T.contiguous() for name in group.names]
             self._pairs[group.names[0]] = a, b
         self._x: torch.Tensor | None = None
@@ -110,10 +110,10 @@ class Mixed:
                 part.add_(bias)
         if found := self._pairs.get(readers.names[0]):
             a, several_b = found
-            count = len(x)
+            count = x.shape[0]
             if count < LEAST_ROWS and x.device.type == "cpu":
                 x = nn.functional.pad(x, (0, 0, 0, LEAST_ROWS - count))
-            narrow = _narrow(x, a).view(len(x), len(parts), -1)  # (N or more, L, R)
+            narrow = _narrow(x, a).view(x.shape[0], len(parts), -1)  # (N or more, L, R)
             narrow[:count].masked_fill_(self._others[:, None], 0)
             for place, (part, b) in enumerate(zip(parts, several_b, strict=True)):
                 part.add_((narrow[:, place] @ b)[:count])
@@ -121,10 +121,10 @@ class Mixed:
 
 
 def _narrow(x: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
-    """Return (N, R) for x (N, in) and A (R, in)."""
-    y = x[:, :MOST_COLUMNS] @ a[:, :MOST_COLUMNS].T
+    """Return (N, R) for x (N, in) and A (in, R)."""
+    y = x[:, :MOST_COLUMNS] @ a[:MOST_COLUMNS]
     for start in range(MOST_COLUMNS, x.shape[1], MOST_COLUMNS):
-        y.addmm_(x[:, start : start + MOST_COLUMNS], a[:, start : start + MOST_COLUMNS].T)
+        y.addmm_(x[:, start : start + MOST_COLUMNS], a[start : start + MOST_COLUMNS])
     return y
 
 
