@@ -14,11 +14,13 @@ from bot.executors.speaker import Speaker
 from bot.lock import Lead
 from bot.services.posting import Posting
 from bot.services.precedence import Precedence
+from bot.services.reading import Reading
 from bot.services.scheduling import Scheduling
 from bot.services.speaking import Speaking
 from bot.services.spending import Budget
 from bot.services.training import Training
 from bot.settings import Secrets, Settings
+from bot.x.port import XReader
 from data.schedules import Schedule
 from data.speech import Purpose
 from data.spending import Kind
@@ -55,6 +57,7 @@ class Mynah:
         speaker = speaker or Speaker(settings.data_dir / "speaker.log", timeout=wanted.timeout_seconds, options=options)
         self.speaking = Speaking(self.store, settings, speaker, Precedence(executor).wanted)
         self.budget = Budget(self.store, settings.x, clock=clock)
+        self.reading = Reading(self.store, settings, self.budget, self._reader)
         self.posting = Posting(self.store, settings=settings.x, clock=clock)
         self.scheduling = Scheduling(self.store, self._line, self.posting, settings.x, clock=clock, may_spend=self._no_money)
         self._stack = AsyncExitStack()
@@ -63,6 +66,7 @@ class Mynah:
         await self._stack.enter_async_context(self.store)
         self._stack.enter_context(self.lead)
         self._stack.push_async_callback(self.speaking.close)
+        self._stack.push_async_callback(self.reading.close)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -105,6 +109,11 @@ class Mynah:
                 task.cancel()
             await asyncio.wait(tasks)  # gather alone would return when the first of them has ended
             await asyncio.gather(work, return_exceptions=True)
+
+    def _reader(self) -> XReader:
+        from bot.x.tweepy_reader import TweepyReader  # tweepy is slow to import, and few commands read
+
+        return TweepyReader(self.secrets, api_url=self.settings.x.api_url)
 
     def _no_money(self, db: Database) -> str | None:
         return self.budget.lacks(db, Kind.POSTS_WRITTEN)

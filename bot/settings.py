@@ -164,6 +164,7 @@ class X(Section):
     """The accounts on X that posts go to, what may go there, and what it may cost."""
 
     api_url: str = "https://api.twitter.com"
+    read_timelines: bool = False
     daily_cap: float = _dollars(1_000_000, 1.0)
     monthly_cap: float = _dollars(1_000_000, 10.0)
     prices: Prices = Prices()
@@ -184,6 +185,14 @@ class X(Section):
         return {DEFAULT_ACCOUNT: XAccount()} | self.accounts
 
 
+class Source(Section):
+    """Where posts come from other than X: a command of the operator's own."""
+
+    command: tuple[str, ...] = ()
+    timeout_seconds: float = Field(600, gt=0, allow_inf_nan=False)
+    max_mib: int = Field(100, ge=1, le=10_000)
+
+
 class Settings(BaseSettings):
     """Every setting, as the environment and config.toml give it; paths are absolute."""
 
@@ -198,6 +207,7 @@ class Settings(BaseSettings):
     speaker: Speaker = Speaker()
     safety: Safety = Safety()
     x: X = X()
+    source: Source = Source()
 
     @classmethod
     def settings_customise_sources(

@@ -470,18 +470,23 @@ def m019_spending(db: Database) -> None:
             CHECK ((count IS NULL) = (settled_at IS NULL))
         ) STRICT""")
     db.conn.execute("CREATE INDEX spending_at ON spending(at)")
-    # A timeline is read from its newest post back, in windows: one that was cut off is gone on with before the next one begins.
     db.conn.execute("""
         CREATE TABLE timelines (
             handle TEXT PRIMARY KEY REFERENCES accounts(handle) ON DELETE CASCADE,
             x_id TEXT NOT NULL,                  -- X's number of the account, which another one that takes its name does not have
-            posts INTEGER NOT NULL,              -- that it had when it was last looked up
-            looked_up_at TEXT NOT NULL,
-            since_id TEXT,                       -- all up to this post was read; NULL: nothing was, to the end
-            newest_id TEXT,                      -- the newest post of the window that is being read; NULL: none is
-            until_id TEXT,                       -- the oldest post of that window that is stored
-            CHECK ((newest_id IS NULL) = (until_id IS NULL))
+            posts INTEGER NOT NULL,              -- that the account had when it was last read
+            read_at TEXT NOT NULL,
+            newest_id TEXT                       -- of the posts up to this one all were read that are in no gap; NULL: none was there
         ) STRICT""")
+    # A timeline is read from its newest post back, so whatever cuts that off leaves a gap behind it; a later one is a newer one.
+    db.conn.execute("""
+        CREATE TABLE timeline_gaps (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            handle TEXT NOT NULL REFERENCES timelines(handle) ON DELETE CASCADE,
+            since_id TEXT,                       -- this post and those before it were read; NULL: it goes down to the first
+            until_id TEXT NOT NULL               -- this post and those after it were
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX timeline_gaps_handle ON timeline_gaps(handle)")
 
 
 @migrations()

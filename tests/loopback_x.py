@@ -1,4 +1,4 @@
-"""A small X on this machine: it posts, refuses and fails as a test tells it to, and remembers what it has.
+"""A small X on this machine: it posts, is read, refuses and fails as a test tells it to, and remembers what it has.
 
 Each answer is checked against the published `openapi.json` where `../shared` lies beside the repository. That document knows
 only problems whose `type` is one of X's addresses, while X itself answers `about:blank` (`errors.json`, recorded): such a body
@@ -8,7 +8,7 @@ is checked for the keys of the recorded one instead.
 import asyncio
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,6 +29,9 @@ from data.outbox import DEFAULT_ACCOUNT
 from tests.loopback import LoopbackServer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "x-api"
+REACH = 3200
+FIRST_ID = 1456012973835788000
+WORDS = ("lamp", "gull", "kettle", "fog", "tide", "letter", "bell")
 KEYS = XKeys(
     api_key=SecretStr("api-key"),
     api_secret=SecretStr("api-secret"),
@@ -126,6 +129,29 @@ REFUSALS: Mapping[Answer, tuple[int, dict[str, Any]]] = {
 
 
 @dataclass
+class Account:
+    """Somebody on the loopback X; `rows` are posts with X's published names, the newest first."""
+
+    id: str
+    handle: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    protected: bool = False
+    suspended: bool = False
+
+    def write(self, count: int, **more: Any) -> None:
+        """Post so many times, each time one second and one id later."""
+        for _ in range(count):
+            number = len(self.rows) + 1
+            row = {
+                "id": str(FIRST_ID + number * 1000 + int(self.id)),
+                "text": f"Line {number:,} of {self.handle} about the {WORDS[number % len(WORDS)]}, as it is every day",
+                "created_at": (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+                "edit_history_post_ids": [],
+            }
+            self.rows.insert(0, row | more)
+
+
+@dataclass
 class LoopbackX:
     """The server, as an asynchronous context; `script` holds the coming answers, and without one it behaves."""
 
@@ -158,12 +184,29 @@ class LoopbackX:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Of the newest POST."""
     url: str = ""
+    accounts: list[Account] = field(default_factory=list)
+    """Who can be looked up and read."""
+    reading: deque[Answer] = field(default_factory=deque)
+    """The coming answers to reads; CREATED is to behave."""
+    recorded: deque[dict[str, Any]] = field(default_factory=deque)
+    """Bodies that are answered as they are."""
+    reads: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    """Path and query of each read that came."""
+    delivered: Counter[str] = field(default_factory=Counter)
+    """X's id of each post and account that was read → how often, which is what X takes money for."""
+    withheld: list[dict[str, Any]] = field(default_factory=list)
+    """Problems that stand beside the posts of each page."""
+    documented: bool = False
+    """Whether fields have the names of X's documentation, instead of those of its published description."""
+    asked: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
 
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_post("/2/tweets", self._post)
         app.router.add_get("/2/users/me", self._me)
         app.router.add_post("/2/oauth2/token", self._token)
+        app.router.add_get("/2/users/by/username/{handle}", self._user)
+        app.router.add_get("/2/users/{id}", self._user)
         app.router.add_get("/2/users/{id}/tweets", self._timeline)
         self.routes(app)
         self._end = asyncio.Event()
@@ -210,6 +253,91 @@ class LoopbackX:
         status, refusal = REFUSALS[Answer.FAILED if answer is Answer.FAILED_AFTER_MAKING else answer]
         return self._answer(status, refusal, "Error" if "code" in refusal else "Problem", self._limits(answer))
 
+    async def _refuses(self, request: web.Request) -> web.StreamResponse | None:
+        """Return what a read is answered with in the place of what it asked for; None: it gets that."""
+        self.reads.append((request.path, dict(request.query)))
+        self.asked.put_nowait(request.path)
+        answer = self.reading.popleft() if self.reading else Answer.CREATED
+        if not self._who(request):
+            answer = Answer.UNAUTHORIZED
+        if answer is Answer.SILENT:
+            await self._end.wait()
+            return web.Response()
+        if answer is Answer.CUT:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if answer in REFUSALS:
+            status, refusal = REFUSALS[answer]
+            return self._answer(status, refusal, "Error" if "code" in refusal else "Problem", self._limits(answer))
+        if self.recorded:
+            return web.json_response(self.recorded.popleft())
+        return None
+
+    async def _user(self, request: web.Request) -> web.StreamResponse:
+        if refusal := await self._refuses(request):
+            return refusal
+        given = request.match_info
+        schema = "GetUsersByUsernameResponse" if "handle" in given else "GetUsersByIdResponse"
+        parameter, value = ("username", given["handle"]) if "handle" in given else ("id", given["id"])
+        found = next((a for a in self.accounts if value.lower() in ((a.handle.lower(),) if "handle" in given else (a.id,))), None)
+        if found is None or found.suspended:
+            what = f"Could not find user with {parameter}: [{value}]." if found is None else f"User has been suspended: [{value}]."
+            problem = {"detail": what, "title": "Not Found Error" if found is None else "Forbidden", "value": value}
+            return self._answer(200, {"errors": [_problem("resource-not-found", parameter, problem)]}, schema)
+        self.delivered[found.id] += 1
+        user: dict[str, Any] = {"id": found.id, "name": "Somebody", "username": found.handle}
+        asked = request.query.get("user.fields", "").split(",")
+        if "protected" in asked:
+            user["protected"] = found.protected
+        if "public_metrics" in asked:
+            user["public_metrics"] = {"followers_count": 1, "following_count": 1, "listed_count": 0, "post_count": len(found.rows)}
+        return self._answer(200, {"data": user}, schema)
+
+    async def _timeline(self, request: web.Request) -> web.StreamResponse:
+        """Give posts of an account that a test made; of the one that asks, what it posted here."""
+        if all(account.id != request.match_info["id"] for account in self.accounts) and self._who(request) in (
+            "",
+            request.match_info["id"],
+        ):
+            return await self._own(request)
+        if refusal := await self._refuses(request):
+            return refusal
+        query, schema = request.query, "GetUsersPostsResponse"
+        size = int(query.get("max_results", "10"))
+        if not 5 <= size <= 100:
+            return self._answer(*REFUSALS[Answer.INVALID], "Problem")
+        found = next((account for account in self.accounts if account.id == request.match_info["id"]), None)
+        if found is None or found.protected:
+            kind = "resource-not-found" if found is None else "not-authorized-for-resource"
+            what = {
+                "title": "Authorization Error",
+                "detail": "Sorry, you are not authorized to see the user.",
+                "value": request.match_info["id"],
+            }
+            return self._answer(200, {"errors": [_problem(kind, "id", what)]}, schema)
+        after, before = int(query.get("since_id", 0)), int(query.get("until_id", 2**63))
+        before = min(before, int(query.get("pagination_token", before)))
+        rows = [row for row in found.rows[:REACH] if after < int(row["id"]) < before]
+        page, rest = rows[:size], rows[size:]
+        asked = {"id", "text", "edit_history_post_ids"} | {
+            {"note_tweet": "note_post", "referenced_tweets": "referenced_posts"}.get(name, name)
+            for name in query.get("tweet.fields", "").split(",")
+        }
+        given = [
+            {name: value for name, value in row.items() if name in asked}
+            for row in page  # retweets are left out when the page is cut, so that it may come out empty
+            if "retweets" not in query.get("exclude", "") or all(one["type"] != "retweeted" for one in row.get("referenced_posts", ()))
+        ]
+        self.delivered.update(row["id"] for row in given)
+        meta: dict[str, Any] = {"result_count": len(given)}
+        if given:
+            meta |= {"newest_id": given[0]["id"], "oldest_id": given[-1]["id"]}
+        if rest:
+            meta["next_token"] = page[-1]["id"]
+        body = ({"data": given} if given else {}) | {"meta": meta} | ({"errors": self.withheld} if self.withheld else {})
+        return self._answer(200, body, schema)
+
     def _limits(self, answer: Answer) -> dict[str, str]:
         """Return the headers of the limits, of which the one that the answer is about has nothing left."""
         if answer is Answer.LIMITED_WITHOUT_HEADERS:
@@ -250,7 +378,7 @@ class LoopbackX:
             pair | {"token_type": "bearer", "expires_in": 7200, "scope": "tweet.read tweet.write users.read offline.access"}
         )
 
-    async def _timeline(self, request: web.Request) -> web.StreamResponse:
+    async def _own(self, request: web.Request) -> web.StreamResponse:
         """Give own posts, the newest first, as X does: with &, < and > escaped."""
         self.looked.append(dict(request.query))
         answer = self.looks.popleft() if self.looks else Answer.CREATED
@@ -300,8 +428,24 @@ class LoopbackX:
             _valid(body, schema)
         else:
             _like_recorded(body)
+        if self.documented:
+            body = _documented(body)
         kind = "application/problem+json" if schema == "Problem" else "application/json"
         return web.Response(status=status, text=json.dumps(body), content_type=kind, headers=headers or self._limits(Answer.CREATED))
+
+
+def _problem(kind: str, parameter: str, more: dict[str, Any]) -> dict[str, Any]:
+    """Return a problem as it stands in a list of errors."""
+    return {"type": f"https://api.x.com/2/problems/{kind}", "resource_type": "user", "parameter": parameter} | more
+
+
+def _documented(body: Any) -> Any:
+    """Return an answer with the names that X's documentation has for what its published description calls otherwise."""
+    if isinstance(body, list):
+        return [_documented(one) for one in body]
+    if not isinstance(body, dict):
+        return body
+    return {name.replace("_post", "_tweet").replace("post_", "tweet_"): _documented(value) for name, value in body.items()}
 
 
 def _signed(request: web.Request) -> str:
@@ -309,7 +453,7 @@ def _signed(request: web.Request) -> str:
     header = request.headers.get("Authorization", "")
     if not header.startswith("OAuth "):
         return ""
-    query = request.url.query_string
+    query = request.url.raw_query_string
     parameters = dict(signature.collect_parameters(headers={"Authorization": header}, exclude_oauth_signature=False))
     keys = {keys.access_token.get_secret_value(): keys for keys in (KEYS, NEWS)}.get(parameters.get("oauth_token", ""))
     if parameters.get("oauth_consumer_key") != "api-key" or keys is None:

@@ -50,12 +50,19 @@ async def import_file(store: Store, settings: Settings, path: Path, handle: str,
     ground = ground or (Ground.ARCHIVE if owner == name else Ground.PERMISSION)
     # Read to its end before the first row is written: a file that breaks off in the middle leaves nothing behind.
     tweets = await asyncio.to_thread(lambda: list(read_posts(path)))
-    new = await store.write(_add, name, tweets, ground, by)
+    new = await store.write(add_posts, name, tweets, ground, by)
     stored = await store.read(accounts.read_tweets, name)
     return Imported(name, await asyncio.to_thread(count_tweets, stored, settings.trainer.short_rule), new, ground)
 
 
-def _add(db: Database, handle: str, tweets: list[Tweet], ground: Ground, by: str) -> int:
+def add_posts(db: Database, handle: str, tweets: list[Tweet], ground: Ground | None, by: str) -> int:
+    """Store what is new of an account's posts, and the claim that they may be learned from, if one is made; return how many were new.
+
+    Raises:
+        ConsentError: the account wants none of it.
+    """
+    consents.refuse_opted_out(db, [handle])
     new = accounts.add_tweets(db, handle, tweets)
-    consents.claim(db, handle, ground, by)
+    if ground:
+        consents.claim(db, handle, ground, by)
     return new

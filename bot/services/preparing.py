@@ -8,10 +8,11 @@ from statistics import median
 
 from sqlite_utils import Database
 
-from bot.errors import BadRequestError
+from bot.errors import BadRequestError, TooLittleTextError
 from bot.services.training import accounts_of, corpus_of, warnings_of
 from bot.settings import Settings
 from data import accounts, consents, models
+from data.choosing import count_tweets
 from data.consents import Consent, Ground
 from data.readers import read_owner, read_posts
 from data.store import Store
@@ -40,9 +41,11 @@ class Prepared:
 
 
 async def prepare(
-    store: Store, settings: Settings, handles: Sequence[str], *, file: Path | None, base: str | None, posts: int | None
+    store: Store, settings: Settings, handles: Sequence[str], *, file: Path | None, base: str | None, posts: int | None, reads: bool = False
 ) -> Prepared:
     """Look at what is stored, and at a file that would be imported, and store nothing.
+
+    With `reads`, more will be read before it is learned from, so that what is stored may be too little, or nothing.
 
     Raises:
         BadHandleError, SourceError, ConsentError, NotStoredError, TooLittleTextError: it cannot be trained.
@@ -53,31 +56,39 @@ async def prepare(
         raise BadRequestError("A file holds one account's posts: bring them in one after another, and then train on all.")
     owner = await asyncio.to_thread(read_owner, file) if file else None
     brought = await asyncio.to_thread(lambda: list(read_posts(file))) if file else []
-    tweets, found = await store.read(_stored, names, brought)
+    tweets, found = await store.read(_stored, names, brought, reads=reads)
     parents = await store.read(accounts.read_parents, names)
-    corpus = await asyncio.to_thread(corpus_of, settings, tweets, parents, posts)
+    chosen = base or settings.trainer.base
+    warnings: tuple[str, ...] = ()
+    try:
+        corpus = await asyncio.to_thread(corpus_of, settings, tweets, parents, posts)
+        counted, warnings = corpus.counts, warnings_of(corpus, chosen)
+    except TooLittleTextError:
+        if not reads:
+            raise
+        counted = {handle: count_tweets(posts, settings.trainer.short_rule) for handle, posts in tweets.items()}
     accepted = settings.consent.grounds
     claims = {handle: await store.read(consents.claims, handle) for handle in names}
     possible = {Ground.PERMISSION, Ground.PARODY} | ({Ground.ARCHIVE} if owner == names[0] else set())
-    chosen = base or settings.trainer.base
     return Prepared(
         handles=names,
-        kept={handle: counts.kept - counts.duplicates for handle, counts in corpus.counts.items()},
+        kept={handle: counts.kept - counts.duplicates for handle, counts in counted.items()},
         new=len({tweet.id for tweet in brought} - found) if file else 0,
         claims=claims,
         missing=tuple(handle for handle, said in claims.items() if not accepted & {one.ground for one in said}),
         grounds=tuple(ground for ground in Ground if ground in possible & accepted),
         seconds=await store.read(_seconds, chosen),
-        warnings=warnings_of(corpus, chosen),
+        warnings=warnings,
     )
 
 
-def _stored(db: Database, names: Sequence[str], brought: list[Tweet]) -> tuple[dict[str, list[Tweet]], set[str]]:
+def _stored(db: Database, names: Sequence[str], brought: list[Tweet], *, reads: bool) -> tuple[dict[str, list[Tweet]], set[str]]:
     """Return what would be stored of each account, and the ids of what is."""
+    known = accounts.known_handles(db)
     if not brought:
-        return {name: accounts.read_tweets(db, name) for name in names}, set()
+        return {name: accounts.read_tweets(db, name) if name in known or not reads else [] for name in names}, set()
     (name,) = names
-    before = accounts.read_tweets(db, name) if name in accounts.known_handles(db) else []
+    before = accounts.read_tweets(db, name) if name in known else []
     found = {tweet.id for tweet in before}
     return {name: [*before, *(tweet for tweet in brought if tweet.id not in found)]}, found
 

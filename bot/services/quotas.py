@@ -22,8 +22,10 @@ def quotas_of(db: Database, server: int | None, quotas: Quotas) -> Quotas:
     return quotas.model_copy(update=lower)
 
 
-def check_trainings(db: Database, origin: Origin, quotas: Quotas) -> None:
+def check_trainings(db: Database, origin: Origin, quotas: Quotas, *, more: int = 0) -> None:
     """Make sure that a training that was just written down is not one too many; call it in the same transaction.
+
+    With `more`, that so many more would not be too many, before they are.
 
     Raises:
         QuotaError: it is; the text says when to ask again.
@@ -38,8 +40,8 @@ def check_trainings(db: Database, origin: Origin, quotas: Quotas) -> None:
         ),
     ]
     for who, most, moments in asked:
-        if len(moments) > most:
-            when = f": the next is possible in {_wait(moments[-1 - most], DAY)}" if most else ""
+        if len(moments) + more > most:
+            when = f": the next is possible in {_wait(moments[more - 1 - most], DAY)}" if most else ""
             raise QuotaError(f"{who} may ask for {most} trainings within a day{when}.")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from sqlite_utils import Database
 
-from bot.errors import BadRequestError, NotStoredError, StoreError, TrainingFailedError
+from bot.errors import BadRequestError, NotStoredError, QuotaError, StoreError, TrainingFailedError
 from bot.executors.port import Executor
 from bot.executors.processes import sweep
 from bot.services import orders
@@ -81,6 +81,18 @@ class Training:
         job, new = await self._store.write(_enqueue, named, corpus, recipe, by, origin, quotas, last=last, insist=start is not None)
         log.info("training requested", job=job.id, voice=job.voice, new=new)
         return Requested(job, new, warnings_of(corpus, job.recipe["base"]))
+
+    async def room(self, origin: Origin) -> bool:
+        """Say whether one more training is within the quotas; for one that is not, nothing needs to be read and paid."""
+
+        def check(db: Database) -> None:
+            check_trainings(db, origin, quotas_of(db, origin.server, self._settings.quotas), more=1)
+
+        try:
+            await self._store.read(check)
+        except QuotaError:
+            return False
+        return True
 
     def _recipe(self, base: str | None) -> dict[str, Any]:
         wanted = self._settings.trainer

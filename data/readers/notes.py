@@ -36,7 +36,7 @@ class Notes:
             return
         text = storable(core["text"])
         if head := _comparable(text)[:HEAD].strip():
-            self._by_second.setdefault(int(time // 1), []).append((time, head, _escaped(cut(text, note_links(core)))))
+            self._by_second.setdefault(int(time // 1), []).append((time, head, escaped(cut(text, note_links(core)))))
 
     def match(self, text: str, created_at: datetime) -> str | None:
         """Return the whole text of a cut post, HTML-escaped as the post's is, or None where no note fits."""
@@ -53,7 +53,8 @@ def _comparable(text: str) -> str:
     return " ".join(text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").split())
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return the text HTML-escaped once, as a post's is, whether it comes so or not."""
     # A text with escapes and nothing that would need one is escaped already; whether X escapes notes is not documented.
     if _ESCAPE.search(text) and not _BARE.search(_ESCAPE.sub("", text)):
         return text

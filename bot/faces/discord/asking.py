@@ -19,9 +19,11 @@ from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence, who
 from bot.faces.words import GROUNDS
 from bot.services.importing import import_file
 from bot.services.preparing import Prepared, prepare
-from data import askings, consents
+from data import accounts, askings, consents
 from data.askings import Asking
 from data.consents import Ground
+from data.handles import normalise_handles
+from data.spending import dollars
 from data.store import stamp
 
 if TYPE_CHECKING:
@@ -45,7 +47,9 @@ async def question(app: Mynah, number: int, asking: Asking) -> tuple[str, discor
         MynahError: it cannot be trained; the text says why.
     """
     file = Path(asking.file) if asking.file else None
-    prepared = await prepare(app.store, app.settings, asking.handles.split(), file=file, base=asking.base, posts=asking.posts)
+    reads = app.reading.on and file is None
+    names = asking.handles.split()
+    prepared = await prepare(app.store, app.settings, names, file=file, base=asking.base, posts=asking.posts, reads=reads)
     open_ = asking.ground is None and bool(prepared.missing or file)
     if open_ and not prepared.grounds:
         raise ConsentError(NO_GROUND)
@@ -54,10 +58,23 @@ async def question(app: Mynah, number: int, asking: Asking) -> tuple[str, discor
         view.add_item(GroundSelect(number, prepared.grounds))
     view.add_item(TrainButton("yes", number, ready=not open_))
     view.add_item(TrainButton("no", number))
-    return cut("\n".join(_lines(app, asking, prepared, file, open_=open_)), MESSAGE), view
+    cost = await _cost(app, asking, len(prepared.handles)) if reads else tr("Nothing is read from X, so it costs nothing.")
+    return cut("\n".join(_lines(app, asking, prepared, file, cost, open_=open_)), MESSAGE), view
 
 
-def _lines(app: Mynah, asking: Asking, prepared: Prepared, file: Path | None, *, open_: bool) -> list[str]:
+async def _cost(app: Mynah, asking: Asking, accounts: int) -> str:
+    """Say what would be read before it is learned from, and what that costs at most."""
+    if not app.reading.from_x:
+        return tr("What the operator's own source has of it is read first, and costs nothing.")
+    most = app.reading.estimate(asking.posts or app.settings.trainer.max_posts, accounts=accounts)
+    left = (await app.budget.overview()).left
+    return tr(
+        f"What is new on X is read first: at most {most.posts:,} posts, for at most {dollars(most.cost)};"
+        f" {dollars(left)} may still be spent today."
+    )
+
+
+def _lines(app: Mynah, asking: Asking, prepared: Prepared, file: Path | None, cost: str, *, open_: bool) -> list[str]:
     trainer = app.settings.trainer
     most = asking.posts or trainer.max_posts
     lines = [tr(f"Train **{safe('-'.join(prepared.handles))}** on {safe(asking.base or trainer.base, 100)}?")]
@@ -65,7 +82,7 @@ def _lines(app: Mynah, asking: Asking, prepared: Prepared, file: Path | None, *,
         used = tr(f", of which the newest {most:,} are learned from") if kept > most else ""
         lines.append(f"• {safe('@' + handle)}: {plural(kept, 'usable post')}{used}")
     source = tr(f"`{file.name}`, {plural(prepared.new, 'post')} of it new") if file else tr("what is stored")
-    lines.append(tr(f"• Source: {source}. Nothing is read from X, so it costs nothing."))
+    lines.append(f"{tr(f'• Source: {source}.')} {cost}")
     known = tr(
         f"about {duration(prepared.seconds)}, as the last ones took here"
         if prepared.seconds
@@ -132,15 +149,30 @@ async def _train(bot: "MynahBot", interaction: discord.Interaction[Any], number:
     app = bot.app
     asking = await app.store.read(askings.get, number)
     by, names = signature(interaction.user), asking.handles.split()
+    where = origin(interaction.user, interaction.guild)
     if asking.file:
         await import_file(app.store, app.settings, Path(asking.file), names[0], by=by, ground=asking.ground)
-    elif asking.ground:
-        for name in names:
-            await app.store.write(consents.claim, name, asking.ground, by)
-    where = origin(interaction.user, interaction.guild)
+    else:
+        if app.reading.on and await app.training.room(where):
+            await _read(app, interaction, asking, by)
+        if asking.ground:
+            stored = await app.store.read(accounts.known_handles)
+            for name in filter(stored.__contains__, normalise_handles(names)):
+                await app.store.write(consents.claim, name, asking.ground, by)
     wanted = await app.training.request(names, by=by, origin=where, base=asking.base, posts=asking.posts)
     await follow(app, wanted, interaction)
     await settle(app, number)
+
+
+async def _read(app: Mynah, interaction: discord.Interaction[Any], asking: Asking, by: str) -> None:
+    """Read what is new of the accounts, and tell whoever pressed what it brought and cost."""
+    posts = asking.posts or app.settings.trainer.max_posts
+    read = await app.reading.refresh(asking.handles.split(), by=by, ground=asking.ground, posts=posts)
+    said = [
+        tr(f"{safe('@' + one.handle)}: {plural(one.posts, 'post')} read, {one.new:,} of them new, for {dollars(one.cost)}.") for one in read
+    ]
+    problems = [sentence(problem) for one in read for problem in one.problems]
+    await interaction.followup.send(cut("\n".join([*said, *problems]), MESSAGE), ephemeral=True)
 
 
 async def _own(app: Mynah, number: int, user: discord.abc.User) -> Asking:

@@ -1,7 +1,7 @@
 """What the command line and the console do: a function a command, whose answer is said for people and as JSON."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from bot.errors import BadRequestError, SpeechFailedError
 from bot.faces.terminal import progress, render
 from bot.services import cards, choosing, forgetting
 from bot.services.importing import import_file
+from bot.services.paging import Estimate
 from bot.services.scheduling import Planned, Spec
 from data import accounts, consents, speech
 from data import jobs as jobs_table
@@ -69,8 +70,49 @@ async def opt_out(app: Mynah, handle: str, by: str, *, undo: bool = False) -> An
     return Answer({"handle": name, "opted_out": True, "deleted": gone}, Text(said))
 
 
-async def train(app: Mynah, handles: Sequence[str], by: str, console: Console, *, start: bool | None = None) -> Answer:
-    """Train a voice, showing its progress, and answer with its card; `start`: from the version that speaks now, or from the base."""
+async def read(
+    app: Mynah, handle: str, by: str, console: Console, *, posts: int | None = None, ground: str | None = None, estimate: bool = False
+) -> Answer:
+    """Read what is new of an account from X or the source; `estimate`: only say what it costs at most."""
+    name = normalise_handle(handle)
+    wanted = {} if posts is None else {"posts": posts}
+    if estimate:
+        most, seen = app.reading.estimate(**wanted), await app.budget.overview()
+        document = {"handle": name, "posts": most.posts, "cost": most.cost / MICRO, "left": seen.left / MICRO}
+        return Answer(document, render.estimate(name, most, seen.left))
+    claimed = await app.store.read(consents.claims, name)
+    chosen = Ground(ground) if ground else None if claimed else Ground.PERMISSION
+    result = await app.reading.read(name, by=by, ground=chosen, **wanted, tell=_tell(console))
+    left = (await app.budget.overview()).left
+    document = asdict(result) | {"cost": result.cost / MICRO, "left": left / MICRO, "ground": chosen}
+    return Answer(document, render.read(result, left, chosen, by))
+
+
+def _tell(console: Console) -> Callable[[str, Estimate], None]:
+    return lambda name, most: console.print(Text(render.at_most(name, most)), soft_wrap=True)
+
+
+async def train(
+    app: Mynah, handles: Sequence[str], by: str, console: Console, *, start: bool | None = None, ground: str | None = None
+) -> Answer:
+    """Train a voice, showing its progress, and answer with its card.
+
+    What is new is read first, where the settings say so.
+
+    Args:
+        app: what does it.
+        handles: whose voice.
+        by: who asks, and claims the consent for what is read of an account for which nobody did.
+        console: where warnings and progress are shown.
+        start: from the version that speaks now, or from the base.
+        ground: of that claim; None: a permission, as with an import.
+    """
+    if app.reading.on:
+        claimed = Ground(ground or Ground.PERMISSION)
+        posts = app.settings.trainer.max_posts
+        for result in await app.reading.refresh(handles, by=by, ground=claimed, posts=posts, tell=_tell(console)):
+            left = (await app.budget.overview()).left
+            console.print(render.read(result, left, None, by), soft_wrap=True)
     wanted = await app.training.request(handles, by=by, start=start)
     for warning in wanted.warnings:
         console.print(Text(warning, style="yellow"), soft_wrap=True)

@@ -88,6 +88,23 @@ def import_(
 
 
 @cli.command()
+def read(
+    handle: HandleArgument,
+    posts: Annotated[int | None, typer.Option(help="So many of its newest posts are to be there; otherwise as many as X gives.")] = None,
+    ground: Annotated[
+        Literal["permission", "parody"] | None,
+        typer.Option("--consent", help="Why they may be learned from; otherwise what was claimed before, or a permission."),
+    ] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only say what it costs at most.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Read what is new of an account from X, where the settings allow it, or from your source, and that you answer for it."""
+    console = Console(stderr=True)
+    _run(config, json, lambda app: actions.read(app, handle, _by(), console, posts=posts, ground=ground, estimate=estimate))
+
+
+@cli.command()
 def consent(
     handle: HandleArgument,
     ground: Annotated[Literal["permission", "parody"] | None, typer.Option("--ground", help="Claim it on this ground.")] = None,
@@ -115,11 +132,16 @@ def train(
     start: Annotated[
         Literal["last", "base"] | None, typer.Option("--from", help="Go on from the version that speaks now, or begin with the base anew.")
     ] = None,
+    ground: Annotated[
+        Literal["permission", "parody"] | None,
+        typer.Option("--consent", help="Where posts are read first: why they may be learned from, if nobody has claimed it; a permission."),
+    ] = None,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Train a voice on stored posts, and show its card."""
-    _run(config, json, lambda app: actions.train(app, handles, _by(), Console(stderr=True), start=actions.START[start]))
+    """Train a voice on stored posts, after reading what is new where the settings say so, and show its card."""
+    console = Console(stderr=True)
+    _run(config, json, lambda app: actions.train(app, handles, _by(), console, start=actions.START[start], ground=ground))
 
 
 @cli.command()

@@ -16,9 +16,11 @@ from bot.faces.words import GROUNDS
 from bot.services.choosing import STYLE
 from bot.services.doctor import Finding
 from bot.services.importing import Imported
+from bot.services.paging import Estimate, Read
 from bot.services.scheduling import Planned
 from bot.services.spending import Overview
 from bot.services.times import span
+from data.consents import Ground
 from data.jobs import Job
 from data.outbox import Pause, Post
 from data.schedules import Schedule
@@ -131,6 +133,33 @@ def imported(result: Imported, by: str) -> RenderableType:
         f" + {c.kept:,} kept ({c.duplicates:,} of them duplicates). Consent: {GROUNDS[result.ground]}, says {by}."
         f" Next: mynah train {result.handle}"
     )
+
+
+def estimate(handle: str, most: Estimate, left: int) -> RenderableType:
+    """Render the most that reading would cost, before anybody is asked."""
+    if not most.cost:
+        return Text(f"Reading @{handle} costs nothing.")
+    return Text(f"{at_most(handle, most)} {dollars(left)} may still be spent today. What is stored already is not read again.")
+
+
+def at_most(handle: str, most: Estimate) -> str:
+    """Say the most that reading costs."""
+    return f"At most {most.posts:,} posts of @{handle} are read from X, for {dollars(most.cost)} with the look-up."
+
+
+def read(result: Read, left: int, ground: Ground | None, by: str) -> RenderableType:
+    """Render what reading brought and cost, and who answers for it."""
+    paid = f", for {dollars(result.cost)}; {dollars(left)} may still be spent today" if result.cost else ""
+    said = (
+        []
+        if result.problems and not result.posts
+        else [f"@{result.handle}: {result.posts:,} posts were read, {result.new:,} of them new{paid}."]
+    )
+    if ground:
+        said.append(f"Consent: {GROUNDS[ground]}, says {by}.")
+    if result.more:
+        said.append(f"Older ones are there: `mynah read {result.handle}` reads on.")
+    return Group(*([Text(" ".join(said))] if said else []), *(Text(problem, style="yellow") for problem in result.problems))
 
 
 def models(documents: Sequence[dict[str, Any]]) -> RenderableType:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from bot.faces.discord.bot import MynahBot
-from bot.settings import Consent
+from bot.settings import Consent, Quotas, X
 from data import accounts, askings, consents, jobs
 from tests.bot.discord.conftest import Stage, posts
+from tests.loopback_x import SECRETS, Account, Answer, LoopbackX
 
 LINES = "".join(json.dumps({"id": f"n{n}", "text": f"{tweet.text} again"}) + "\n" for n, tweet in enumerate(posts("crab"))).encode()
 
@@ -38,6 +39,63 @@ async def test_the_question_says_what_it_learns_from_on_whose_word_and_how_long(
     await stage.alice.click(result.response, label="Train")
     run = await stage.run(2)
     assert sum(map(len, (run.job.train, run.job.stop, run.job.report))) == 100
+
+
+@pytest.fixture
+async def x(stage, monkeypatch):
+    """A loopback X that Mynah may read, with 150 posts of crab."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    async with LoopbackX(accounts=[Account("7", "crab")]) as server:
+        for post in posts("crab"):
+            server.accounts[0].write(1, text=post.text)
+        settings = stage.app.settings.model_copy(update={"x": X(api_url=server.url, read_timelines=True, daily_cap=9)})
+        stage.app.settings = stage.app.reading._settings = settings
+        stage.app.budget._x = settings.x
+        stage.app.secrets = SECRETS
+        yield server
+
+
+async def test_where_x_may_be_read_the_question_names_the_price_and_yes_reads_and_trains(stage: Stage, x):
+    await stage.alice.send(stage.channel, "!train crab")
+    stored, source = stage.history[-1].content.splitlines()[1:3]
+    assert stored == "• @\u200bcrab: 0 usable posts"
+    assert source.startswith("• Source: what is stored. What is new on X is read first: at most 1,000 posts, for at most $5.01; $9.00 may")
+    assert x.reads == []
+    await stage.alice.select(stage.history[-1], ["permission"])
+    asked = stage.history[-1]
+    result = await stage.alice.click(asked, label="Train")
+    assert [one.content for one in result.followups] == ["@\u200bcrab: 150 posts read, 150 of them new, for $0.76."]
+    (await stage.run()).done()
+    (claim,) = await stage.app.store.read(consents.claims, "crab")
+    assert (claim.ground, claim.claimed_by) == ("permission", f"alice (Discord {stage.alice.id})")
+
+
+async def test_what_x_refuses_is_told_and_yes_can_be_said_again(stage: Stage, x):
+    await stage.alice.send(stage.channel, "!train crab")
+    await stage.alice.select(stage.history[-1], ["permission"])
+    asked = stage.history[-1]
+    x.reading.append(Answer.LIMITED)
+    refused = await stage.alice.click(asked, label="Train")
+    assert "X's limit is exhausted until" in refused.followups[0].content
+    await stage.alice.click(asked, label="Train")
+    assert (await stage.run()).job.train
+
+
+async def test_who_may_ask_for_no_more_trainings_has_nothing_read(stage: Stage, x):
+    stage.app.settings = stage.app.training._settings = stage.app.settings.model_copy(update={"quotas": Quotas(trainings_a_day=0)})
+    await stage.alice.send(stage.channel, "!train keeper")
+    refused = await stage.alice.click(stage.history[-1], label="Train")
+    assert "You may ask for 0 trainings" in refused.followups[0].content
+    assert x.reads == []
+
+
+async def test_what_is_stored_is_learned_from_where_x_is_of_no_use(stage: Stage, x):
+    await stage.alice.send(stage.channel, "!train keeper")
+    result = await stage.alice.click(stage.history[-1], label="Train")
+    (told,) = [one.content for one in result.followups]
+    assert "There is no @\u200bkeeper on X" in told
+    assert told.endswith("What is stored of @\u200bkeeper is learned from.")
+    assert (await stage.run()).job.train
 
 
 async def test_without_any_training_before_no_time_is_named(stage: Stage):
