@@ -34,7 +34,7 @@ async def serve(settings: Settings, secrets: Secrets, make: Callable[[Settings, 
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with make(settings, secrets) as app:
         x = app.posting.accounts
-        x |= accounts_of(settings, secrets, app.store, app.budget)
+        x |= accounts_of(settings, secrets, app.store, app.budget, clock=app.clock)
         token = secrets.discord_token
         if token is None and not await app.store.read(schedules.listed):
             raise SettingsError("DISCORD_TOKEN is not set, and there is no schedule for X: set the one, or `mynah schedule add` the other.")

@@ -1,5 +1,7 @@
 """The outbox of posts: draft → approved → sending → posted | rejected | failed, each change a row."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -161,6 +163,21 @@ def on_x(db: Database, since: datetime, until: datetime) -> int:
         "coalesce(not_before, created_at) >= ? AND coalesce(not_before, created_at) < ? AND channel IS NULL AND status <> 'rejected'",
         [stamp(since), stamp(until)],
     )
+
+
+def awaiting(db: Database) -> list[Post]:
+    """Return the posts that a person has to decide about before anything becomes of them, oldest first; drafts aside."""
+    return [_post(row) for row in db.query("SELECT * FROM posts WHERE awaits_person ORDER BY id")]
+
+
+def last_words(db: Database, post_ids: Iterable[int]) -> dict[int, str]:
+    """Return why each of these posts stands where it stands."""
+    rows = db.query(
+        "SELECT post, why FROM post_changes WHERE id IN"
+        " (SELECT max(id) FROM post_changes WHERE post IN (SELECT value FROM json_each(?)) GROUP BY post)",
+        [json.dumps([*post_ids])],
+    )
+    return {row["post"]: row["why"] for row in rows}
 
 
 def known_on_x(db: Database, account: str) -> set[str]:

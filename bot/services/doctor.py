@@ -4,13 +4,17 @@ import importlib.util
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from sqlite_utils import Database
 
 from bot.errors import SettingsError
 from bot.lock import Lead
 from bot.services.blocklist import Blocklist
 from bot.settings import Secrets, Settings
+from data import outbox
 from data.outbox import DEFAULT_ACCOUNT
 
 NEEDED_BYTES = 2 * 1024**3  # the base, its download, a few voices
@@ -36,6 +40,7 @@ def examine(settings: Settings, secrets: Secrets) -> list[Finding]:
         _gpu(),
         _blocklist(settings),
         _service(settings),
+        *_outbox(settings.database),
         *_tokens(settings, secrets),
     ]
 
@@ -99,6 +104,16 @@ def _service(settings: Settings) -> Finding:
         found="a process of Mynah's is at work" if running else "not running",
         advice="" if running else "Start it with `mynah run`.",
     )
+
+
+def _outbox(path: Path) -> Iterator[Finding]:
+    """Look for posts that a person must decide about; a database of an older Mynah has none that it knows of."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        db = Database(connection)
+        posts = outbox.awaiting(db)
+        why = outbox.last_words(db, [post.id for post in posts])
+        for post in posts:
+            yield Finding("outbox", ok=False, found=f"post {post.id} to {post.destination} waits for you", advice=why[post.id])
 
 
 def _tokens(settings: Settings, secrets: Secrets) -> Iterator[Finding]:

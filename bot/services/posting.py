@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -174,6 +174,10 @@ class Posting:
     async def listed(self, limit: int = 50) -> list[Post]:
         """Return the newest posts, newest first."""
         return await self._store.read(outbox.listed, limit)
+
+    async def reasons(self, posts: Iterable[Post]) -> dict[int, str]:
+        """Return why each of these posts stands where it stands."""
+        return await self._store.read(outbox.last_words, [post.id for post in posts])
 
     async def history(self, post_id: int) -> list[dict[str, Any]]:
         """Return what became of a post: status, at, who, why, was (the text that a change replaced), oldest first.

@@ -55,12 +55,13 @@ def _own(line: str, prompt: str) -> str:
 class Safety:
     """The rules as the operator set them."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Read the blocklist.
+    def __init__(self, settings: Settings, suffix: str = "") -> None:
+        """Read the blocklist; `suffix` is what posts end with on X, for which every line leaves room.
 
         Raises:
             SettingsError: it cannot be used.
         """
+        self._suffix = suffix
         self._profanity = settings.profanity
         self._blocklist = Blocklist(settings.blocklist)
 
@@ -96,7 +97,7 @@ class Safety:
 
     def _broken(self, text: str, views: Views, level: Level | None) -> Verdict | None:
         """Return the first broken rule of those that concern the text alone."""
-        if broken := broken_rule(text):
+        if broken := broken_rule(text + self._suffix):
             return Verdict(broken.rule, broken.why)
         if found := self._blocklist.rules.broken_by(views):
             if found.timed_out:

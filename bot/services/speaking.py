@@ -58,7 +58,7 @@ class Speaking:
         self._store = store
         self._settings = settings
         self._speaker = speaker
-        self._safety = Safety(settings.safety)
+        self._safety = Safety(settings.safety, settings.x.suffix)
         self._learned = Learned(store)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """By voice: its answers are settled one after another, so that no two say the same line."""

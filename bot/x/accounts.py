@@ -1,5 +1,8 @@
 """The accounts on X that there are keys for, ready to be posted to."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime
+
 from bot.services.sending import Sender
 from bot.services.spending import Budget
 from bot.settings import Secrets, Settings
@@ -8,17 +11,30 @@ from bot.x.tweepy_client import TweepyClient
 from data.store import Store
 
 
-def accounts_of(settings: Settings, secrets: Secrets, store: Store, budget: Budget) -> dict[str, Sender]:
+def clients_of(settings: Settings, secrets: Secrets) -> dict[str, TweepyClient]:
+    """Return a client for each account that has keys, by its name.
+
+    Raises:
+        SettingsError: of an account's keys some are there and some are missing.
+    """
+    found = {}
+    for name, account in settings.x.every_account.items():
+        keys = secrets.of_x(name)
+        if keys.access_token or keys.access_secret or keys.refresh_token:
+            tokens = settings.data_dir / "x-tokens" / f"{name}.json" if account.auth == "oauth2" else None
+            found[name] = TweepyClient(secrets, name, tokens=tokens, api_url=settings.x.api_url)
+    return found
+
+
+def accounts_of(
+    settings: Settings, secrets: Secrets, store: Store, budget: Budget, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> dict[str, Sender]:
     """Return a sender for each account that has keys, by its name.
 
     Raises:
         SettingsError: of an account's keys some are there and some are missing.
     """
-    found: dict[str, Sender] = {}
-    for name, account in settings.x.every_account.items():
-        keys = secrets.of_x(name)
-        if keys.access_token or keys.access_secret or keys.refresh_token:
-            tokens = settings.data_dir / "x-tokens" / f"{name}.json" if account.auth == "oauth2" else None
-            client = TweepyClient(secrets, name, tokens=tokens, api_url=settings.x.api_url)
-            found[name] = XSender(client, name, store=store, budget=budget, settings=settings.x)
-    return found
+    return {
+        name: XSender(client, name, store=store, budget=budget, settings=settings.x, clock=clock)
+        for name, client in clients_of(settings, secrets).items()
+    }

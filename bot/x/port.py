@@ -7,7 +7,7 @@ from typing import Protocol
 from bot.services.sending import Retry, SendError
 from data.tweets import Tweet
 
-__all__ = ["PAGE", "REACH", "SMALLEST_PAGE", "OwnPost", "OwnPosts", "Page", "Retry", "User", "XClient", "XError", "XReader"]
+__all__ = ["PAGE", "REACH", "SMALLEST_PAGE", "OwnPost", "OwnPosts", "Page", "Profile", "Retry", "User", "XClient", "XError", "XReader"]
 
 PAGE = 100
 """Posts to a page, at most."""
@@ -39,6 +39,17 @@ class OwnPosts:
     """What the next page is asked for with; None: this is the last."""
 
 
+@dataclass(frozen=True)
+class Profile:
+    """What everybody can read of an account."""
+
+    id: str
+    handle: str
+    """Lower case."""
+    name: str
+    bio: str
+
+
 class XClient(Protocol):
     """One account on X.
 
@@ -48,8 +59,8 @@ class XClient(Protocol):
 
     id: str | None
 
-    async def learn_id(self) -> None:
-        """Ask X which account this is, and keep its number as `id`.
+    async def profile(self) -> Profile:
+        """Ask X for the account's own profile, and keep its number as `id`.
 
         Raises:
             XError: X refused, or did not answer.

@@ -91,7 +91,7 @@ class XSender:
         token = None
         if self._client.id is None:
             async with self._looking(Kind.USERS_READ, 1) as charge:
-                await self._client.learn_id()
+                await self._client.profile()
                 charge.count = 1
         for _ in range(PAGES):
             async with self._looking(Kind.OWN_POSTS_READ, PAGE) as charge:

@@ -9,7 +9,7 @@ from requests_oauthlib import OAuth1  # type: ignore[import-untyped]
 from bot.settings import Secrets, XAccount, x_variable
 from bot.threads import in_daemon_thread
 from bot.x.oauth2 import Tokens
-from bot.x.port import OwnPost, OwnPosts, Retry, XError
+from bot.x.port import OwnPost, OwnPosts, Profile, Retry, XError
 from bot.x.tweepy_session import (
     CONNECT_SECONDS,
     READ_SECONDS,
@@ -78,13 +78,15 @@ class TweepyClient:
         """
         return await in_daemon_thread(lambda: self._create(text))
 
-    async def learn_id(self) -> None:
-        """Ask X which account this is, and keep its number as `id`.
+    async def profile(self) -> Profile:
+        """Ask X for the account's own profile, and keep its number as `id`.
 
         Raises:
             XError: X refused, or did not answer.
         """
-        self.id = await in_daemon_thread(self._me)
+        found = await in_daemon_thread(self._me)
+        self.id = found.id
+        return found
 
     async def own_posts(self, most: int, *, since_id: str | None, since: datetime, token: str | None = None) -> OwnPosts:
         """Return the newest posts of the account itself.
@@ -116,9 +118,10 @@ class TweepyClient:
             raise XError("X took the post and named no id: look whether it is there.", Retry.UNSURE)
         return str(answer.data["id"])
 
-    def _me(self) -> str:
+    def _me(self) -> Profile:
         try:
-            return str(self._client.get_me(user_auth=False).data.id)
+            me = self._client.get_me(user_fields=["description"], user_auth=False).data
+            return Profile(str(me.id), me.username.lower(), me.name, me.description or "")
         except tweepy.HTTPException as error:
             raise self._refused(error, looking=True) from error
         except Exception as error:

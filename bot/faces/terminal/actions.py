@@ -16,12 +16,12 @@ from bot.services import cards, choosing, forgetting
 from bot.services.importing import import_file
 from bot.services.paging import Estimate
 from bot.services.scheduling import Planned, Spec
-from data import accounts, consents, speech
+from data import accounts, consents, outbox, speech
 from data import jobs as jobs_table
 from data import models as models_table
 from data.consents import Ground
 from data.handles import normalise_handle, voice_name
-from data.outbox import State
+from data.outbox import Post, State
 from data.spending import MICRO
 
 #: What a person says of where a training begins, and what Training.request is told.
@@ -276,7 +276,24 @@ async def forget(app: Mynah, handle: str, by: str) -> Answer:
 async def posts(app: Mynah) -> Answer:
     """List the outbox."""
     rows, pause = await app.posting.listed(), await app.posting.paused()
-    return Answer({"posts": [asdict(post) for post in rows], "paused": asdict(pause) if pause else None}, render.posts(rows, pause))
+    reasons = await app.posting.reasons(rows)
+    documents = [asdict(post) | {"why": reasons[post.id]} for post in rows]
+    return Answer({"posts": documents, "paused": asdict(pause) if pause else None}, render.posts(rows, reasons, pause))
+
+
+async def post(app: Mynah, post_id: int) -> Answer:
+    """Show a post, and what became of it when, by whom and why."""
+    history = await app.posting.history(post_id)
+    found = await app.store.read(outbox.get, post_id)
+    return Answer({"post": asdict(found), "history": history}, render.post(found, history))
+
+
+async def edit_post(app: Mynah, post_id: int, by: str, write: Callable[[str], str | None], *, approve: bool) -> Answer:
+    """Give a post the text that `write` makes of its own; None leaves it as it is."""
+    text = write((await app.store.read(outbox.get, post_id)).text)
+    if text is None:
+        return Answer({"post": asdict(await app.store.read(outbox.get, post_id))}, Text(f"Post {post_id} is left as it was."))
+    return _decided(await app.posting.edit(post_id, text, by, approve=approve))
 
 
 async def decide(app: Mynah, verb: str, post_id: int, by: str, why: str = "") -> Answer:
@@ -288,6 +305,10 @@ async def decide(app: Mynah, verb: str, post_id: int, by: str, why: str = "") ->
             post = await app.posting.reject(post_id, by, why)
         case _:
             post = await app.posting.confirm(post_id, by)
+    return _decided(post)
+
+
+def _decided(post: Post) -> Answer:
     when = f", not before {render.moment(post.not_before)}" if post.not_before else ""
     next_step = f" It is sent while `mynah run` runs{when}." if post.status == State.APPROVED else ""
     return Answer({"post": asdict(post)}, Text(f"Post {post.id} is {post.status}.{next_step}"))

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
+import click
 import typer
 from rich.console import Console
 
@@ -15,7 +16,7 @@ from bot.app import Mynah
 from bot.faces.terminal import actions, render
 from bot.faces.terminal.console import converse
 from bot.log import configure_logging
-from bot.services.doctor import examine, healthy
+from bot.services.doctor import Finding, examine, healthy
 from bot.services.scheduling import Spec
 from bot.settings import Settings, load_secrets, load_settings
 
@@ -294,6 +295,29 @@ def confirm(post: PostArgument, json: JsonOption = False, config: ConfigOption =
     _run(config, json, lambda app: actions.decide(app, "confirm", post, _by()))
 
 
+@posts_cli.command("show")
+def show_post(post: PostArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show a post, and what became of it: when, by whom and why."""
+    _run(config, json, lambda app: actions.post(app, post))
+
+
+@posts_cli.command("edit")
+def edit_post(
+    post: PostArgument,
+    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What it says from now on; left out, $EDITOR asks for it.")] = None,
+    approve: Annotated[bool, typer.Option("--approve", help="Let it be sent; otherwise it is a draft again.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Change the text of a post that is not on its way."""
+    _run(config, json, lambda app: actions.edit_post(app, post, _by(), (lambda _: text) if text is not None else _edited, approve=approve))
+
+
+def _edited(text: str) -> str | None:
+    """Have a person edit a text; None: he did not."""
+    return click.edit(text)
+
+
 NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
 
 
@@ -377,16 +401,36 @@ def schedule_remove(name: NameArgument, json: JsonOption = False, config: Config
 
 
 @cli.command()
-def doctor(json: JsonOption = False, config: ConfigOption = None) -> None:
+def doctor(
+    profiles: Annotated[
+        bool, typer.Option("--x", help="Ask X for the profile of each account, too; it is paid for, a user read each.")
+    ] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
     """Say what works, what is missing, and what to do about it."""
     settings = _settings(config)
     findings = examine(settings, load_secrets(settings.x.accounts))
+    if profiles:
+        findings += _profiles(settings)
     if json:
         print(json_format.dumps({"ok": healthy(findings), "checks": [asdict(finding) for finding in findings]}))
     else:
         Console().print(render.findings(findings))
     if not healthy(findings):
         raise typer.Exit(1)
+
+
+def _profiles(settings: Settings) -> list[Finding]:
+    from bot.x.profiles import examine_profiles  # tweepy is slow to import
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+
+    async def run() -> list[Finding]:
+        async with Mynah(settings, load_secrets(settings.x.accounts)) as app:
+            return await examine_profiles(settings, app.secrets, app.budget)
+
+    return asyncio.run(run())
 
 
 @cli.command()

@@ -1,6 +1,6 @@
 """What the terminal shows: cards, tables and lines, as rich renderables; whatever came from outside is shown as plain text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -22,7 +22,7 @@ from bot.services.spending import Overview
 from bot.services.times import span
 from data.consents import Ground
 from data.jobs import Job
-from data.outbox import Pause, Post
+from data.outbox import Pause, Post, State
 from data.schedules import Schedule
 from data.speech import PASSED, Generation
 from data.spending import dollars
@@ -218,17 +218,46 @@ def paused(pause: Pause) -> str:
     return f"Posting is paused since {moment(pause.paused_at)}, by {pause.paused_by}{why}."
 
 
-def posts(rows: Sequence[Post], pause: Pause | None) -> RenderableType:
-    """Render the outbox, newest first, below the pause that lasts."""
+#: Where the reason says more than that things go their way.
+TOLD = (State.APPROVED, State.SENDING, State.FAILED)
+
+
+def posts(rows: Sequence[Post], reasons: Mapping[int, str], pause: Pause | None) -> RenderableType:
+    """Render the outbox, newest first, below the pause that lasts and what waits for a person; `reasons` by the posts' numbers."""
     above = [Text(f"{paused(pause)} `mynah resume` lets it go on.", style="yellow")] if pause else []
     if not rows:
         return Group(*above, Text("The outbox is empty: a schedule writes drafts into it (mynah schedule add)."))
+    for post in rows:
+        if post.awaits_person:
+            held = f" Nothing else goes to {post.destination} meanwhile." if post.status is State.FAILED else ""
+            above.append(
+                Text(f"Post {post.id} waits for you (mynah posts approve, edit, confirm or reject {post.id}).{held}", style="yellow")
+            )
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("post", "voice", "status", "text"):
+    for name in ("post", "to", "voice", "status", "text"):
         table.add_column(name)
     for post in rows:
-        table.add_row(str(post.id), Text(post.voice), post.status, Text(post.text))
+        text = Text(post.text)
+        if post.status in TOLD and reasons[post.id] != "approved":
+            text.append(f"\n{reasons[post.id]}", style="yellow" if post.awaits_person else "dim")
+        table.add_row(str(post.id), Text(_place(post)), Text(post.voice), post.status, text)
     return Group(*above, table)
+
+
+def post(one: Post, history: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Render a post, and each change of it."""
+    grid = Table.grid(padding=(0, 2))
+    for change in history:
+        why = Text(change["why"])
+        if change["was"] is not None:
+            why.append(f"\nit said: {change['was']}", style="dim")
+        grid.add_row(moment(change["at"]), Text(change["status"]), Text(change["who"]), why)
+    number = f", {one.x_id} there" if one.x_id else ""
+    return Group(Text(one.text, style="bold"), Text(f"post {one.id} of {one.voice} to {one.destination}{number}"), Text(""), grid)
+
+
+def _place(post: Post) -> str:
+    return f"X {post.account}" if post.account is not None else f"Discord {post.channel}"
 
 
 def findings(rows: Sequence[Finding]) -> RenderableType:
