@@ -21,8 +21,6 @@ from bot.services.spending import Budget
 from bot.services.training import Training
 from bot.settings import Secrets, Settings
 from bot.x.port import XReader
-from data import schedules
-from data.outbox import Post
 from data.schedules import Schedule
 from data.speech import Purpose
 from data.spending import Kind
@@ -63,7 +61,7 @@ class Mynah:
         self.reading = Reading(self.store, settings, self.budget, self._reader)
         self.posting = Posting(self.store, settings=settings.x, clock=clock)
         self.scheduling = Scheduling(self.store, self._line, self.posting, settings.x, clock=clock, may_spend=self._no_money)
-        self.posting.regenerate = self._another
+        self.posting.regenerate = self.scheduling.again
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -124,18 +122,12 @@ class Mynah:
 
     async def _line(self, schedule: Schedule) -> str:
         """Have a schedule's voice write a line."""
-        return await self._said(schedule.voice, f"schedule {schedule.name}", schedule.prompt, schedule.creativity)
-
-    async def _said(self, voice: str, by: str, prompt: str = "", temperature: float | None = None) -> str:
-        asked = await self.speaking.request(voice, by=by, count=1, prompt=prompt, temperature=temperature, purpose=Purpose.POST)
+        asked = await self.speaking.request(
+            schedule.voice,
+            by=f"schedule {schedule.name}",
+            count=1,
+            prompt=schedule.prompt,
+            temperature=schedule.creativity,
+            purpose=Purpose.POST,
+        )
         return (await self.speaking.answer(asked.id)).lines[0].text
-
-    async def _another(self, post: Post) -> None:
-        """Write a draft in the place of one whose text X has already; it needs the yes that the other had."""
-        schedule = next((one for one in await self.store.read(schedules.listed) if one.name == post.schedule), None)
-        by = f"in the place of post {post.id}"
-        text = await (self._line(schedule) if schedule else self._said(post.voice, by))
-        draft = await self.posting.draft(post.voice, post.schedule, text, by, account=post.account, channel=post.channel)
-        yes = f"unattended: {post.schedule}"
-        if post.schedule in self.settings.x.unattended and any(change["who"] == yes for change in await self.posting.history(post.id)):
-            await self.posting.approve(draft.id, yes)

@@ -189,6 +189,11 @@ class Scheduling:
         """
         return await self._store.write(self._run_now, _asked(name), who, self._clock())
 
+    async def again(self, post: Post) -> None:
+        """Have a schedule write another draft for a post whose text its destination has already; of a person's own post, nothing is."""
+        if post.schedule is not None:
+            await self._store.write(_again, post, post.schedule, self._clock())
+
     async def get(self, name: str) -> Planned:
         """Return one schedule.
 
@@ -441,6 +446,11 @@ class Scheduling:
 def _add(db: Database, schedule: Schedule) -> None:
     models.current(db, schedule.voice)
     schedules.add(db, schedule)
+
+
+def _again(db: Database, post: Post, schedule: str, now: datetime) -> None:
+    why = f"the text of post {post.id} was there already"
+    schedules.add_run(db, schedule, nominal=now, at=now, taken_at=now, outcome=Outcome.DUE, why=why, asked_by="mynah")
 
 
 def _begin(db: Database, run_id: int, now: datetime) -> Schedule | None:

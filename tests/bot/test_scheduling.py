@@ -660,6 +660,23 @@ async def test_it_is_not_run_now_while_posting_is_paused_or_the_day_is_used_up(s
         await world.scheduling.run_now("ebb", "ann")
 
 
+async def test_in_the_place_of_a_duplicate_another_is_written_which_moves_no_time(store):
+    world = World(store, unattended=["tides"])
+    await world.add(spec=Spec(every="1h", max_a_day=1), operator=True)
+    await world.at(NOON + HOUR)
+    (post,) = await world.posts()
+    world.now += timedelta(minutes=1)
+    await world.scheduling.again(post)
+    await world.scheduling.step()
+    assert [(post.status, post.text) for post in await world.posts()] == [
+        (State.APPROVED, "Line 1 of tides."),
+        (State.APPROVED, "Line 2 of tides."),
+    ]
+    assert [run.why for run in await world.runs()] == ["its time came", "the text of post 1 was there already"]
+    await world.scheduling.again(replace(post, schedule=None))
+    assert len(await world.runs()) == 2
+
+
 # -------------------------------------------------------------------- without approval
 
 
