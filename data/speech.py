@@ -170,6 +170,11 @@ def fail_interrupted(db: Database) -> None:
         fail(db, row["id"], "Mynah was restarted before it answered: ask again.")
 
 
+def forget_messages(db: Database, requested_by: str) -> None:
+    """Erase what somebody's requests were to answer."""
+    db.conn.execute("UPDATE requests SET message = '' WHERE requested_by = ? AND message <> ''", [requested_by])
+
+
 def generations(db: Database, request_id: int) -> list[Generation]:
     """Return the candidates of a request in the order in which they came."""
     rows = db.query("SELECT * FROM generations WHERE request = ? ORDER BY number", [request_id])
