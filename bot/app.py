@@ -100,7 +100,7 @@ class Mynah:
 
     @asynccontextmanager
     async def working(self, *, posting: bool = False) -> AsyncIterator[asyncio.Future[Any]]:
-        """Run the queues of trainings and of speech, and with `posting` what is for X; call this only while leading.
+        """Run the queues of trainings and of speech, and with `posting` schedules, outbox and mentions; call only while leading.
 
         The future ends only if a queue fails.
         """

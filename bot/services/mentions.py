@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from sqlite_utils import Database
 
-from bot.errors import BudgetError, MynahError, StoreError
+from bot.errors import BudgetError, MynahError, NotStoredError, StoreError
 from bot.services.posting import Posting
 from bot.services.spending import Budget, Charge
 from bot.services.summons import asks_to_stop, seems_a_bot
@@ -21,7 +21,8 @@ from bot.services.times import span
 from bot.settings import X
 from bot.x import port
 from bot.x.port import SMALLEST_PAGE, Retry, XClient, XError
-from data import mentions, outbox, spending
+from bot.x.text import without_leading_names
+from data import mentions, models, outbox, spending
 from data.mentions import Fate, Mention, Poll, Stop
 from data.outbox import Destination, Post
 from data.spending import Kind
@@ -150,6 +151,7 @@ class Mentions:
         self._client = self._client or self._make()
         until_id, token, empty = poll.until_id, None, 0
         try:
+            await self._store.read(models.current, self._settings.voice)  # else what is read would be paid for in vain
             await self._learn_id(self._client)
             while True:
                 size = await self._affordable()
@@ -167,6 +169,8 @@ class Mentions:
         except BudgetError as error:
             until = spending.day(self._clock().astimezone(UTC)) + timedelta(days=1)
             return await self._postpone(poll, until, str(error))
+        except NotStoredError as error:
+            return await self._postpone(poll, self._clock() + self._interval, str(error))
         except XError as error:
             wait = max(LONG, self._interval) if error.retry is Retry.NEVER else self._interval
             return await self._postpone(poll, max(self._clock() + wait, error.until or self._clock()), str(error))
@@ -259,6 +263,8 @@ class Mentions:
             return "its author seems to be a bot"
         if author.protected:
             return "its author's posts are protected"
+        if not without_leading_names(mention.text).strip():
+            return "it holds nothing to answer"
         if not mention.summons:
             return "it does not summon the account: its author need not have written the name"
         if mention.at < began_at - SKEW:
@@ -275,7 +281,7 @@ class Mentions:
         if not await self._store.write(self._begin, mention.id):
             return
         try:
-            line = await self._speak(mention.text or "")
+            line = await self._speak(without_leading_names(mention.text or ""))
             post = await self._store.write(self._put, mention.id, line)
         except StoreError:
             raise

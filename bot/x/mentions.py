@@ -23,7 +23,7 @@ def mentions_of(answer: dict[str, Any], me: str) -> Mentions:
     users = {str(user["id"]): _author(user) for user in included.get("users") or []}
     parents = {str(row["id"]): row for row in included.get("tweets") or included.get("posts") or []}
     rows = answer.get("data") or []
-    mentions = tuple(_mention(row, users[str(row["author_id"])], parents, me) for row in rows if str(row["author_id"]) in users)
+    mentions = tuple(_mention(row, author, parents, me) for row in rows if (author := users.get(str(row.get("author_id")))))
     ids = [int(row["id"]) for row in rows]
     return Mentions(
         mentions,
