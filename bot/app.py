@@ -109,6 +109,7 @@ class Mynah:
         queues = [self.training.run_forever(), self.speaking.run_forever()]
         if posting:
             await self.store.write(speech.forget_messages, ANSWERS)  # of a process that was killed before it could
+            await self.mentions.tidy()
             queues += [self.scheduling.run_forever(), self.posting.run_forever()]
             if self.mentions.on:
                 queues.append(self.mentions.run_forever())

@@ -164,8 +164,15 @@ def answers_since(db: Database, moment: datetime, author: str | None = None) -> 
 
 
 def forget_texts(db: Database, before: datetime) -> None:
-    """Erase the texts of mentions about whose answers nobody has to decide any more, and of those that were answered before a moment."""
-    db.conn.execute(f"UPDATE mentions SET text = NULL WHERE {_DONE_WITH}", [stamp(before)])  # noqa: S608 - our own words
+    """Erase the texts of mentions about whose answers nobody has to decide any more, and of all that came before a moment.
+
+    What of these is still to be answered no longer is.
+    """
+    db.conn.execute(
+        f"""UPDATE mentions SET text = NULL, why = CASE state WHEN 'seen' THEN 'it lay too long' ELSE why END,
+            state = CASE state WHEN 'seen' THEN 'ignored' ELSE state END WHERE {_DONE_WITH}""",  # noqa: S608 - our own words
+        [stamp(before)],
+    )
 
 
 def texts_to_forget(db: Database, before: datetime) -> bool:
@@ -173,8 +180,8 @@ def texts_to_forget(db: Database, before: datetime) -> bool:
     return db["mentions"].count_where(_DONE_WITH, [stamp(before)]) > 0
 
 
-_DONE_WITH = """state = 'answered' AND text IS NOT NULL AND (answered_at < ? OR post IS NULL OR post IN (
-    SELECT id FROM posts WHERE status IN ('posted', 'rejected') OR (status = 'failed' AND NOT awaits_person)))"""
+_DONE_WITH = """text IS NOT NULL AND (received_at < ? OR (state = 'answered' AND (post IS NULL OR post IN (
+    SELECT id FROM posts WHERE status IN ('posted', 'rejected') OR (status = 'failed' AND NOT awaits_person)))))"""
 
 
 def _mention(row: dict[str, Any]) -> Mention:

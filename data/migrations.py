@@ -578,7 +578,7 @@ def m023_mentions(db: Database) -> None:
     db.conn.execute("CREATE INDEX mentions_seen ON mentions(account) WHERE state = 'seen'")
     db.conn.execute("CREATE INDEX mentions_author ON mentions(author)")
     db.conn.execute("CREATE INDEX mentions_answered ON mentions(answered_at)")
-    db.conn.execute("CREATE INDEX mentions_text ON mentions(post) WHERE state = 'answered' AND text IS NOT NULL")
+    db.conn.execute("CREATE INDEX mentions_text ON mentions(id) WHERE text IS NOT NULL")
     db.conn.execute("CREATE INDEX mentions_post ON mentions(post)")
     # Mentions come from the newest back, so whatever cuts reading off leaves those between since_id and until_id.
     db.conn.execute("""

@@ -140,6 +140,10 @@ class Mentions:
         # While a rest is unread, someone may have said stop in it.
         for mention in await self._store.read(mentions.seen, self._settings.account) if poll.newest_id is None else ():
             await self._answer(mention)
+        await self.tidy()
+
+    async def tidy(self) -> None:
+        """Erase the texts that nobody needs any more; where mentions are no longer read, too."""
         before = self._clock() - self._late
         if await self._store.read(mentions.texts_to_forget, before):
             await self._store.write(mentions.forget_texts, before)

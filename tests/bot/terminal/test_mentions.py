@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from bot.app import Mynah
-from bot.errors import SpeechFailedError
+from bot.errors import SettingsError, SpeechFailedError
 from bot.faces.terminal import actions
 from bot.settings import Secrets, Settings
 from bot.x.accounts import accounts_of
@@ -94,6 +94,14 @@ async def test_all_parts_together_answer_a_summons_and_keep_nothing_of_it(settin
             for sender in app.posting.accounts.values():
                 await sender.close()
     assert ASKED not in capsys.readouterr().out
+
+
+async def test_without_keys_the_service_says_so(settings, executor):
+    async with Mynah(answering(settings, "http://127.0.0.1:1"), Secrets(), executor) as app:
+        app.lead.take()
+        async with app.working(posting=True) as work:
+            with pytest.raises(SettingsError, match="X_ACCESS_TOKEN"):
+                await work
 
 
 async def test_what_was_to_be_answered_is_not_kept_where_the_voice_fails(settings, executor):

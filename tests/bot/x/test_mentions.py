@@ -416,6 +416,19 @@ async def test_an_answer_that_nobody_approves_in_time_is_rejected_and_the_text_f
     assert (await stage.one(number)).text is None
 
 
+async def test_where_mentions_are_no_longer_read_their_texts_are_forgotten_all_the_same(stage, make, server):
+    stage.failing = [Crash()]
+    number = server.mention(ANN, SUMMONS)
+    with pytest.raises(Crash):
+        await stage.later()
+    off = make(on=False)
+    await off.mentions.tidy()
+    assert (await off.one(number)).text == SUMMONS
+    off.clock.pass_(86400 + 60)
+    await off.mentions.tidy()
+    assert ((await off.one(number)).text, await off.fate(number)) == (None, "it lay too long")
+
+
 async def test_an_answer_is_no_post_of_the_schedules(stage, server):
     server.mention(ANN, SUMMONS)
     await stage.later()
