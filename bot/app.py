@@ -23,6 +23,7 @@ from bot.services.training import Training
 from bot.settings import Secrets, Settings
 from bot.x.port import XClient, XReader
 from data import speech
+from data.outbox import Post
 from data.schedules import Schedule
 from data.speech import Purpose
 from data.spending import Kind
@@ -67,7 +68,7 @@ class Mynah:
         self.mentions = Mentions(
             self.store, self.posting, self.budget, settings.x, self._x_client, self._answer, own=self._own_accounts(), clock=clock
         )
-        self.posting.regenerate = self.scheduling.again
+        self.posting.regenerate = self._another
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -150,12 +151,18 @@ class Mynah:
 
     async def _line(self, schedule: Schedule) -> str:
         """Have a schedule's voice write a line."""
-        asked = await self.speaking.request(
-            schedule.voice,
-            by=f"schedule {schedule.name}",
-            count=1,
-            prompt=schedule.prompt,
-            temperature=schedule.creativity,
-            purpose=Purpose.POST,
-        )
+        return await self._said(schedule.voice, f"schedule {schedule.name}", schedule.prompt, schedule.creativity)
+
+    async def _said(self, voice: str, by: str, prompt: str = "", temperature: float | None = None) -> str:
+        asked = await self.speaking.request(voice, by=by, count=1, prompt=prompt, temperature=temperature, purpose=Purpose.POST)
         return (await self.speaking.answer(asked.id)).lines[0].text
+
+    async def _another(self, post: Post) -> None:
+        """Write a draft in the place of one whose text X has already."""
+        if post.in_reply_to is not None:  # nobody is answered twice, and an answer to nobody is none
+            return
+        if post.schedule is not None:
+            await self.scheduling.again(post)
+            return
+        by = f"in the place of post {post.id}"
+        await self.posting.draft(post.voice, None, await self._said(post.voice, by), by, account=post.account, channel=post.channel)

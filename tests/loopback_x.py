@@ -170,6 +170,8 @@ class LoopbackX:
     hides_for: timedelta = timedelta(0)
     """How long a new post does not stand in its account's timeline yet."""
     refuses_duplicates: bool = True
+    bio: str = ""
+    """Of the account that posts."""
     refresh_token: str = "refresh-0"
     """The one that account 3 can spend next, and with it the client `client`; access tokens are told apart by its number."""
     access_token: str = ""
@@ -511,7 +513,10 @@ class LoopbackX:
     async def _me(self, request: web.Request) -> web.StreamResponse:
         if not self._who(request):
             return self._answer(*REFUSALS[Answer.UNAUTHORIZED], "Problem")
-        return self._answer(200, {"data": {"id": self._who(request), "name": "Loopback", "username": "loopback"}}, "GetUsersMeResponse")
+        me = {"id": self._who(request), "name": "Loopback", "username": "loopback"}
+        if "description" in request.query.get("user.fields", ""):
+            me["description"] = self.bio
+        return self._answer(200, {"data": me}, "GetUsersMeResponse")
 
     def _answer(self, status: int, body: dict[str, Any], schema: str, headers: Mapping[str, str] | None = None) -> web.Response:
         if schema != "Problem" or str(body.get("type", "")).startswith("https://api.x.com/"):

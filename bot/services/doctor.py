@@ -42,6 +42,7 @@ def examine(settings: Settings, secrets: Secrets) -> list[Finding]:
         _service(settings),
         *_outbox(settings.database),
         *_tokens(settings, secrets),
+        *_unattended(settings),
     ]
 
 
@@ -132,6 +133,21 @@ def _tokens(settings: Settings, secrets: Secrets) -> Iterator[Finding]:
             f"missing {', '.join(missing)}" if missing else "its keys are set",
             "Needed only to post on X; docs/x.md says how." if missing else "",
         )
+
+
+def _unattended(settings: Settings) -> Iterator[Finding]:
+    """Say which schedules post without approval, and which names of config.toml are none of the operator's."""
+    if not settings.x.unattended:
+        return
+    made = set()
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{settings.database}?mode=ro", uri=True)) as connection:
+        made = {name for (name,) in connection.execute("SELECT name FROM schedules WHERE operator")}
+    missing = settings.x.unattended - made
+    found = f"{', '.join(sorted(settings.x.unattended & made)) or 'none'} without approval"
+    if missing:
+        found += f"; no schedule was made in the terminal by the name {', '.join(sorted(missing))}"
+    advice = "Make it with `mynah schedule add`, or take the name out of x.unattended." if missing else ""
+    yield Finding("X schedules", not missing, found, advice)
 
 
 def healthy(findings: list[Finding]) -> bool:

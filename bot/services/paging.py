@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sqlite_utils import Database
 
 from bot.errors import BadRequestError, BudgetError
-from bot.services.spending import Budget
+from bot.services.spending import Budget, Charge
 from bot.x.port import PAGE, REACH, SMALLEST_PAGE, Page, User, XError, XReader
 from data import accounts, consents, timelines
 from data.consents import Ground
@@ -76,6 +76,7 @@ class Paging:
         self._wanted = posts
         self._most = 0
         self._read = Read(handle)
+        self._charges: list[Charge] = []
 
     async def run(self, tell: Tell | None) -> Read:
         """Read, and store each page with the progress that it is.
@@ -95,7 +96,7 @@ class Paging:
         self._most = await self._store.read(_most, read.handle, user, known, gaps, self._wanted)
         await self._afford(self._most, look_ups=0)
         if tell:
-            tell(read.handle, Estimate(self._most, read.cost + cost(self._budget, self._most, look_ups=0)))
+            tell(read.handle, Estimate(self._most, self._cost + cost(self._budget, self._most, look_ups=0)))
         try:
             for gap in gaps:
                 await self._fill(user, gap)
@@ -105,8 +106,13 @@ class Paging:
             read.problems.append(f"{error} What came before that is stored, and is not paid for again.")
         if not read.posts and read.handle not in await self._store.read(accounts.known_handles):
             raise BadRequestError(f"X gives no posts of @{read.handle}: there are none, or retweets alone.")
+        read.cost = self._cost
         read.more = len(await self._store.read(timelines.gaps, read.handle)) > 1
         return read
+
+    @property
+    def _cost(self) -> int:
+        return sum(charge.cost for charge in self._charges)
 
     async def _look_up(self, known: Timeline | None) -> User:
         """Return the account, which must be the one that was read before."""
@@ -132,9 +138,9 @@ class Paging:
 
     async def _user(self, *, name: str = "", number: str = "") -> User | None:
         async with self._budget.reserve(Kind.USERS_READ, 1, f"looking up @{self._read.handle}") as charge:
+            self._charges.append(charge)
             user = await (self._x.user(name) if name else self._x.user_by_id(number))
             charge.count = 1 if user else 0
-        self._read.cost += cost(self._budget, 0, look_ups=charge.count)
         return user
 
     async def _afford(self, posts: int, *, look_ups: int) -> None:
@@ -157,6 +163,7 @@ class Paging:
             if size < SMALLEST_PAGE:
                 return
             async with self._budget.reserve(Kind.POSTS_READ, size, f"reading @{read.handle}") as charge:
+                self._charges.append(charge)
                 page = await self._x.page(user.id, most=size, since_id=gap.since_id, until_id=asked_until, token=token)
                 charge.count = len(page.tweets)
                 # Stored before it is settled: whatever cuts this off, no post that was paid for is lost.
@@ -170,7 +177,6 @@ class Paging:
         """Store a page, and return what is left of the gap; None: nothing, or another process is at it."""
         read = self._read
         read.posts += len(page.tweets)
-        read.cost += cost(self._budget, len(page.tweets), look_ups=0)
         said = [f"X kept posts back: {words.rstrip('.')}." for words in page.problems]
         read.problems += [sentence for sentence in said if sentence not in read.problems]
         if page.next_token and not page.tweets:
@@ -189,12 +195,13 @@ def _most(db: Database, handle: str, user: User, known: Timeline | None, gaps: l
     Posts may have been deleted since, and others written, which no difference of counts shows; a page is for these. What is more
     than that stays for the next time.
     """
-    stored = timelines.stored_from(db, handle, "0")
-    if known is None and not stored:
+    newest, *older = gaps
+    if newest.since_id is None:
         return min(wanted, user.posts + SMALLEST_PAGE)
-    new = user.posts - (known.posts if known else stored)
-    older = wanted - stored if len(gaps) > 1 else 0
-    return min(wanted, max(0, new) + PAGE + max(0, older), max(0, user.posts - stored) + PAGE)
+    new = user.posts - (known.posts if known else db["tweets"].count_where("handle = ?", [handle]))
+    have = timelines.stored_from(db, handle, older[0].until_id) if older else 0
+    lacks = min(wanted, user.posts) - have if older else 0
+    return min(wanted, max(0, new) + PAGE + max(0, lacks))
 
 
 def _store(

@@ -325,7 +325,7 @@ class Posting:
                 await self._ask(post, f"{str(error).rstrip('.')}; {LOOK}.")
             case Retry.UNSURE:
                 self._back_off(post.destination)
-                await self._write(post, outbox.note, who=SENDER, why=f"{str(error).rstrip('.')}; Mynah looks by itself.")
+                await self._write(post, outbox.note, who=SENDER, why=f"{str(error).rstrip('.')}; Mynah looks before it sends it again.")
 
     async def _look(self, sender: Sender, post: Post, refused: str = "") -> None:
         """Look whether a post is there, and have it sent again if it is not.
@@ -335,19 +335,21 @@ class Posting:
             post: what it looks for.
             refused: why another try was refused; then one that is not found is not sent again, since it would be refused again.
         """
+        known = (refused or "It may be there").rstrip(".")
         if sender.looks_after is None:
-            await self._ask(post, f"{refused or 'It may be there'} {LOOK[0].upper()}{LOOK[1:]}.")
+            await self._ask(post, f"{known}; {LOOK}.")
             return
         lane = self._lanes[post.destination]
         try:
-            found = await sender.find(post)
+            found = await self._found(sender, post)
         except SendError as error:
             log.warning("not looked for", post=post.id, retry=error.retry.name, error=str(error))
             self._back_off(post.destination, error.until)
             lane.looking_since = lane.looking_since or self._clock()
             late = self._clock() - lane.looking_since > LOOKING
             if refused or late or error.retry in (Retry.NEVER, Retry.REGENERATE):
-                await self._ask(post, f"{refused or 'It may be there'}, and Mynah could not look ({str(error).rstrip('.')}); {LOOK}.")
+                lane.looking_since = None
+                await self._ask(post, f"{known}, and Mynah could not look ({str(error).rstrip('.')}); {LOOK}.")
             return
         lane.looking_since = None
         if found is not None:
@@ -356,10 +358,19 @@ class Posting:
             why = "looked there, and found it: an earlier try posted it"
             await self._write(post, outbox.change, State.POSTED, who=SENDER, why=why, x_id=found)
         elif refused:
-            await self._ask(post, f"{refused.rstrip('.')}, and Mynah looked and did not find it; {LOOK}.")
+            await self._ask(post, f"{known}, and Mynah looked and did not find it; {LOOK}.")
         else:
             # X may yet show it, so the try is not forgotten: should X call the next one a duplicate, it is looked for again.
             await self._write(post, outbox.change, State.APPROVED, who=SENDER, why="looked there, and it is not: it is sent again")
+
+    async def _found(self, sender: Sender, post: Post) -> str | None:
+        try:
+            return await sender.find(post)
+        except (SendError, StoreError):
+            raise
+        except Exception as error:
+            log.exception("looking broke", post=post.id)
+            raise SendError("Looking broke in a way that Mynah does not know (its log has more).", Retry.LATER) from error
 
     def _back_off(self, destination: Destination, until: datetime | None = None) -> None:
         """Send nothing there until then, nor for a while that doubles with each failure in a row.

@@ -61,10 +61,9 @@ class Reading:
         """Return the most that it costs to have the newest `posts` of each account, before anybody has been asked.
 
         Raises:
-            BadRequestError: reading is off.
+            BadRequestError: reading is off, or these are too few.
         """
-        if not self.on:
-            raise BadRequestError(OFF)
+        self._check(posts)
         if not self.from_x:
             return Estimate(0, 0)
         most = min(posts, REACH)
@@ -88,10 +87,7 @@ class Reading:
             SourceError, XError: nothing was read.
         """
         name = normalise_handle(handle)
-        if not self.on:
-            raise BadRequestError(OFF)
-        if posts < SMALLEST_PAGE:
-            raise BadRequestError(f"Ask for {SMALLEST_PAGE} posts at least: X gives no fewer at a time.")
+        self._check(posts)
         consents.refuse_blocked([name], self._settings.consent.blocked_handles)
         await self._store.read(consents.refuse_opted_out, [name])
         accepted = self._settings.consent.grounds
@@ -124,6 +120,12 @@ class Reading:
                 log.warning("not read", handle=name, error=str(error))
                 found.append(Read(name, problems=[f"{error} What is stored of @{name} is learned from."]))
         return found
+
+    def _check(self, posts: int) -> None:
+        if not self.on:
+            raise BadRequestError(OFF)
+        if posts < SMALLEST_PAGE:
+            raise BadRequestError(f"Ask for {SMALLEST_PAGE} posts at least: X gives no fewer at a time.")
 
     async def _ask_source(self, name: str, by: str, ground: Ground | None) -> Read:
         tweets = await posts_of(self._settings, name)

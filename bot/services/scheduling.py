@@ -190,7 +190,7 @@ class Scheduling:
         return await self._store.write(self._run_now, _asked(name), who, self._clock())
 
     async def again(self, post: Post) -> None:
-        """Have a schedule write another draft for a post whose text its destination has already; of a person's own post, nothing is."""
+        """Have the schedule of a post whose text its destination has already write another draft, whatever its own limits say."""
         if post.schedule is not None:
             await self._store.write(_again, post, post.schedule, self._clock())
 
@@ -293,6 +293,9 @@ class Scheduling:
             wake = await self._take_up(name)
         except StoreError as error:
             log.warning("a schedule cannot be read", schedule=name, error=str(error))
+            wake = self._clock() + AGAIN
+        except Exception:  # APScheduler would forget it
+            log.exception("a schedule broke", schedule=name)
             wake = self._clock() + AGAIN
         if wake and name in self._loaded:
             self._look(scheduler, name, wake)
@@ -399,7 +402,7 @@ class Scheduling:
     async def _write(self, run: Run) -> None:
         """Write a run's draft; whatever goes wrong is its outcome, and the next time comes."""
         try:
-            if schedule := await self._store.write(_begin, run.id, self._clock()):
+            if schedule := await self._store.write(_begin, run.id, self._clock(), timedelta(seconds=self._settings.late)):
                 line = await self._speak(schedule)
                 await self._store.write(self._finish, run.id, line)
         except NotStoredError:
@@ -453,8 +456,11 @@ def _again(db: Database, post: Post, schedule: str, now: datetime) -> None:
     schedules.add_run(db, schedule, nominal=now, at=now, taken_at=now, outcome=Outcome.DUE, why=why, asked_by="mynah")
 
 
-def _begin(db: Database, run_id: int, now: datetime) -> Schedule | None:
-    """Count a try at a run's draft, and return its schedule; None where it came to its end, which is written down."""
+def _begin(db: Database, run_id: int, now: datetime, longest: timedelta) -> Schedule | None:
+    """Count a try at a run's draft, and return its schedule; None where it came to its end, which is written down.
+
+    `longest`: how late one may be that a person asked for.
+    """
     run = schedules.run(db, run_id)
     schedule = schedules.get(db, run.schedule)
     late = now - datetime.fromisoformat(run.at)
@@ -463,8 +469,8 @@ def _begin(db: Database, run_id: int, now: datetime) -> Schedule | None:
     if run.tries == TRIES:
         schedules.end(db, run_id, Outcome.FAILED, f"Mynah stopped {TRIES} times while it was being written")
         return None
-    if run.tries and late > max(PUNCTUAL, timedelta(seconds=schedule.grace)):
-        schedules.end(db, run_id, Outcome.MISSED, "Mynah stopped while it was being written, and was back too late")
+    if late > PUNCTUAL + (longest if run.asked_by else max(PUNCTUAL, timedelta(seconds=schedule.grace))):
+        schedules.end(db, run_id, Outcome.MISSED, "Mynah was stopped before it was written, and was back too late")
         return None
     schedules.begin(db, run_id)
     return schedule

@@ -19,8 +19,15 @@ class Charge:
     """What is put aside for one call."""
 
     most: int
+    price: int
+    """Of one, in micro-dollars."""
     count: int | None = None
     """How many X delivered; set it as soon as that is known. While it is None, `most` counts."""
+
+    @property
+    def cost(self) -> int:
+        """What it is booked with, in micro-dollars."""
+        return self.price * (self.most if self.count is None else self.count)
 
 
 @dataclass(frozen=True)
@@ -55,12 +62,12 @@ class Budget:
         Raises:
             BudgetError: a cap would be passed; the call is not made.
         """
-        charge = Charge(most)
+        charge = Charge(most, self.price(kind))
         number = await self._store.write(
             spending.reserve,
             kind,
             most,
-            price=self.price(kind),
+            price=charge.price,
             why=why,
             account=account,
             caps=self._caps,

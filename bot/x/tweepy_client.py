@@ -135,10 +135,10 @@ class TweepyClient:
         except tweepy.HTTPException as error:
             raise self._refused(error, answering=in_reply_to is not None) from error
         except Exception as error:
-            unsure = XError(f"X {silence(error)}, so the post may be there: look before it is sent again.", Retry.UNSURE)
+            unsure = XError(f"X {silence(error)}, so the post may be there.", Retry.UNSURE)
             raise never_sent(error) or unsure from error
         if not (answer.data and answer.data.get("id")):
-            raise XError("X took the post and named no id: look whether it is there.", Retry.UNSURE)
+            raise XError("X took the post and named no id, so it may be there.", Retry.UNSURE)
         return str(answer.data["id"])
 
     def _me(self) -> Profile:
@@ -202,7 +202,7 @@ class TweepyClient:
         if status >= 500 and looking:
             return XError(f"X failed with {status} when it was asked for own posts or mentions.", Retry.LATER)
         if status >= 500:
-            return XError(f"X failed with {status} while it had the post, which may be there: look before it is sent again.", Retry.UNSURE)
+            return XError(f"X failed with {status} while it had the post, which may be there.", Retry.UNSURE)
         if looking:
             return XError(f"X does not show own posts or mentions ({status}: {words}).", Retry.NEVER)
         if status == 403 and (DUPLICATE_CODE in error.api_codes or "duplicate content" in str(error).lower()):

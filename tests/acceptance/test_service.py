@@ -131,7 +131,7 @@ async def test_a_schedule_without_discord_drafts_and_a_yes_in_the_terminal_posts
         an_hour_ago = datetime.now(UTC) - timedelta(hours=1) + timedelta(seconds=3)
         db.execute("UPDATE schedules SET created_at = ?", [an_hour_ago.isoformat(timespec="microseconds")])
     async with LoopbackX() as server:
-        keys = {name.upper(): secret.get_secret_value() for name, secret in SECRETS if secret}
+        keys = {f"X_{name.upper()}": secret.get_secret_value() for name, secret in SECRETS.of_x() if secret}
         process = service(MYNAH_X__API_URL=server.url, **keys)
 
         async def posts():

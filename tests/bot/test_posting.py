@@ -12,6 +12,7 @@ from bot.errors import BadRequestError, NotStoredError, StoreError, WrongStateEr
 from bot.services import posting as module
 from bot.services.posting import LONGEST_PAUSE, Posting
 from bot.services.sending import Retry, SendError
+from bot.settings import X
 from data import accounts, outbox, schedules
 from data.outbox import DEFAULT_ACCOUNT, Destination, Post, State
 from data.schedules import Schedule
@@ -466,3 +467,236 @@ async def test_an_answer_that_does_not_come_holds_nothing_up(posting, x, monkeyp
     with pytest.raises(asyncio.CancelledError):
         await loop
     assert await state(posting, post) is State.SENDING
+
+
+# ---------------------------------------------------------------- destinations
+
+
+@pytest.fixture
+async def several(store, clock) -> tuple[Posting, dict[str, FakeX]]:
+    settings = X(accounts={"news": {}, "mute": {}})
+    accounts = {DEFAULT_ACCOUNT: FakeX(store.path), "news": FakeX(store.path)}
+    return Posting(store, accounts, settings=settings, clock=clock, jitter=lambda: 1.0), accounts
+
+
+async def to(posting: Posting, text: str, **where) -> Post:
+    return await posting.approve((await posting.draft(VOICE, None, text, "a test", **where)).id, "ann")
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        SendError("Wait.", Retry.WAIT, START + timedelta(hours=2)),
+        SendError("Unreachable.", Retry.LATER),
+        SendError("Timed out.", Retry.UNSURE),
+        SendError("Wrong keys.", Retry.NEVER),
+    ],
+)
+async def test_what_stops_one_account_stops_no_other(several, outcome):
+    posting, accounts = several
+    for number in (1, 2):
+        for account in accounts:
+            await to(posting, f"{account} {number}", account=account)
+    accounts[DEFAULT_ACCOUNT].outcomes = [outcome]
+    while await posting.send_next():
+        pass
+    assert accounts[DEFAULT_ACCOUNT].sent == ["default 1"]
+    assert accounts["news"].sent == ["news 1", "news 2"]
+
+
+async def test_accounts_are_sent_to_at_the_same_time_and_each_in_its_order(store, several):
+    posting, accounts = several
+    for number in (1, 2):
+        for account in accounts:
+            await to(posting, f"{account} {number}", account=account)
+    slow, quick = asyncio.Event(), asyncio.Event()
+    accounts[DEFAULT_ACCOUNT].meanwhile = slow.wait
+    accounts["news"].meanwhile = lambda: quick.set() if len(accounts["news"].sent) == 2 else None
+    loop = asyncio.create_task(posting.run_forever())
+    async with asyncio.timeout(5):
+        await quick.wait()
+        assert accounts[DEFAULT_ACCOUNT].sent == ["default 1"]
+        slow.set()
+        while {post.status for post in await posting.listed()} != {State.POSTED}:
+            await store.changed()
+    assert accounts[DEFAULT_ACCOUNT].sent == ["default 1", "default 2"]
+    loop.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loop
+
+
+async def test_an_account_without_keys_keeps_its_posts_and_a_channel_waits_for_discord(several):
+    posting, _ = several
+    mute, channel = await to(posting, "one", account="mute"), await to(posting, "two", channel=7)
+    assert not await posting.send_next()
+    assert (mute.destination, channel.destination) == (Destination(account="mute"), Destination(channel=7))
+    posting.channels = FakeX(posting._store.path)
+    assert await posting.send_next()
+    assert (posting.channels.sent, await state(posting, mute)) == (["two"], State.APPROVED)
+
+
+async def test_what_was_being_sent_to_a_channel_is_looked_for_once_discord_is_there(store, several, clock):
+    posting, _ = several
+    post = await to(posting, "two", channel=7)
+    await store.write(module._take, post.id, START)
+    await posting.recover()
+    assert not (await posting.listed())[0].awaits_person
+    posting.channels = FakeX(store.path)
+    posting.channels.looks_after = timedelta(seconds=5)
+    posting.channels.there["two"] = "99"
+    assert not await posting.send_next()
+    clock.pass_(5)
+    assert await posting.send_next()
+    (found,) = await posting.listed()
+    assert (found.status, found.x_id, posting.channels.sent) == (State.POSTED, "99", [])
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [({"account": "other"}, "no X account other: .* default, news, mute"), ({"account": "news", "channel": 7}, "not to both")],
+)
+async def test_a_place_that_there_is_not(several, where, says):
+    with pytest.raises(BadRequestError, match=says):
+        await several[0].draft(VOICE, None, "one", "a test", **where)
+    assert await several[0].listed() == []
+
+
+# ---------------------------------------------------------------- a new draft
+
+
+async def test_a_duplicate_is_written_anew(posting, x):
+    async def another(post: Post) -> None:
+        await posting.draft(post.voice, post.schedule, "High water.", f"in the place of post {post.id}", account=post.account)
+
+    posting.regenerate = another
+    post = await approved(posting)
+    x.outcomes = [SendError("Regenerate it.", Retry.REGENERATE)]
+    await posting.send_next()
+    await asyncio.gather(*posting._aside)
+    assert [(found.text, found.status) for found in await posting.listed()] == [("High water.", State.DRAFT), (post.text, State.FAILED)]
+
+
+async def test_what_cannot_be_told_or_written_anew_stops_nothing(posting, x):
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    posting.regenerate = posting.tell = broken
+    for retry in (Retry.REGENERATE, Retry.NEVER):
+        post = await approved(posting)
+        x.outcomes = [SendError("No.", retry)]
+        await posting.send_next()
+        await asyncio.gather(*posting._aside)
+        assert await state(posting, post) is State.FAILED
+
+
+async def test_a_look_that_fails_waits_as_a_failed_try_does_and_holds_up_those_behind_it(posting, x, clock):
+    x.looks_after = timedelta(seconds=120)
+    post, behind = await approved(posting), await approved(posting, "High water.")
+    x.outcomes = [SendError("Timed out.", Retry.UNSURE)]
+    x.failing_looks = [SendError("Unreachable.", Retry.LATER), SendError("Wait.", Retry.WAIT, START + timedelta(hours=1))]
+    await posting.send_next()
+    clock.pass_(120)
+    await posting.send_next()
+    assert not await posting.send_next()
+    clock.pass_(4)
+    await posting.send_next()
+    clock.pass_(3000)
+    assert not await posting.send_next()
+    with pytest.raises(WrongStateError, match="or looked for"):
+        await posting.approve(post.id, "ann")
+    clock.pass_(600)
+    x.there["Low water."] = "7"
+    await posting.send_next()
+    await posting.send_next()
+    assert (await state(posting, post), await state(posting, behind)) == (State.POSTED, State.POSTED)
+    assert x.looks == ["Low water."] * 3
+
+
+async def test_a_look_that_breaks_for_a_reason_of_mynahs_own_is_tried_again_and_stops_nothing_else(posting, x, clock):
+    x.looks_after = timedelta(0)
+    post = await approved(posting)
+    x.outcomes = [SendError("Timed out.", Retry.UNSURE)]
+    x.failing_looks = [RuntimeError("a defect")]
+    x.there["Low water."] = "7"
+    for _ in range(3):
+        await posting.send_next()
+        clock.pass_(LONGEST_PAUSE)
+    assert (await state(posting, post), x.looks) == (State.POSTED, ["Low water."] * 2)
+
+
+# -------------------------------------------------------------------- the text
+
+
+async def test_an_edited_post_is_a_draft_again_and_its_history_keeps_what_it_said(posting, x):
+    post = await approved(posting)
+    edited = await posting.edit(post.id, " Lower water. ", "bob")
+    assert (edited.text, edited.status) == ("Lower water.", State.DRAFT)
+    assert not await posting.send_next()
+    change = (await posting.history(post.id))[-1]
+    assert (change["status"], change["who"], change["why"], change["was"]) == ("draft", "bob", "edited", "Low water.")
+    await posting.edit(post.id, "Lowest water.", "bob", approve=True)
+    await posting.send_next()
+    assert x.sent == ["Lowest water."]
+
+
+async def test_a_post_that_failed_may_be_mended_and_then_holds_nothing_up(posting, x):
+    post = await approved(posting)
+    await approved(posting, "High water.")
+    x.outcomes = [SendError("Not that.", Retry.NEVER)]
+    await posting.send_next()
+    await posting.edit(post.id, "Lower water.", "bob")
+    await posting.send_next()
+    assert x.sent == ["Low water.", "High water."]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a" * 281, "takes 281"),
+        ("hello @someone", "mentions"),
+        ("see x.ai", "link"),
+        (" ", "no text"),
+        (" Low water.", "says that already"),
+    ],
+)
+async def test_a_text_that_may_not_be_is_not_taken(posting, text, says):
+    post = await approved(posting)
+    with pytest.raises(BadRequestError, match=says):
+        await posting.edit(post.id, text, "bob")
+    assert (await state(posting, post), len(await posting.history(post.id))) == (State.APPROVED, 2)
+
+
+async def test_what_is_on_its_way_or_settled_is_not_edited(posting, x):
+    post = await approved(posting)
+
+    async def interfere() -> None:
+        with pytest.raises(WrongStateError):
+            await posting.edit(post.id, "Lower water.", "bob")
+
+    x.meanwhile = interfere
+    await posting.send_next()
+    await interfere()
+    assert await state(posting, post) is State.POSTED
+
+
+async def test_links_pass_where_the_operator_lets_them(store, x):
+    posting = Posting(store, {DEFAULT_ACCOUNT: x}, settings=X(links=True))
+    await approved(posting, "See https://example.com")
+    await posting.send_next()
+    assert x.sent == ["See https://example.com"]
+
+
+async def test_a_disclosure_is_added_once_to_what_goes_to_x_and_counts(store, x, posting):
+    old = await posting.draft(VOICE, None, "Written before.", "a test")
+    posting = Posting(store, {DEFAULT_ACCOUNT: x}, settings=X(suffix=" 🤖"))
+    for text in ("Low water.", "High water. 🤖", "Neap tide.🤖 "):
+        await approved(posting, text)
+    edited = await approved(posting, "Spring tide.")
+    await posting.edit(edited.id, "Spring tides.", "bob", approve=True)
+    await posting.approve(old.id, "ann")
+    while await posting.send_next():
+        pass
+    assert x.sent == ["Written before. 🤖", "Low water. 🤖", "High water. 🤖", "Neap tide.🤖 ", "Spring tides. 🤖"]
+    assert (await posting.draft(VOICE, None, "Here.", "a test", channel=7)).text == "Here."
+    with pytest.raises(BadRequestError, match="takes 281 of"):
+        await approved(posting, "a" * 278)

@@ -154,6 +154,7 @@ async def test_a_refusal_in_the_middle_keeps_what_came_and_the_next_time_goes_on
     found = await read(reading)
     assert (found.posts, found.more, len(found.problems)) == (200, True, 1)
     assert found.problems[0].endswith("is stored, and is not paid for again.")
+    assert found.cost == await spent(reading)
     ann.write(5)
     assert (await read(reading)).posts == 155
     assert await ids(store) == there(ann)
@@ -231,6 +232,22 @@ async def test_where_the_owners_archive_is_stored_only_what_came_since_is_read(r
     found = await reading.read("ann", by="a test", ground=None)
     assert (found.posts, found.new, found.more) == (10, 10, False)
     assert await ids(store) == there(ann)
+
+
+async def test_posts_that_came_from_elsewhere_are_no_reason_to_read_less(reading, store, ann):
+    ann.write(230)
+    brought = [Tweet(f"sha256:{n}", None, f"Line {n} of a file") for n in range(500)]
+    await store.write(add_posts, "ann", brought, Ground.PERMISSION, "a test")
+    found = await read(reading)
+    assert (found.posts, found.new, found.more) == (230, 230, False)
+
+
+async def test_what_lacks_is_estimated_by_what_the_account_has(reading, ann):
+    ann.write(260)
+    told = []
+    for posts in (190, 3200):
+        await read(reading, posts=posts, tell=lambda handle, estimate: told.append(estimate.posts))
+    assert told == [190, 170]
 
 
 async def test_accounts_that_cannot_be_read_are_a_sentence_each(reading, store, server, ann):

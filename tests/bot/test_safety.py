@@ -152,3 +152,10 @@ def test_no_text_is_too_odd_to_be_judged(line, prompt, complete):
     found = RULES.judge(line, LEARNED, SAID, prompt=prompt, complete=complete)
     assert bool(found.reason) == (found.name != "passed")
     RULES.refusal(line)
+
+
+def test_every_line_leaves_room_for_what_posts_end_with():
+    rules = Safety(Settings(), " 🤖")
+    assert verdict("a " * 138 + "a", rules=rules) == "passed"
+    assert verdict("a " * 139 + "a", rules=rules) == "too_long"
+    assert verdict("a " * 139 + "a") == "passed"

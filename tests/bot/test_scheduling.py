@@ -11,9 +11,10 @@ import pytest
 
 from bot.errors import BadHandleError, BadRequestError, NotStoredError, SpeechFailedError, StoreError, WrongStateError
 from bot.services import scheduling as module
+from bot.services.doctor import examine
 from bot.services.posting import Posting
 from bot.services.scheduling import Planned, Scheduling, Spec
-from bot.settings import X
+from bot.settings import Secrets, X
 from data import accounts, outbox, schedules
 from data.outbox import DEFAULT_ACCOUNT, Destination, Post, State
 from data.schedules import Outcome, Run, Schedule
@@ -354,10 +355,28 @@ async def test_a_draft_that_was_cut_off_long_ago_is_missed(world):
     await world.add()
     await cut_off(world, NOON + HOUR)
     await world.scheduling.pause("tides", "ann")
-    await world.at(NOON + 2 * HOUR + timedelta(minutes=1))
+    await world.at(NOON + 2 * HOUR + timedelta(minutes=1, seconds=1))
     (run,) = await world.runs()
-    assert (run.outcome, run.why) == (Outcome.MISSED, "Mynah stopped while it was being written, and was back too late")
+    assert (run.outcome, run.why) == (Outcome.MISSED, "Mynah was stopped before it was written, and was back too late")
     assert await world.posts() == []
+
+
+async def test_what_a_person_asked_for_while_mynah_was_off_is_written_within_a_day(world):
+    await world.add(spec=Spec(every="7d", grace="0"))
+    for waits, outcome in ((DAY, Outcome.DRAFTED), (DAY + timedelta(minutes=2), Outcome.MISSED)):
+        run = await world.scheduling.run_now("tides", "bea")
+        await world.at(world.now + waits)
+        assert (await world.store.read(schedules.run, run.id)).outcome is outcome
+
+
+async def test_a_defect_as_a_time_is_taken_up_is_logged_and_it_is_looked_at_again(world, monkeypatch):
+    await world.add()
+    looked = []
+    monkeypatch.setattr(world.scheduling, "_look", lambda _scheduler, name, moment: looked.append((name, moment)))
+    monkeypatch.setattr(world.scheduling, "_take_up", lambda _name: 1 / 0)
+    world.scheduling._loaded["tides"] = (await world.scheduling.get("tides")).schedule
+    await world.scheduling._fire(None, "tides")
+    assert looked == [("tides", NOON + timedelta(minutes=1))]
 
 
 async def test_a_draft_that_stops_mynah_each_time_is_given_up(world):
@@ -704,6 +723,19 @@ async def test_what_a_member_made_does_not_become_unattended_when_its_name_is_li
     assert not (await world.scheduling.get("tides")).unattended
     await world.at(NOON + HOUR)
     assert [post.status for post in await world.posts()] == [State.DRAFT]
+
+
+async def test_the_doctor_says_which_unattended_names_are_none_of_the_operator_s(settings):
+    ours = settings.model_copy(update={"x": X(unattended=["tides", "ebb", "flood"])})
+    async with Store(ours.database) as store:
+        await store.write(add_model)
+        world = World(store)
+        await world.add("tides", operator=True)
+        await world.add("ebb", server=5)
+    (finding,) = [finding for finding in examine(ours, Secrets()) if finding.name == "X schedules"]
+    assert not finding.ok
+    assert finding.found == "tides without approval; no schedule was made in the terminal by the name ebb, flood"
+    assert [finding for finding in examine(settings, Secrets()) if finding.name == "X schedules"] == []
 
 
 async def test_a_line_that_x_forbids_waits_for_a_person_all_the_same(store):

@@ -169,7 +169,9 @@ async def _read(app: Mynah, interaction: discord.Interaction[Any], asking: Askin
     posts = asking.posts or app.settings.trainer.max_posts
     read = await app.reading.refresh(asking.handles.split(), by=by, ground=asking.ground, posts=posts)
     said = [
-        tr(f"{safe('@' + one.handle)}: {plural(one.posts, 'post')} read, {one.new:,} of them new, for {dollars(one.cost)}.") for one in read
+        tr(f"{safe('@' + one.handle)}: {plural(one.posts, 'post')} read, {one.new:,} of them new, for {dollars(one.cost)}.")
+        for one in read
+        if one.posts or not one.problems
     ]
     problems = [sentence(problem) for one in read for problem in one.problems]
     await interaction.followup.send(cut("\n".join([*said, *problems]), MESSAGE), ephemeral=True)

@@ -152,11 +152,9 @@ def at_most(handle: str, most: Estimate) -> str:
 def read(result: Read, left: int, ground: Ground | None, by: str) -> RenderableType:
     """Render what reading brought and cost, and who answers for it."""
     paid = f", for {dollars(result.cost)}; {dollars(left)} may still be spent today" if result.cost else ""
-    said = (
-        []
-        if result.problems and not result.posts
-        else [f"@{result.handle}: {result.posts:,} posts were read, {result.new:,} of them new{paid}."]
-    )
+    said = []
+    if result.posts or not result.problems:
+        said.append(f"@{result.handle}: {result.posts:,} post{'s' * (result.posts != 1)} read, {result.new:,} of them new{paid}.")
     if ground:
         said.append(f"Consent: {GROUNDS[ground]}, says {by}.")
     if result.more:

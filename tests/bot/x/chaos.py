@@ -70,10 +70,10 @@ class DiskClock:
 
 @dataclass(frozen=True)
 class Death:
-    """When a process is to die: at a place, once a virtual time has come, or somewhere soon after the last time."""
+    """When a process is to die: at the first of some places, once a virtual time has come, or somewhere soon after the last time."""
 
-    place: str
-    """`PHASE WRITE`; anything else never comes."""
+    places: frozenset[str]
+    """Each `PHASE WRITE`."""
     from_: float
     """Virtual seconds since the start."""
     until: float
@@ -93,7 +93,7 @@ class Mortal(Store):
         if self._death is None or self._dying:
             return
         passed = (self._clock() - START).total_seconds()
-        if passed >= self._death.from_ and place == self._death.place:
+        if passed >= self._death.from_ and place in self._death.places:
             die(self._record, place)
         if passed >= self._death.until:
             self._dying = True  # at any instruction of the next moments
