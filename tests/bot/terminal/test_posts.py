@@ -1,5 +1,6 @@
 """The outbox at the command line: where posts go, what became of them, what waits for whom, and what the doctor says of it."""
 
+import asyncio
 import json
 
 import pytest
@@ -13,7 +14,10 @@ from bot.services.doctor import examine, healthy
 from bot.services.sending import Retry, SendError
 from bot.settings import Secrets, Settings, X
 from bot.x.profiles import examine_profiles
+from data import schedules
 from data.outbox import Destination, State
+from data.schedules import Schedule
+from data.store import now
 from tests.bot.terminal.test_consent import shown
 from tests.bot.x.rows import VOICE, add_voice
 from tests.loopback_x import SECRETS, LoopbackX
@@ -123,16 +127,31 @@ async def test_a_profile_that_is_not_read_is_said(app, posts_settings):
     assert "x.daily_cap" in finding.advice
 
 
-async def test_a_duplicate_that_no_schedule_wrote_is_written_anew_for_the_same_place(app, monkeypatch):
-    async def said(voice, by):
-        return f"{voice} {by}"
+@pytest.mark.parametrize(("operator", "becomes"), [(True, State.APPROVED), (False, State.DRAFT)])
+async def test_a_duplicate_is_written_anew_for_the_same_place_and_needs_the_same_yes(app, monkeypatch, operator, becomes):
+    async def said(voice, by, prompt="", temperature=None):
+        return f"{voice} {prompt}"
 
     monkeypatch.setattr(app, "_said", said)
-    post = await app.posting.draft(VOICE, None, "Low water.", "ann", account="news")
+    schedule = Schedule("tides", VOICE, "every", "3600", "UTC", "ann", now(), account="news", prompt="Tonight", operator=operator)
+    await app.store.write(schedules.add, schedule)
+    post = await app.posting.draft(VOICE, "tides", "Low water.", "schedule tides", account="news")
     await app._another(post)
+    await app.scheduling._write_due()
+    await asyncio.gather(*app.scheduling._writing.values())
     new = (await app.posting.listed())[0]
-    assert (new.text, new.destination, new.status) == (f"{VOICE} in the place of post 1", Destination("news"), State.DRAFT)
-    assert (await app.posting.history(new.id))[0]["who"] == "in the place of post 1"
+    assert (new.text, new.destination, new.schedule, new.status) == (f"{VOICE} Tonight", Destination("news"), "tides", becomes)
+    assert (await app.scheduling.get("tides")).runs[0].why == "the text of post 1 was there already"
+
+
+async def test_a_duplicate_that_no_schedule_wrote_is_written_anew_by_its_voice(app, monkeypatch):
+    async def said(voice, by):
+        return f"{voice}, {by}."
+
+    monkeypatch.setattr(app, "_said", said)
+    await app._another(await app.posting.draft(VOICE, None, "Low water.", "ann", channel=7))
+    new = (await app.posting.listed())[0]
+    assert (new.text, new.destination, new.status) == (f"{VOICE}, in the place of post 1.", Destination(None, 7), State.DRAFT)
 
 
 def test_the_command_line_lists_edits_and_shows(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 from tests.loopback_x import SECRETS, LoopbackX
 from tests.voices import add_version
 
-START = datetime(2027, 3, 27, 21, tzinfo=UTC)  # four hours before the clocks of Madrid go forward
+START = datetime(2027, 3, 27, 23, tzinfo=UTC)  # two hours before the clocks of Madrid go forward
 CONFIG = """
 data_dir = "var"
 [x]
@@ -77,9 +77,10 @@ async def day(folder: Path, seconds: float, factor: float, every: str) -> tuple[
 
 async def _approve_and_watch(process: Process, person: Posting, store: Store, seconds: float) -> Watched:
     watched, seen = Watched(), psutil.Process(process.pid)
-    while not await person.listed(1):
-        await store.changed()
-        assert process.returncode is None
+    async with asyncio.timeout(60):
+        while not await person.listed(1):
+            await store.changed()
+            assert process.returncode is None
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         for draft in await store.read(outbox.in_state, State.DRAFT):
@@ -95,8 +96,8 @@ async def _nobody(_schedule: object) -> str:
     raise AssertionError
 
 
-def judge(watched: Watched, posts: list[Post], server: LoopbackX, *, hours: float, every: timedelta) -> str:
-    """Check what must hold of any such day, and return the tally."""
+def judge(watched: Watched, posts: list[Post], server: LoopbackX, *, hours: float, every: timedelta, share: float) -> list[timedelta]:
+    """Check what must hold of any such day, in which a share of all times at least becomes a post; return how far apart weather's are."""
     sent = [post for post in posts if post.status is State.POSTED]
     assert sorted(server.posts.values()) == sorted(post.text for post in sent), "each is there once, and nothing else"
     assert len(server.requests) == len(sent)
@@ -107,33 +108,33 @@ def judge(watched: Watched, posts: list[Post], server: LoopbackX, *, hours: floa
         assert post.not_before <= post.tried_at, "none before its time"
     tides = [datetime.fromisoformat(post.not_before or "") for post in sent if post.schedule == "tides"]
     weather = [datetime.fromisoformat(post.not_before or "") for post in sent if post.schedule == "weather"]
-    assert len(tides) >= timedelta(hours=hours) / every * 0.8
-    assert len(weather) >= hours * 3 * 0.8
-    assert {two - one for one, two in pairwise(weather)} == {timedelta(minutes=20)}, "over the change of clocks as well"
+    assert len(tides) >= timedelta(hours=hours) / every * share
+    assert len(weather) >= hours * 3 * share
+    gaps = [two - one for one, two in pairwise(sorted(weather))]
+    assert all(gap and gap % timedelta(minutes=20) == timedelta() for gap in gaps), "over the change of clocks as well"
     order = [post.not_before for post in sorted(sent, key=lambda post: int(post.x_id or 0)) if post.schedule == "tides"]
     assert order == sorted(order), "what waits for no person goes in the order of its times"
     third = len(watched.memory) // 3
     early, late = (statistics.median(part) / 2**20 for part in (watched.memory[third : 2 * third], watched.memory[-third:]))
     files = max(watched.files[third : 2 * third]), max(watched.files[-third:])
-    tally = (
-        f"{len(sent)} posts in {hours:.1f} hours; {early:.1f} and then {late:.1f} MiB; at most {files[0]} and then {files[1]} files open"
-    )
-    print(tally)
-    return tally
+    print(f"{len(sent)} posts in {hours:.1f} hours; {early:.1f} and then {late:.1f} MiB; at most {files[0]} and then {files[1]} files open")
+    return gaps
 
 
 async def test_posts_flow_through_some_quick_hours(tmp_path):
-    seconds, factor = 10.0, 2400.0
+    seconds, factor = 10.0, 1200.0
     watched, posts, server = await day(tmp_path, seconds, factor, "30m")
-    judge(watched, posts, server, hours=seconds * factor / 3600 - 1, every=timedelta(minutes=30))
-    assert max(watched.files[3:]) <= watched.files[2] + 4
+    # Should this machine stand still for a second, a time is missed; so half of them will do.
+    judge(watched, posts, server, hours=seconds * factor / 3600, every=timedelta(minutes=30), share=0.5)
+    assert max(watched.files) <= min(watched.files) + 8
 
 
 @pytest.mark.long
 async def test_a_day_in_ten_minutes_leaves_memory_and_files_as_they_are(tmp_path):
     seconds, factor = 600.0, 144.0
     watched, posts, server = await day(tmp_path, seconds, factor, "5m")
-    judge(watched, posts, server, hours=24, every=timedelta(minutes=5))
+    gaps = judge(watched, posts, server, hours=24, every=timedelta(minutes=5), share=0.95)
+    assert set(gaps) == {timedelta(minutes=20)}
     third = len(watched.memory) // 3
     assert statistics.median(watched.memory[-third:]) - statistics.median(watched.memory[third : 2 * third]) < 3 * 2**20
     assert max(watched.files[-third:]) <= max(watched.files[:third])
