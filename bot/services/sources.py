@@ -59,8 +59,9 @@ async def _run(source: Source, handle: str, path: Path) -> None:
                 await asyncio.wait([complaint])
         complaint.cancel()
     if status:
-        words = f": {complaint.result()}" if complaint.done() and complaint.result() else ""
-        raise SourceError(f"The command of [source] ended with status {status}{words}.")
+        if complaint.done() and not complaint.cancelled() and (words := complaint.result()):
+            raise SourceError(f"The command of [source] ended with status {status}: {words}.")
+        raise SourceError(f"The command of [source] ended with status {status}.")
 
 
 async def _copy(stdout: StreamReader, path: Path, most: int) -> None:
