@@ -199,6 +199,7 @@ class X(Section):
     """The accounts on X that posts go to, what may go there, and what it may cost."""
 
     api_url: str = "https://api.twitter.com"
+    approval_channel: int = Field(0, ge=0, lt=2**63)
     read_timelines: bool = False
     daily_cap: float = _dollars(1_000_000, 1.0)
     monthly_cap: float = _dollars(1_000_000, 10.0)

@@ -6,6 +6,10 @@ SIGNED = (
     ("opt_outs", "said_by"),
     ("post_changes", "who"),
     ("schedules", "created_by"),
+    ("schedules", "paused_by"),
+    ("schedule_runs", "asked_by"),
+    ("pauses", "paused_by"),
+    ("pauses", "resumed_by"),
     ("bindings", "bound_by"),
     ("quizzes", "asked_by"),
     ("duels", "asked_by"),
@@ -25,6 +29,9 @@ def stored(db: Database, member: int) -> dict[str, int]:
         "trainings asked for": db["jobs"].count_where("member = ? OR requested_by LIKE ?", [member, signed]),
         "consents claimed": db["consents"].count_where("claimed_by LIKE ?", [signed]),
         "posts decided": db["post_changes"].count_where("who LIKE ?", [signed]),
+        "schedules and pauses": db["schedules"].count_where("created_by LIKE ? OR paused_by LIKE ?", [signed, signed])
+        + db["schedule_runs"].count_where("asked_by LIKE ?", [signed])
+        + db["pauses"].count_where("paused_by LIKE ? OR resumed_by LIKE ?", [signed, signed]),
         "points and votes in games": db["guesses"].count_where("member = ?", [member]) + db["votes"].count_where("member = ?", [member]),
         "messages followed": db["watches"].count_where("member = ?", [member]),
         "trainings not answered yet": db["askings"].count_where("member = ?", [member]),
@@ -45,6 +52,7 @@ def erase(db: Database, member: int) -> None:
     db.conn.execute(
         "UPDATE jobs SET error = 'Cancelled by ' || ? || '.' WHERE error LIKE 'Cancelled by %' || ?", [ANONYMOUS, signed[1:] + "%"]
     )
+    db.conn.execute("UPDATE schedule_runs SET why = ? || ' asked for it' WHERE why LIKE ? || ' asked for it'", [ANONYMOUS, signed])
     # Two claims on one ground may become the same.
     db.conn.execute("UPDATE OR REPLACE consents SET claimed_by = ? WHERE claimed_by LIKE ?", [ANONYMOUS, signed])
     for table, column in SIGNED:

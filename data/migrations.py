@@ -557,6 +557,24 @@ def m021_schedules_at_length(db: Database) -> None:
 
 
 @migrations()
+def m022_post_cards(db: Database) -> None:
+    """Messages in Discord that show a post and ask whether it may go out."""
+    # A card outlives its post (post NULL), so that what it shows can be taken down whoever forgets the voice, and while the bot is off.
+    db.conn.execute("""
+        CREATE TABLE post_cards (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, -- the nonce that makes Discord take one message for it is made of this
+            post INTEGER REFERENCES posts(id) ON DELETE SET NULL, -- NULL: forgotten
+            channel INTEGER NOT NULL,            -- this and the next are Discord's ids
+            message INTEGER,                     -- NULL: not put up yet, or the process died before it could say so
+            state TEXT NOT NULL CHECK (state IN ('open', 'replaced', 'closed')), -- replaced: taken down next; closed: it shows the end
+            created_at TEXT NOT NULL
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX post_cards_post ON post_cards(post)")
+    db.conn.execute("CREATE INDEX post_cards_followed ON post_cards(id) WHERE state <> 'closed' OR post IS NULL")
+    db.conn.execute("CREATE UNIQUE INDEX post_cards_open ON post_cards(post) WHERE state = 'open'")
+
+
+@migrations()
 def m023_mentions(db: Database) -> None:
     """Who summoned an account on X and what became of it, how far mentions were read, and who is never answered again."""
     db.conn.execute("ALTER TABLE posts ADD COLUMN in_reply_to TEXT")  # X's id of the post that it answers; NULL: none

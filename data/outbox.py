@@ -239,6 +239,18 @@ def change(
     return get(db, post_id)
 
 
+def need_unchanged(db: Database, post_id: int, seen: int | None) -> None:
+    """Make sure that nothing became of a post since somebody saw it, when it had so many changes; None: it does not matter.
+
+    Raises:
+        NotStoredError: there is no such post.
+        WrongStateError: something did.
+    """
+    get(db, post_id)
+    if seen is not None and len(changes(db, post_id)) != seen:
+        raise WrongStateError(f"Post {post_id} was changed meanwhile: look at it again.")
+
+
 def mark_try(db: Database, post_id: int, moment: datetime) -> None:
     """Remember that a post is sent at this moment, so that from now on nobody knows whether it is there."""
     at = stamp(moment)

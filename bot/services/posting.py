@@ -137,17 +137,19 @@ class Posting:
         )
         return outbox.change(db, post.id, State.APPROVED, who=by, why=why)
 
-    async def approve(self, post_id: int, who: str) -> Post:
+    async def approve(self, post_id: int, who: str, *, seen: int | None = None) -> Post:
         """Say yes to a post: to a draft, to one that failed, or to one that may be there and was looked for.
+
+        `seen`, here and in the next three: how many changes it had when whoever decides saw it; None: it does not matter.
 
         Raises:
             NotStoredError: there is no such post.
             WrongStateError: it is beyond approval, or on its way at this moment.
             BadRequestError: X would not take its text, or must not be given it.
         """
-        return await self._store.write(self._approve, post_id, who)
+        return await self._store.write(_as_seen, seen, self._approve, post_id, who)
 
-    async def edit(self, post_id: int, text: str, who: str, *, approve: bool = False) -> Post:
+    async def edit(self, post_id: int, text: str, who: str, *, approve: bool = False, seen: int | None = None) -> Post:
         """Give a post that is not on its way another text; it is a draft again, unless who changes it also approves it.
 
         Raises:
@@ -155,25 +157,25 @@ class Posting:
             WrongStateError: it is on its way, posted or rejected.
             BadRequestError: the text is the same, or X would not take it, or must not be given it.
         """
-        return await self._store.write(self._edit, post_id, text, who, approve)
+        return await self._store.write(_as_seen, seen, self._edit, post_id, text, who, approve)
 
-    async def reject(self, post_id: int, who: str, why: str) -> Post:
+    async def reject(self, post_id: int, who: str, why: str, *, seen: int | None = None) -> Post:
         """Say no to a post; one that may be on X is left as it is there.
 
         Raises:
             NotStoredError: there is no such post.
             WrongStateError: it is posted or rejected already, or on its way at this moment.
         """
-        return await self._store.write(_decide, post_id, State.REJECTED, who, why or "rejected")
+        return await self._store.write(_as_seen, seen, _decide, post_id, State.REJECTED, who, why or "rejected")
 
-    async def confirm(self, post_id: int, who: str) -> Post:
+    async def confirm(self, post_id: int, who: str, *, seen: int | None = None) -> Post:
         """Record that a person found a post that nobody was sure of.
 
         Raises:
             NotStoredError: there is no such post.
             WrongStateError: it is not one that waits for a look.
         """
-        return await self._store.write(_decide, post_id, State.POSTED, who, "looked there, and found it")
+        return await self._store.write(_as_seen, seen, _decide, post_id, State.POSTED, who, "looked there, and found it")
 
     async def pause(self, who: str, why: str = "") -> Pause:
         """Stop all posting at once and for as long as nobody resumes it, across restarts; return the pause that lasts."""
@@ -470,6 +472,12 @@ def _draft(db: Database, voice: str, schedule: str | None, text: str, who: str, 
     if all(known.name != schedule for known in schedules.listed(db)):
         schedule = None
     return outbox.add_draft(db, voice=voice, schedule=schedule, text=text, who=who, to=to)
+
+
+def _as_seen(db: Database, seen: int | None, decide: Callable[..., Post], post_id: int, *args: Any) -> Post:
+    """Decide about a post, unless something became of it since whoever decides saw it."""
+    outbox.need_unchanged(db, post_id, seen)
+    return decide(db, post_id, *args)
 
 
 def _decide(db: Database, post_id: int, state: State, who: str, why: str, text: str | None = None) -> Post:

@@ -7,7 +7,7 @@ import discord
 from sqlite_utils import Database
 
 from bot.errors import BadRequestError
-from bot.faces.discord.context import refuse
+from bot.faces.discord.context import Context, moderated, moderates, refuse
 from bot.faces.discord.failures import explain
 from bot.faces.discord.language import answer_in, tr
 from bot.faces.discord.naming import call_them, called
@@ -121,3 +121,27 @@ async def need_voice(bot: "MynahBot", user: discord.abc.User, guild: discord.Gui
     roles = await bot.app.store.read(servers.voice_roles, guild.id, name)
     moderates = isinstance(user, discord.Member) and user.guild_permissions.manage_guild
     need_role(user, roles, f"The voice {called(name)}", moderates=moderates)
+
+
+def decides(bot: "MynahBot", guild: discord.Guild | None) -> bool:
+    """Whether a server is the one whose members decide what is posted."""
+    channel = bot.app.settings.x.approval_channel
+    return bool(channel) and guild is not None and guild == guild_of(bot, channel)
+
+
+async def need_approver(bot: "MynahBot", asked: Context | discord.Interaction[Any]) -> discord.Guild:
+    """Make sure that who asked decides what is posted, which members of one server alone do; return that server.
+
+    Raises:
+        BadRequestError: he does not; the text says who does.
+    """
+    if not bot.app.settings.x.approval_channel:
+        raise BadRequestError("What is posted is decided by the operator alone: `[x] approval_channel` in config.toml is not set.")
+    if asked.guild is None or not decides(bot, asked.guild):
+        raise BadRequestError("What is posted is decided in one server alone, which the operator chose, and it is not this one.")
+    roles = (await settings_here(bot, asked.guild)).post_roles
+    if not roles:
+        return moderated(asked, "Deciding what is posted is for members with the permission Manage Server.")
+    user = asked.user if isinstance(asked, discord.Interaction) else asked.author
+    need_role(user, roles, "Deciding what is posted", moderates=moderates(asked))
+    return asked.guild

@@ -16,10 +16,13 @@ from discord.ext import commands
 from bot.app import Mynah
 from bot.faces.discord.about import About, EraseButton
 from bot.faces.discord.admitting import admit, arrive, blocked, closed, open_here
+from bot.faces.discord.approving import Approving, PostButton
 from bot.faces.discord.asking import GroundSelect, TrainButton
+from bot.faces.discord.carding import Carding
 from bot.faces.discord.configuring import Configuring, SettingMenu, ValueMenu
 from bot.faces.discord.context import Context
 from bot.faces.discord.conversing import AnswerAs, Conversing
+from bot.faces.discord.delivering import Delivering
 from bot.faces.discord.editing import EditButton, Editing
 from bot.faces.discord.ending import VoiceButton
 from bot.faces.discord.failures import explain
@@ -30,6 +33,7 @@ from bot.faces.discord.importing import Importing
 from bot.faces.discord.language import Translator, aside
 from bot.faces.discord.listing import PageButton
 from bot.faces.discord.managing import VersionMenu, VoiceRolesMenu
+from bot.faces.discord.planning import Planning
 from bot.faces.discord.playing import GuessButton, Playing, VoteButton
 from bot.faces.discord.refereeing import Refereeing
 from bot.faces.discord.saying import SayButton
@@ -48,7 +52,24 @@ PERMISSIONS = discord.Permissions(
     read_message_history=True,  # what a reply replies to is context
 )
 """What a server is asked for; docs/discord.md names each."""
-COGS = (Training, Importing, Watching, Speaking, Conversing, Playing, Refereeing, Forgetting, Configuring, Editing, About, Help)
+COGS = (
+    Training,
+    Importing,
+    Watching,
+    Speaking,
+    Conversing,
+    Playing,
+    Refereeing,
+    Approving,
+    Carding,
+    Delivering,
+    Planning,
+    Forgetting,
+    Configuring,
+    Editing,
+    About,
+    Help,
+)
 BUTTONS = (
     AnswerAs,
     CancelButton,
@@ -58,6 +79,7 @@ BUTTONS = (
     GroundSelect,
     GuessButton,
     PageButton,
+    PostButton,
     SayButton,
     SettingMenu,
     TrainButton,

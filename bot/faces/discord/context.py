@@ -27,6 +27,16 @@ def hybrid(**attributes: Any) -> Callable[[_Callback], commands.HybridCommand[An
     return cast("Callable[[_Callback], commands.HybridCommand[Any, ..., None]]", commands.hybrid_command(**attributes))
 
 
+def hybrid_group(**attributes: Any) -> Callable[[_Callback], commands.HybridGroup[Any, ..., None]]:
+    """Like the library's decorator of that name."""
+    return cast("Callable[[_Callback], commands.HybridGroup[Any, ..., None]]", commands.hybrid_group(**attributes))
+
+
+def within(group: commands.HybridGroup[Any, ..., None], **attributes: Any) -> Callable[[_Callback], commands.HybridCommand[Any, ..., None]]:
+    """Like the group's own decorator `command`."""
+    return cast("Callable[[_Callback], commands.HybridCommand[Any, ..., None]]", group.command(**attributes))
+
+
 class Context(commands.Context["MynahBot"]):
     """What a command gets. `begin` comes before anything that may take time; then `answer`, or an error that is told by `refuse`."""
 
@@ -96,18 +106,23 @@ class Context(commands.Context["MynahBot"]):
         # Not `bot_permissions`: those of an interaction hold for answers to it alone.
         if self.guild is None or self.guild.me is None or isinstance(self.channel, discord.DMChannel | discord.PartialMessageable):
             return
-        may = self.channel.permissions_for(self.guild.me)
-        thread = isinstance(self.channel, discord.Thread)
-        wanted = {"View Channel": may.view_channel, "Send Messages": may.send_messages_in_threads if thread else may.send_messages}
-        for name, granted in wanted.items():
-            if not granted:
-                within = f"{name} in Threads" if thread and name == "Send Messages" else name
-                raise BadRequestError(f"I may not write in this channel: ask a moderator to give me the permission {within}.")
+        if lacks := lacking(self.channel):
+            raise BadRequestError(f"I may not write in this channel: ask a moderator to give me the permission {lacks}.")
 
     @property
     def moderates(self) -> bool:
         """Whether whoever asks may act on what others asked for; outside servers nobody may."""
         return moderates(self)
+
+
+def lacking(channel: Any) -> str:
+    """Return the permission without which the bot cannot write in a channel of a server; empty: it can."""
+    may = channel.permissions_for(channel.guild.me)
+    if not may.view_channel:
+        return "View Channel"
+    if isinstance(channel, discord.Thread):
+        return "" if may.send_messages_in_threads else "Send Messages in Threads"
+    return "" if may.send_messages else "Send Messages"
 
 
 def moderates(asked: commands.Context[Any] | discord.Interaction[Any]) -> bool:

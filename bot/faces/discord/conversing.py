@@ -149,7 +149,7 @@ class Conversing(commands.Cog):
         asked = await self._context(message)
         async with message.channel.typing():
             spoken = await lines_for(self.app, voice, message.author, message.guild, author=author, message=asked, count=1)
-        await say(self.app, await self._sender(message, voice), spoken, attach=False)
+        await say(self.bot, message.guild, await self._sender(message, voice), spoken, attach=False)
 
     async def _sender(self, message: discord.Message, voice: str) -> Send:
         """Return what sends an answer to a message: the webhook that a bound voice speaks through, else a reply of the bot's."""
@@ -236,7 +236,7 @@ class AnswerAs(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], template
 
         try:
             spoken = await lines_for(bot.app, voice, interaction.user, interaction.guild, message=text[-MAX_PROMPT:], count=1)
-            await say(bot.app, send, spoken, attach=False)
+            await say(bot, interaction.guild, send, spoken, attach=False)
         except Exception as error:
             aside()
             await interaction.edit_original_response(content=explain(error, button=type(self).__name__, user=interaction.user.id))

@@ -50,7 +50,7 @@ class VoiceButton(
             await need_voice(bot, interaction.user, interaction.guild, voice)
             prompt = await default_prompt(app, interaction.guild, voice)
             spoken = await lines_for(app, voice, interaction.user, interaction.guild, prompt=prompt)
-            await say(app, answer_with(interaction), spoken, attach=interaction.app_permissions.attach_files)
+            await say(bot, interaction.guild, answer_with(interaction), spoken, attach=interaction.app_permissions.attach_files)
             return
         await interaction.response.defer(ephemeral=True, thinking=True)
         interaction.extras["answered"] = True  # what is private is refused in private

@@ -25,7 +25,7 @@ class Help(commands.Cog):
     @hybrid(usage="[command]")
     @portable
     @app_commands.describe(command="The command to explain")
-    async def help(self, ctx: Context, command: str = "") -> None:
+    async def help(self, ctx: Context, *, command: str = "") -> None:
         """List the commands, or explain one."""
         if not command:
             settings = await settings_here(self.bot, ctx.guild)
@@ -54,6 +54,8 @@ class Help(commands.Cog):
 
 def _explain(command: commands.Command[Any, ..., Any]) -> str:
     lines = [f"`/{command.qualified_name} {command.signature}".rstrip() + f"` — {tr(command.short_doc)}"]
+    if isinstance(command, commands.Group):
+        lines += [f"• `/{one.qualified_name} {one.signature}".rstrip() + f"` — {tr(one.short_doc)}" for one in command.commands]
     if isinstance(command, commands.HybridCommand) and command.app_command is not None:
         lines += [f"• `{parameter.display_name}`: {tr(str(parameter.description))}" for parameter in command.app_command.parameters]
     return "\n".join(lines)

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 import discord
 
 from bot.app import Mynah
-from bot.errors import BadRequestError
 from bot.faces.discord import render
-from bot.faces.discord.admitting import need_role, need_voice, settings_here
+from bot.faces.discord.admitting import decides, need_approver, need_voice
 from bot.faces.discord.buttons import Pressed
-from bot.faces.discord.context import moderated, moderates, origin, signature
-from bot.faces.discord.installs import is_member
+from bot.faces.discord.context import origin, signature
 from bot.faces.discord.language import aloud, tr
 from bot.faces.discord.text import MESSAGE, cut, units
 from bot.services.speaking import Spoken
@@ -37,8 +35,8 @@ async def lines_for(app: Mynah, voice: str, user: discord.abc.User, guild: disco
     return await app.speaking.answer(request.id)
 
 
-async def say(app: Mynah, send: Send, spoken: Spoken, *, attach: bool) -> None:
-    """Send lines, and remember which message shows them.
+async def say(bot: "MynahBot", guild: discord.Guild | None, send: Send, spoken: Spoken, *, attach: bool) -> None:
+    """Send lines to where members of a server see them, and remember which message shows them.
 
     What a message cannot hold comes as a file; `attach`: files may be sent here, else it is left out.
     """
@@ -48,8 +46,8 @@ async def say(app: Mynah, send: Send, spoken: Spoken, *, attach: bool) -> None:
     if units(words) > MESSAGE and attach:
         files = [discord.File(io.BytesIO("\n\n".join(texts).encode("utf-8", "replace")), f"{request.voice[:60]}.txt")]
     aloud()
-    message = await send(cut(words, MESSAGE), files=files, view=_buttons(request, posts=app.posting.sends))
-    await app.store.write(talk.remember, message.id, message.channel.id, request.id)
+    message = await send(cut(words, MESSAGE), files=files, view=_buttons(request, posts=bot.app.posting.sends and decides(bot, guild)))
+    await bot.app.store.write(talk.remember, message.id, message.channel.id, request.id)
 
 
 def answer_with(interaction: discord.Interaction[Any]) -> Send:
@@ -101,21 +99,16 @@ class SayButton(
             count=asked.count,
             temperature=asked.sampling["temperature"],
         )
-        await say(app, answer_with(interaction), spoken, attach=interaction.app_permissions.attach_files)
+        await say(bot, interaction.guild, answer_with(interaction), spoken, attach=interaction.app_permissions.attach_files)
 
     async def _post(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
         app = bot.app
         await interaction.response.defer(ephemeral=True, thinking=True)
         interaction.extras["answered"] = True  # what is private is told in private
-        if not is_member(bot, interaction.guild):
-            raise BadRequestError("Sending to X is for members of a server that I am in.")
-        roles = (await settings_here(bot, interaction.guild)).post_roles
-        if not roles:
-            moderated(interaction, "Sending to X is for members with the permission Manage Server.")
-        need_role(interaction.user, roles, "Sending to X", moderates=moderates(interaction))
+        await need_approver(bot, interaction)
         asked = await app.store.read(speech.get, self.request)
         post = await app.posting.draft(asked.voice, None, (await self._said(app))[0].text, signature(interaction.user))
-        await interaction.edit_original_response(content=tr(f"Draft {post.id} waits for approval: `mynah posts approve {post.id}`."))
+        await interaction.edit_original_response(content=tr(f"Post {post.id} waits for a yes in <#{app.settings.x.approval_channel}>."))
 
     async def _said(self, app: Mynah) -> list[speech.Generation]:
         """Return the lines that were shown, the best first."""

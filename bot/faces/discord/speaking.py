@@ -63,7 +63,7 @@ class Speaking(commands.Cog):
         if wanted.get("prompt") == "":
             wanted["prompt"] = await default_prompt(self.app, ctx.guild, voice)
         spoken = await lines_for(self.app, voice, ctx.author, ctx.guild, **wanted)
-        await say(self.app, ctx.answer, spoken, attach=ctx.bot_permissions.attach_files)
+        await say(self.bot, ctx.guild, ctx.answer, spoken, attach=ctx.bot_permissions.attach_files)
 
     @hybrid(name="models")
     @portable

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import discord
@@ -19,6 +20,7 @@ from data.talk import Binding
 if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
 
+T = TypeVar("T")
 NAME = 80  # characters of a webhook's name, as Discord counts them
 MARK = " · AI BOT"
 OVER = re.compile(r"\A\*\*.*?\*\*(?:: |\n)")  # a voice's name over its lines
@@ -95,17 +97,39 @@ class Webhooks:
 
         return send
 
+    async def send_once(self, channel: Any, binding: Binding, content: str, session: aiohttp.ClientSession) -> discord.WebhookMessage:
+        """Send a line through a channel's webhook by a session that repeats nothing, since Discord tells no repetition of it.
+
+        Raises:
+            MynahError, discord.HTTPException: it was not sent.
+            aiohttp.ClientError, OSError: nobody knows.
+        """
+
+        async def say(webhook: discord.Webhook) -> discord.WebhookMessage:
+            once = discord.Webhook.partial(webhook.id, webhook.token or "", session=session)
+            said: discord.WebhookMessage = await once.send(content, **_manner(channel, binding))
+            return said
+
+        return await self._through(channel, binding, say)
+
+    async def read(self, channel: Any, binding: Binding, message: int) -> str:
+        """Return what a message of a channel's webhook says, which Discord does not tell those who read the channel without the intent."""
+
+        async def fetch(webhook: discord.Webhook) -> str:
+            thread = channel if isinstance(channel, discord.Thread) else discord.utils.MISSING
+            return (await webhook.fetch_message(message, thread=thread)).content
+
+        return await self._through(channel, binding, fetch)
+
     async def _send(self, channel: Any, binding: Binding, content: str, view: discord.ui.View) -> discord.Message:
         async def say(webhook: discord.Webhook) -> discord.Message:
-            return await webhook.send(
-                content,
-                username=shown_name(called(binding.voice)),
-                allowed_mentions=discord.AllowedMentions.none(),
-                view=view,
-                thread=channel if isinstance(channel, discord.Thread) else discord.utils.MISSING,
-                wait=True,
-            )
+            said: discord.Message = await webhook.send(content, view=view, **_manner(channel, binding))
+            return said
 
+        return await self._through(channel, binding, say)
+
+    async def _through(self, channel: Any, binding: Binding, say: Callable[[discord.Webhook], Awaitable[T]]) -> T:
+        """Do something through a channel's webhook, which is made anew where somebody deleted it."""
         webhook = self._known.get(channel.id) or await self._fetch(binding) or await self._renew(channel, binding)
         try:
             return await say(webhook)
@@ -133,6 +157,16 @@ class Webhooks:
             self._known.pop(channel.id, None)
             await made.delete()
             raise _BoundAnewError
+
+
+def _manner(channel: Any, binding: Binding) -> dict[str, Any]:
+    """Return how a voice speaks through a webhook: under its name, in its thread, to nobody in particular."""
+    return {
+        "username": shown_name(called(binding.voice)),
+        "allowed_mentions": discord.AllowedMentions.none(),
+        "thread": channel if isinstance(channel, discord.Thread) else discord.utils.MISSING,
+        "wait": True,
+    }
 
 
 def shown_name(voice: str) -> str:

@@ -184,6 +184,12 @@ class Stage:
         return [message for message in self.channel.history() if message.author.id == self.env.bot.user.id]
 
 
+def approve_in(stage: Stage, channel: int) -> None:
+    """Have posts approved in a channel of Discord."""
+    x = stage.app.settings.x.model_copy(update={"approval_channel": channel})
+    stage.app.settings = stage.app.settings.model_copy(update={"x": x})
+
+
 @asynccontextmanager
 async def mynah(folder: Path, **discord_settings: str | int) -> AsyncIterator[Mynah]:
     """All of Mynah with two accounts' posts, leading and working, in a folder of its own."""

@@ -6,6 +6,7 @@ import pytest_asyncio
 
 from data import outbox
 from tests.bot.discord.conftest import mynah
+from tests.bot.discord.test_approving import NOBODY
 from tests.bot.discord.test_face import _discord_is_elsewhere, start, stop
 from tests.loopback_discord import LoopbackDiscord, loopback_discord
 
@@ -90,5 +91,5 @@ async def test_nobody_sends_to_x_from_there(server, app, abroad):
     button = first["components"][0]["components"][1]  # in its place, since without X there is none that sends
     button.update(label="Send to X", custom_id=button["custom_id"].replace("more", "post"))
     await server.press(first, "Send to X")
-    await server.message(lambda m: m["content"] == "Sending to X is for members of a server that I am in.")
+    await server.message(lambda m: m["content"] == NOBODY)
     assert await app.store.read(outbox.listed) == []

@@ -19,12 +19,9 @@ from trainer import protocol
 
 ROOT = Path(bot.__file__).parents[1]
 FACE = ROOT / "bot" / "faces" / "discord"
-ERRORS = {*bot.errors.__all__, "BadWeightsError", "XError"} - {"SettingsError", "MynahError"}
-UNHEARD = (
-    *("bot/faces/terminal", "bot/x/oauth2.py", "bot/x/sender.py", "bot/x/tweepy_client.py"),
-    *("bot/services/scheduling.py", "bot/services/times.py", "bot/services/blocklist.py"),
-)
-"""Whose errors no member can run into: the terminal's, those of posting on X, and those of schedules and of the settings."""
+ERRORS = {*bot.errors.__all__, "BadWeightsError", "SendError", "XError"} - {"SettingsError", "MynahError"}
+UNHEARD = ("bot/faces/terminal", "bot/services/blocklist.py")
+"""Whose errors no member can run into: the terminal's, and those of the settings."""
 SENTENCES = {"tr": 0, "begin": 0, "publish": 0, "fail": 2, "Failed": 1, "Verdict": 1, "Broken": 1}
 """Functions that take a sentence, and at which place."""
 SHOWN = ("content", "label", "placeholder", "title", "description", "name", "text")
@@ -136,7 +133,7 @@ def entries():
 
 def shown(tree):
     """The commands as Discord gets them, and the descriptions within."""
-    for command in tree.get_commands():
+    for command in (*tree.walk_commands(), *tree.get_commands(type=discord.AppCommandType.message)):
         yield getattr(command, "description", "") or command.name
         for parameter in getattr(command, "parameters", ()):
             yield parameter.description

@@ -1,8 +1,8 @@
 """The buttons under lines: again, more like this, and into the outbox; they outlive the process."""
 
 from bot.faces.discord.bot import MynahBot
-from data import outbox, speech, talk
-from tests.bot.discord.conftest import Stage, unlike
+from data import speech, talk
+from tests.bot.discord.conftest import Stage, approve_in, unlike
 
 
 async def asked(stage: Stage, **wanted):
@@ -59,18 +59,13 @@ async def test_a_voice_that_was_forgotten_says_no_more(stage: Stage):
     assert pressed.response is None
 
 
-async def test_lines_go_to_the_outbox_where_there_is_an_account(stage: Stage, monkeypatch):
+async def test_nothing_is_sent_to_x_without_an_account_and_a_server_that_decides(stage: Stage, monkeypatch):
     await stage.train()
+    monkeypatch.setattr("bot.services.posting.Posting.sends", True)
+    for channel, offered in ((0, False), (5, False), (stage.channel.id, True)):
+        approve_in(stage, channel)
+        lines = await asked(stage, count=1)
+        assert ("Send to X" in [button["label"] for row in lines.components for button in row["components"]]) is offered
+    monkeypatch.setattr("bot.services.posting.Posting.sends", False)
     plain = await asked(stage, count=1)
     assert [button["label"] for row in plain.components for button in row["components"]] == ["Again", "More like this"]
-    monkeypatch.setattr("bot.services.posting.Posting.sends", True)
-    lines = await asked(stage, count=1)
-    refused = await stage.alice.click(lines, label="Send to X")
-    assert refused.response.content == "Sending to X is for members with the permission Manage Server."
-    assert await stage.app.store.read(outbox.listed, 9) == []
-    sent = await stage.boss.click(lines, label="Send to X")
-    assert sent.ephemeral
-    assert sent.response.content == "Draft 1 waits for approval: `mynah posts approve 1`."
-    (draft,) = await stage.app.store.read(outbox.listed, 9)
-    assert (draft.status, draft.voice) == ("draft", "keeper")
-    assert f"**keeper**: {draft.text}" == lines.content

@@ -7,7 +7,7 @@ import pytest
 
 from bot.errors import StoreError
 from bot.faces.discord.bot import MynahBot
-from data import accounts, jobs, models, outbox, servers, talk
+from data import accounts, jobs, models, servers, talk
 from data.servers import ServerSettings
 from tests.bot.discord.conftest import Stage, unlike
 from tests.bot.discord.test_conversing import me
@@ -313,22 +313,6 @@ async def test_who_may_train(stage: Stage):
     gone = await stage.alice.slash(stage.channel, "train", handles="keeper gull")
     assert gone.response.content == "Training is for members with a role that is no more in this server."
     assert len(stage.env.errors) == 3
-
-
-async def test_who_may_send_to_x(stage: Stage, monkeypatch):
-    monkeypatch.setattr("bot.services.posting.Posting.sends", True)
-    await stage.train()
-    keepers = stage.channel.guild.create_role("Keepers")
-    carol = stage.channel.guild.add_member(stage.env.create_user("carol"), roles=[keepers])
-    lines = (await stage.alice.slash(stage.channel, "generate", voice="keeper", count=1)).response
-    early = await carol.click(lines, label="Send to X")
-    assert early.response.content == "Sending to X is for members with the permission Manage Server."
-    await put(stage, post_roles=(keepers.id,))
-    refused = await stage.alice.click(lines, label="Send to X")
-    assert (refused.ephemeral, refused.response.content) == (True, "Sending to X is for members with the role Keepers in this server.")
-    assert await stage.app.store.read(outbox.listed, 9) == []
-    for who in (carol, stage.boss):
-        assert "waits for approval" in (await who.click(lines, label="Send to X")).response.content
 
 
 # ------------------------------------------------------------------ the quotas

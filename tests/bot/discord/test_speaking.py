@@ -200,6 +200,10 @@ async def test_help_comes_from_the_commands(stage: Stage):
     await stage.alice.send(stage.channel, "!help generate")
     assert "`/generate voice [prompt]`" in stage.history[-1].content
     assert "• `count`: How many lines" in stage.history[-1].content
+    await stage.alice.send(stage.channel, "!help schedule")
+    assert "• `/schedule pause name` — Stop a schedule until it is resumed" in stage.history[-1].content
+    await stage.alice.send(stage.channel, "!help schedule add")
+    assert "• `times`: Such as 9:00, 18:30" in stage.history[-1].content
     await stage.alice.send(stage.channel, "!help nothing")
     assert "There is no command" in stage.history[-1].content
     assert len(stage.env.errors) == 1
@@ -213,7 +217,8 @@ async def test_declared_limits(stage: Stage):
     assert commands.pop(menu["name"])["name"] == "Answer as…"
     talking = {"generate", "ask", "bind", "models", "show"}
     games = {"quiz", "duel", "leaderboard"}
-    assert set(commands) == {"train", "import", "cancel", "queue", "forget", "settings", "about", "help"} | talking | games
+    posts = {"approve", "schedule", "pause", "resume"}
+    assert set(commands) == {"train", "import", "cancel", "queue", "forget", "settings", "about", "help"} | talking | games | posts
     for name in ("forget", "bind", "settings", "import"):
         assert commands[name]["contexts"] == [0]
         assert int(commands[name]["default_member_permissions"]) == 1 << 5
@@ -223,6 +228,6 @@ async def test_declared_limits(stage: Stage):
         assert len(command["name"]) <= 32
         brought = command["name"] in {"generate", "ask", "models", "show", "about", "help"}
         if command["name"] not in ("forget", "bind", "settings", "import"):
-            assert command["contexts"] == ([0] if command["name"] in games else [0, 1, 2] if brought else [0, 1])
+            assert command["contexts"] == ([0] if command["name"] in games | posts else [0, 1, 2] if brought else [0, 1])
             assert command["default_member_permissions"] is None
         assert command["integration_types"] == ([0, 1] if brought else [0])
