@@ -31,7 +31,6 @@ from data.store import Store
 
 T = TypeVar("T")
 LOCK_SECONDS = 0.5
-ANSWERS = "answers on X"
 
 
 class Mynah:
@@ -109,7 +108,7 @@ class Mynah:
         await self.speaking.recover()
         queues = [self.training.run_forever(), self.speaking.run_forever()]
         if posting:
-            await self.store.write(speech.forget_messages, ANSWERS)  # of a process that was killed before it could
+            await self.store.write(speech.forget_messages)  # of a process that was killed before it could
             await self.mentions.tidy()
             queues += [self.scheduling.run_forever(), self.posting.run_forever()]
             if self.mentions.on:
@@ -140,11 +139,11 @@ class Mynah:
 
     async def _answer(self, text: str) -> str:
         """Have the voice that answers mentions answer one; what it answered is not kept."""
-        asked = await self.speaking.request(self.settings.x.mentions.voice, by=ANSWERS, count=1, message=text, purpose=Purpose.POST)
+        asked = await self.speaking.request(self.settings.x.mentions.voice, by="answers", count=1, message=text, purpose=Purpose.POST)
         try:
             return (await self.speaking.answer(asked.id)).lines[0].text
         finally:
-            await self.store.write(speech.forget_messages, ANSWERS)
+            await self.store.write(speech.forget_messages)
 
     def _no_money(self, db: Database) -> str | None:
         return self.budget.lacks(db, Kind.POSTS_WRITTEN)

@@ -8,6 +8,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from data import outbox
+from data.errors import NotStoredError
 from data.outbox import Post, State
 from data.store import stamp
 
@@ -161,6 +162,19 @@ def answers_since(db: Database, moment: datetime, author: str | None = None) -> 
     if author is not None:
         where, values = f"{where} AND author = ?", [*values, author]
     return db["mentions"].count_where(where, values)
+
+
+def asked(db: Database, post: Post) -> str:
+    """Return what a post of the outbox answers; empty: nothing.
+
+    Raises:
+        NotStoredError: it is not kept any more.
+    """
+    for row in db.query("SELECT text FROM mentions WHERE post = ? AND text IS NOT NULL", [post.id]):
+        return str(row["text"])
+    if post.in_reply_to:
+        raise NotStoredError(f"What post {post.id} answers is not kept any more: edit it, or reject it.")
+    return ""
 
 
 def forget_texts(db: Database, before: datetime) -> None:

@@ -170,9 +170,9 @@ def fail_interrupted(db: Database) -> None:
         fail(db, row["id"], "Mynah was restarted before it answered: ask again.")
 
 
-def forget_messages(db: Database, requested_by: str) -> None:
-    """Erase what somebody's requests were to answer."""
-    db.conn.execute("UPDATE requests SET message = '' WHERE requested_by = ? AND message <> ''", [requested_by])
+def forget_messages(db: Database) -> None:
+    """Erase what posts were to answer whose requests have ended."""
+    db.conn.execute("UPDATE requests SET message = '' WHERE purpose = 'post' AND message <> '' AND status IN ('done', 'failed')")
 
 
 def generations(db: Database, request_id: int) -> list[Generation]:

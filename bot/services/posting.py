@@ -21,6 +21,7 @@ from data.outbox import DEFAULT_ACCOUNT, Destination, Pause, Post, State
 from data.store import Store
 
 SENDER = "mynah"
+UNATTENDED_ANSWERS = "unattended answers"
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 300.0
 GRACE_SECONDS = 5.0  # for an answer that is on its way when Mynah is told to stop
@@ -131,7 +132,7 @@ class Posting:
         if not unattended or rules.broken_rule(text, links=self._settings.links):
             return post
         by, why = (
-            ("unattended: answers", "x.mentions.unattended")
+            (UNATTENDED_ANSWERS, "x.mentions.unattended is on")
             if schedule is None
             else (f"unattended: {schedule}", "x.unattended names its schedule")
         )

@@ -15,6 +15,7 @@ from bot.x.tweepy_session import (
     CONNECT_SECONDS,
     READ_SECONDS,
     TWEEPY_HOST,
+    UNKNOWN_FORM,
     Signs,
     common_refusal,
     detail,
@@ -185,7 +186,7 @@ class TweepyClient:
         try:
             return mentions_of(answer, str(self.id))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise XError("X's answer is not of the form that Mynah knows: look for a newer Mynah.", Retry.UNSURE) from error
+            raise XError(UNKNOWN_FORM, Retry.UNSURE) from error
 
     def _refused(self, error: tweepy.HTTPException, *, looking: bool = False, answering: bool = False) -> XError:
         """Say what X's answer means: to a post, to a look at own posts or at mentions, or to an answer."""

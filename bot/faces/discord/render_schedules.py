@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from data.schedules import Outcome, Run
-
 from bot.faces.discord.language import tr
 from bot.faces.discord.naming import called
 from bot.faces.discord.render_posts import NAME, REASON, at, place
@@ -11,6 +9,7 @@ from bot.faces.discord.text import MESSAGE, cut, moment, safe, sentence, who
 from bot.services.scheduling import Planned
 from bot.services.times import span
 from data.outbox import Destination
+from data.schedules import Outcome, Run
 
 MARKS = {Outcome.DUE: "⏳", Outcome.DRAFTED: "✅", Outcome.SKIPPED: "⏭", Outcome.MISSED: "⏭", Outcome.FAILED: "❌"}
 

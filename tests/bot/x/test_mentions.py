@@ -15,6 +15,7 @@ from bot.settings import Mentions as Settings
 from bot.settings import X
 from bot.x.mentions import mentions_of
 from bot.x.tweepy_client import TweepyClient
+from bot.x.tweepy_session import UNKNOWN_FORM
 from data import mentions, outbox, spending
 from data.mentions import Fate, Mention
 from data.outbox import DEFAULT_ACCOUNT, Post, State
@@ -587,7 +588,7 @@ async def test_a_page_of_another_form_is_one_sentence(stage, server, monkeypatch
     page = {"data": [{"author_id": "5"} | row], "includes": {"users": [{"id": "5", "username": "ann"}]}}
     monkeypatch.setattr(stage.client._raw, "get_users_mentions", lambda *_args, **_more: page)
     await stage.later()
-    assert (await stage.mentions.overview()).poll.problem == "X's answer is not of the form that Mynah knows: look for a newer Mynah."
+    assert (await stage.mentions.overview()).poll.problem == UNKNOWN_FORM
 
 
 async def test_nothing_is_read_twice_nor_before_the_interval(stage, server):
