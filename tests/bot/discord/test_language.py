@@ -131,6 +131,11 @@ def entries():
     return {english: own for section in sections.values() for english, own in section.items()}
 
 
+def test_no_sentence_is_in_the_catalogue_twice():
+    sections = tomllib.loads((FACE / "words_ja.toml").read_text("utf-8"))
+    assert sum(map(len, sections.values())) == len(entries())
+
+
 def shown(tree):
     """The commands as Discord gets them, and the descriptions within."""
     for command in (*tree.walk_commands(), *tree.get_commands(type=discord.AppCommandType.message)):
