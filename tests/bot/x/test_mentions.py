@@ -534,8 +534,9 @@ async def test_stop_that_comes_while_an_answer_is_spoken_is_honoured(stage, serv
 
     stage.meanwhile = stop
     await stage.later()
-    assert await stage.fate(number) == "its author has said stop"
-    assert server.made == []
+    found = await stage.one(number)
+    assert (found.state, found.why, found.post) == (Fate.IGNORED, "its author has said stop", None)
+    assert await stage.posting.listed() == []
 
 
 async def test_nobody_is_answered_while_older_mentions_are_unread(stage, server):
@@ -597,6 +598,15 @@ async def test_nothing_is_read_twice_nor_before_the_interval(stage, server):
     for _ in range(3):
         await stage.later(INTERVAL / 3)
     assert [query.get("since_id") for query in server.polled] == [None, None, first]
+
+
+async def test_what_x_gives_again_is_not_taken_up_again(stage, server):
+    server.mention(ANN, SUMMONS)
+    await stage.later()
+    await stage.store.write(lambda db: db.conn.execute("UPDATE mention_polls SET since_id = NULL"))
+    await stage.later()
+    assert "since_id" not in server.polled[-1]
+    assert len(server.made) == 1
 
 
 async def test_a_poll_survives_a_restart_with_its_time(stage, server):
