@@ -218,7 +218,7 @@ class Mentions:
         """Take up a page, and remember how far was read; return that, and whether there is more to read now."""
         now = self._clock()
         began_at = datetime.fromisoformat(poll.began_at)
-        for mention in page.mentions:
+        for mention in reversed(page.mentions):  # so that of a post and its edit the post comes first
             self._take_up(db, poll.account, mention, began_at, now)
         old = any(mention.at < began_at - SKEW for mention in page.mentions)  # where X goes by until_id alone
         more = page.next_token is not None and not old

@@ -101,9 +101,10 @@ class Mortal(Store):
 
     async def write(self, work: Callable[..., Any], *args: Any, **more: Any) -> Any:  # type: ignore[override]
         """Run `work` in one transaction, if the process lives to see its end."""
-        inner = args[0] if callable(args[0] if args else None) else work  # a decision stands within the check of what was seen
+        within_a_check = [number for number, one in enumerate(args) if callable(one)]  # of what was seen, which a decision stands in
+        inner, rest = (args[within_a_check[0]], args[within_a_check[0] + 1 :]) if within_a_check else (work, args)
         told = WRITES.get(inner.__name__)
-        name = told(*(args[1:] if inner is not work else args), **more) if told else inner.__name__
+        name = told(*rest, **more) if told else inner.__name__
 
         def within(db: Any) -> Any:
             result = work(db, *args, **more)

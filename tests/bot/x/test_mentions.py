@@ -280,6 +280,10 @@ async def test_an_edit_of_a_mention_is_not_another_one(stage, server):
     await stage.later()
     assert await stage.fate(edited) == "it is an edit of one that was taken up"
     assert len(server.made) == 1
+    both = server.mention(BOB, SUMMONS)
+    server.mention(BOB, SUMMONS, edit_history_post_ids=[both, str(FIRST_ID + 10**9 + 3)])
+    await stage.later()
+    assert [made.in_reply_to for made in server.made[1:]] == [both]
 
 
 @pytest.mark.parametrize(
