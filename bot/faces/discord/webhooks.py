@@ -10,7 +10,7 @@ import structlog
 
 from bot.errors import BadRequestError, MynahError
 from bot.faces.discord.naming import called
-from bot.faces.discord.portraits import portrait
+from bot.services.portraits import portrait
 from bot.faces.discord.saying import Send
 from bot.faces.discord.text import units
 from data import talk

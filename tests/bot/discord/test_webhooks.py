@@ -12,7 +12,7 @@ from simcord.http.routes import interactions
 from bot.errors import StoreError
 from bot.faces.discord import webhooks
 from bot.faces.discord.bot import MynahBot
-from bot.faces.discord.portraits import SIDE, portrait
+from bot.services.portraits import SIDE, portrait
 from bot.faces.discord.text import units
 from bot.faces.discord.webhooks import FULL, MARK, MISSING, NAME, shown_name
 from data import talk
