@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bot.services.pictures import Account, Said, kind
 from data.language import NAMES
@@ -20,6 +20,7 @@ from trainer.protocol import HUB_NAMES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markdown_it.renderer import RendererHTML
 
 TEMPLATES = Path(__file__).parent / "templates"
 PICTURE, CURVE, DARK = "predictions.png", "curve.png", "-dark.png"
@@ -31,6 +32,21 @@ COUNTS = {
     "kept": "Kept",
     "duplicates": "of them the same as another",
 }
+LABELS = {
+    "scale": "scale (alpha / rank)",
+    "stored_rank": "rank, stored",
+    "answers": "share learned as answers",
+    "tokens_per_step": "targets a step",
+    "row": "positions a row",
+    "rows_per_step": "rows a step",
+    "warm_up": "warm-up, share of the steps",
+    "clip": "largest norm of the gradient",
+    "evaluations": "looks at the posts that decide when to stop",
+    "patience": "looks without a better one before it stops",
+    "targets": "targets (tokens to be guessed)",
+    "tokens_per_second": "targets a second",
+}
+"""Of parameters that their names do not explain."""
 
 #: What means something anywhere in a line. Pipes and angle brackets become entities, which no table and no HTML looks into.
 _ANYWHERE = re.compile(r"([\\`*_\[\]~$])|(&|<|>|\|)|(://)|(www\.)", re.IGNORECASE)
@@ -62,6 +78,8 @@ class Facts:
     """ISO 639-1, or `und`."""
     license: str
     """An identifier of the hub's."""
+    prompt: str
+    """What to try it with; that of the lines, or another where it said none."""
     adult: str = ""
     """Why it is not for all audiences: a sentence; empty: it is."""
     grounds: Mapping[str, str] = field(default_factory=dict)
@@ -103,9 +121,10 @@ def front_matter(facts: Facts) -> str:
     card = facts.card
     names = _title(facts)
     tags = [TAG, "text-generation", "cyborg" if len(facts.accounts) > 1 else "bot", *(["not-for-all-audiences"] if facts.adult else [])]
-    set_apart = {"task_type": "text-generation", "dataset_type": "posts", "dataset_name": "posts that it never saw"}
-    prompt, lines = plain(facts.said.prompt), [plain(line) for line in facts.said.lines]
-    examples = [{"text": prompt or "I", **({"output": {"text": line}} if line else {})} for line in lines[:1] or [""]]
+    held_out: dict[str, Any] = {"task_type": "text-generation", "dataset_type": "posts", "dataset_name": "posts that it never saw"}
+    widget: list[dict[str, Any]] = [{"text": plain(facts.prompt)}]
+    if facts.said.prompt and facts.said.lines:
+        widget[0]["output"] = {"text": plain(facts.said.lines[0])}
     data = ModelCardData(
         language=facts.language if facts.language in NAMES else None,
         license=facts.license,
@@ -116,11 +135,11 @@ def front_matter(facts: Facts) -> str:
         metrics=["loss", "perplexity"],
         model_name=plain(names),
         eval_results=[
-            EvalResult(metric_type=one.name, metric_name=one.title, metric_value=round(one.value, 4), **set_apart)
+            EvalResult(metric_type=one.name, metric_name=one.title, metric_value=round(one.value, 4), **held_out)
             for one in (*_losses(card), *facts.measured)
         ],
         thumbnail=facts.pictures + PICTURE,
-        widget=examples,
+        widget=widget,
     )
     return str(data.to_yaml())
 
@@ -133,38 +152,42 @@ def body(facts: Facts) -> str:
     handles = [f"@{account.handle}" for account in accounts]
     start = card["started_from"]
     title = _title(facts)
-    begun = f"Asked to go on from “{isolated(facts.said.prompt)}”, it wrote:" if facts.said.prompt else "Asked for a post, it wrote:"
-    return _environment().get_template("card.md").render(
-        title=title,
-        picture=f"What {title} says",
-        names=_listed(names),
-        several=several,
-        voice=card["name"],
-        version=card["version"],
-        created=card["created_at"][:10],
-        kind=kind(accounts),
-        number=len(accounts),
-        handles=", ".join(handles),
-        language=NAMES.get(facts.language, "not determined"),
-        licence="unknown: nothing is granted" if facts.license == "unknown" else facts.license,
-        adult=facts.adult,
-        begun=begun,
-        lines=[isolated(line) for line in facts.said.lines],
-        consent=", ".join(f"@{handle}: {ground}" for handle, ground in facts.grounds.items()) or "the claims are gone",
-        splits=card["splits"],
-        started=f" It went on from version {start} of the same voice." if start else "",
-        columns=names,
-        counts=[(label, [f"{card['counts'][account.handle][name]:,}" for account in accounts]) for name, label in COUNTS.items()],
-        warnings=facts.warnings,
-        base=_base(card),
-        method="a low-rank adapter on all its linear layers (LoRA)" if card["method"] == "lora" else "in all of its weights",
-        curve="The loss, step by step",
-        parameters=_parameters(card),
-        evaluation=[(one.title, one.words) for one in (*_losses(card), *facts.measured)],
-        address=Markdown(json.dumps(plain(facts.address) or "path/to/the/folder", ensure_ascii=False)),
-        prompt=Markdown(json.dumps(plain(facts.said.prompt) or "I", ensure_ascii=False)),
-        voice_word=Markdown(card["name"]),
-        lineage=_lineage(card),
+    begun = f"Asked to go on from “{isolated(facts.said.prompt)}”" if facts.said.prompt else "Asked for a post"
+    return (
+        _environment()
+        .get_template("card.md")
+        .render(
+            title=title,
+            picture=f"What {title} says",
+            names=_listed(names),
+            several=several,
+            voice=card["name"],
+            version=card["version"],
+            created=card["created_at"][:10],
+            kind=kind(accounts),
+            number=len(accounts),
+            handles=", ".join(handles),
+            language=NAMES.get(facts.language, "not determined"),
+            licence="unknown, so none is granted" if facts.license == "unknown" else facts.license,
+            adult=facts.adult,
+            begun=begun,
+            lines=[isolated(line) for line in facts.said.lines],
+            consent=", ".join(f"@{handle}: {ground}" for handle, ground in facts.grounds.items()) or "no claim is stored any more",
+            splits=card["splits"],
+            started=f" It went on from version {start} of the same voice." if start else "",
+            columns=names,
+            counts=[(label, [f"{card['counts'][account.handle][name]:,}" for account in accounts]) for name, label in COUNTS.items()],
+            warnings=facts.warnings,
+            base=_base(card),
+            method="a low-rank adapter on all its linear layers (LoRA)" if card["method"] == "lora" else "in all of its weights",
+            curve="The loss, step by step",
+            parameters=_parameters(card),
+            evaluation=[(one.title, one.words) for one in (*_losses(card), *facts.measured)],
+            address=Markdown(json.dumps(plain(facts.address) or "path/to/the/folder", ensure_ascii=False)),
+            prompt=Markdown(json.dumps(plain(facts.prompt), ensure_ascii=False)),
+            voice_word=Markdown(card["name"]),
+            lineage=_lineage(card),
+        )
     )
 
 
@@ -182,19 +205,19 @@ def page(markdown: str, pictures: Mapping[str, bytes]) -> str:
     text = re.sub(r"\A---\n.*?\n---\n", "", markdown, flags=re.DOTALL)
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
 
-    def image(tokens: Sequence[Any], place: int, options: Any, env: Any) -> str:
+    def image(self: "RendererHTML", tokens: Sequence[Any], place: int, options: Any, env: Any) -> str:
         name = str(tokens[place].attrs["src"])
-        said = Markup.escape(reader.renderer.renderInlineAsText(tokens[place].children, options, env))
+        said = Markup.escape(self.renderInlineAsText(tokens[place].children, options, env))
         dark = pictures.get(name.removesuffix(".png") + DARK)
         other = f'<source media="(prefers-color-scheme: dark)" srcset="{_data_url(dark)}">' if dark else ""
         return f'<picture>{other}<img src="{_data_url(pictures.get(name, b""))}" alt="{said}"></picture>'
 
-    reader.renderer.rules["image"] = image
-    reader.renderer.rules["table_open"] = lambda *_: '<div class="table"><table>\n'
-    reader.renderer.rules["table_close"] = lambda *_: "</table></div>\n"
+    reader.add_render_rule("image", image)
+    reader.add_render_rule("table_open", lambda *_: '<div class="table"><table>\n')
+    reader.add_render_rule("table_close", lambda *_: "</table></div>\n")
     title = next((token.children for token in reader.parse(text) if token.type == "inline"), None) or []
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, keep_trailing_newline=True)
-    named = reader.renderer.renderInlineAsText(title, reader.options, {})
+    named = cast("RendererHTML", reader.renderer).renderInlineAsText(title, reader.options, {})
     return environment.get_template("page.html").render(title=named, body=Markup(reader.render(text)))  # noqa: S704 - raw HTML is off
 
 
@@ -239,11 +262,13 @@ def _perplexity(loss: float) -> float:
 def _parameters(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     details = card["details"]
     recipe = {name: value for name, value in card["recipe"].items() if name not in ("base", "start")}
-    run = {name: details[name] for name in ("steps", "steps_planned", "best_step", "targets", "stop_loss", "tokens_per_second", "device")
-           if name in details}
-    versions = {name: value for name, value in details.get("versions", {}).items()}
-    rows = recipe | run | {"seconds": card["seconds"], "bytes stored": card["bytes"]} | versions
-    return [(name.replace("_", " "), text) for whole, value in rows.items() for name, text in _flat(whole, value)]
+    run = {
+        name: details[name]
+        for name in ("steps", "steps_planned", "best_step", "targets", "stop_loss", "tokens_per_second", "device")
+        if name in details
+    }
+    rows = recipe | run | {"seconds": card["seconds"], "bytes stored": card["bytes"]} | details.get("versions", {})
+    return [pair for name, value in rows.items() for pair in _flat(LABELS.get(name, name.replace("_", " ")), value)]
 
 
 def _flat(name: str, value: Any) -> list[tuple[str, str]]:

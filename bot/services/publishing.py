@@ -77,9 +77,10 @@ async def publish(
         raise BadRequestError(f"@{strangers[0]} is no account of {model.voice}: name {' or '.join(f'@{one}' for one in model.handles)}.")
     _refuse_other_card(folder)
     accounts = tuple(Account(handle, named.get(handle, ""), faces.get(handle)) for handle in model.handles)
-    said = await say(speaking, store, model, settings.card.prompt if prompt is None else prompt)
+    prompt = settings.card.prompt if prompt is None else prompt
+    said = await say(speaking, store, model, prompt)
     found = await store.read(_found, model)
-    facts = await asyncio.to_thread(_facts, found, accounts, said, settings, address, pictures_at)
+    facts = await asyncio.to_thread(_facts, found, accounts, said, prompt, settings, address, pictures_at)
     files = await asyncio.to_thread(_drawn, facts, found)
     text = model_card.render(facts)
     if page:
@@ -146,12 +147,15 @@ def _found(db: Database, model: Model) -> dict[str, Any]:
     }
 
 
-def _facts(found: Mapping[str, Any], accounts: tuple[Account, ...], said: Said, settings: Settings, address: str, at: str) -> Facts:
+def _facts(
+    found: Mapping[str, Any], accounts: tuple[Account, ...], said: Said, prompt: str, settings: Settings, address: str, at: str
+) -> Facts:
     corpus: Corpus = found["corpus"]
     return Facts(
         card=found["card"],
         accounts=accounts,
         said=said,
+        prompt=said.prompt or prompt or settings.card.prompt,
         language=corpus.language,
         license=settings.card.license,
         adult=_adult(corpus, settings.safety.profanity),
@@ -169,7 +173,8 @@ def _adult(corpus: Corpus, level: Level) -> str:
         return "the profanity filter is off."
     posts = list(dict.fromkeys(post.text for post in (*corpus.train, *corpus.stop, *corpus.report)))[:SAMPLE]
     views = [Views(post) for post in posts]
-    for what, refused, most in (("slurs and the like", "mild", SLURS), ("swear words", "none", SWEARING)):
+    looked_for: tuple[tuple[str, Level, float], ...] = (("slurs and the like", "mild", SLURS), ("swear words", "none", SWEARING))
+    for what, refused, most in looked_for:
         share = sum(profanity.broken_by(view, refused) is not None for view in views) / max(1, len(views))
         if share >= most:
             return f"{share:.0%} of its posts hold {what}."
@@ -188,10 +193,12 @@ def _measured(card: Mapping[str, Any], corpus: Corpus, judged: list[tuple[str, s
     if len(lines) >= ENOUGH_LINES:
         manner = Manner(post.text for post in corpus.train)
         own, held_out = (sum(map(manner.share, texts)) / len(texts) for texts in (lines, [post.text for post in corpus.report]))
-        words = f"{own:.1%} of the letter triples of {len(lines):,} lines stand in the posts it learned from; of the posts' held out: {held_out:.1%}"
+        words = f"{own:.1%} of the letter triples in {len(lines):,} lines are its posts' own; in posts held out: {held_out:.1%}"
         found.append(Measure("fidelity", "Fidelity", own, words))
     if rate := card["fool_rate"]:
-        words = f"{rate['share']:.0%} of {rate['guesses']:,} guesses which line was the machine's were wrong; by chance: {rate['chance']:.0%}"
+        words = (
+            f"{rate['share']:.0%} of {rate['guesses']:,} guesses which line was the machine's were wrong; by chance: {rate['chance']:.0%}"
+        )
         found.append(Measure("fool_rate", "Fool rate", rate["share"], words))
     return found
 
@@ -211,14 +218,15 @@ def _drawn(facts: Facts, found: Mapping[str, Any]) -> dict[str, bytes]:
 
 def _refuse_other_card(folder: Path) -> None:
     """Make sure that no card of somebody else's is written over."""
-    from huggingface_hub import ModelCard
-
     there = folder / README
     try:
-        if there.exists() and model_card.TAG not in (ModelCard.load(there, ignore_metadata_errors=True).data.tags or ()):
-            raise BadRequestError(f"{there} is not a card of Mynah's: name another folder.")
-    except (OSError, ValueError) as error:
-        raise BadRequestError(f"{there} is not a card of Mynah's: name another folder.") from error
+        front, _, _ = there.read_text(encoding="utf-8").partition("\n---\n")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, UnicodeDecodeError):
+        front = ""
+    if not front.startswith("---\n") or f"- {model_card.TAG}" not in front.splitlines():
+        raise BadRequestError(f"{there} is not a card of Mynah's: name another folder.")
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -1,15 +1,16 @@
 """Text in pictures: which font has a letter, which way it runs, where its line ends; nothing leaves the box that it was given.
 
-The fonts are Noto's, from the packages manimgx-fonts and manimgx-fonts-cjk, and matplotlib's DejaVu (docs/cards.md says why these). Pillow shapes and orders what
-is of one font; what a line has of several is put together here, by a small part of Unicode's bidirectional algorithm: one level of
-embedding, which is what a post has.
+The fonts are Noto's, from the packages manimgx-fonts and manimgx-fonts-cjk, and matplotlib's DejaVu; docs/cards.md says why these. Pillow
+shapes and orders what is of one font; what a line has of several is put together here, by a small part of Unicode's bidirectional
+algorithm: one level of embedding, which is what a post has.
 """
 
+import math
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib.resources import files
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,19 +29,31 @@ ELLIPSIS = "…"
 MOST_CLUSTERS = 1_200  # of a text; no picture has room for more
 MOST_CHARACTERS = 16  # of a cluster: a family with skins has 11
 MOST_MARKS = 3  # on a letter: Vietnamese and Hebrew need two
+_SCRIPTS = (
+    "Arabic",
+    "Hebrew",
+    "Thai",
+    "Devanagari",
+    "Armenian",
+    "Bengali",
+    "Ethiopic",
+    "Georgian",
+    "Gujarati",
+    "Gurmukhi",
+    "Kannada",
+    "Khmer",
+    "Lao",
+    "Malayalam",
+    "Myanmar",
+    "Oriya",
+    "Sinhala",
+    "Tamil",
+    "Telugu",
+)
 #: The first that has a letter draws it; what none has is a box of the first.
 _FONTS = (
     "NotoSans[wght].ttf",
-    "NotoSansArabic[wght].ttf",
-    "NotoSansHebrew[wght].ttf",
-    "NotoSansThai[wght].ttf",
-    "NotoSansDevanagari[wght].ttf",
-    *(
-        f"NotoSans{script}[wght].ttf"
-        for script in """
-            Armenian Bengali Ethiopic Georgian Gujarati Gurmukhi Kannada Khmer Lao Malayalam Myanmar Oriya Sinhala Tamil Telugu
-        """.split()
-    ),
+    *(f"NotoSans{script}[wght].ttf" for script in _SCRIPTS),
     "NotoSansCJK-VF.otf.ttc",
     "NotoSansSymbols[wght].ttf",
     "NotoEmoji[wght].ttf",
@@ -53,8 +66,9 @@ _PICTOGRAPH = regex.compile(r"\p{Emoji_Presentation}|\p{Extended_Pictographic}\u
 _SELECTORS = regex.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0020-\U000e007f]")
 #: Controls, halves of pairs and marks of direction, which would turn round what stands after them; joiners and tags stay.
 _UNSEEN = regex.compile(r"(?![\u200c\u200d\U000e0020-\U000e007f])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]")
-_ENDS = frozenset("、。，．・：；！？）」』】〕》〉”’ー…‥ぁぃぅぇぉっゃゅょァィゥェォッャュョ!?,.:;)]}%")
-_BEGINS = frozenset("（「『【〔《〈“‘([{")
+#: Small kana and marks that belong to what stands before them, beside all that closes or parts by its category.
+_STAYS = frozenset("\u30fc\uff5e\u301c\u3005ぁぃぅぇぉっゃゅょァィゥェォッャュョ")
+_CLOSES, _OPENS = {"Pe", "Pf", "Po"}, {"Ps", "Pi"}
 
 
 class Box(NamedTuple):
@@ -268,10 +282,8 @@ def _runs(clusters: Sequence[Cluster], base: str) -> list[list[Cluster]]:
     """Return clusters of one look and direction together, from left to right."""
     pieces = [list(run) for _, run in groupby(_directed(clusters, base), key=lambda one: (one.direction, one.font, one.style))]
     pieces = pieces[::-1] if base == "rtl" else pieces
-    ordered: list[list[Cluster]] = []
-    for direction, group in groupby(pieces, key=lambda run: run[0].direction):
-        ordered += list(group) if direction == base else list(group)[::-1]
-    return ordered
+    groups = [(direction, list(group)) for direction, group in groupby(pieces, key=lambda run: run[0].direction)]
+    return [run for direction, group in groups for run in (group if direction == base else group[::-1])]
 
 
 def _directed(clusters: Sequence[Cluster], base: str) -> list[Cluster]:
@@ -307,7 +319,7 @@ def _broken(clusters: Sequence[Cluster], width: int, base: str) -> list[list[Clu
             lines.append([])
         left = word
         while not _fits(left, width, base):
-            fitting = _most(len(left) - 1, width, lambda upto, left=left: left[:upto], base)
+            fitting = _most(len(left) - 1, width, partial(_first, left), base)
             lines[-1] += left[:fitting]
             lines.append([])
             left = left[fitting:]
@@ -333,7 +345,8 @@ def _may_break(before: str, after: str) -> bool:
     if before == " ":
         return True
     unspaced = UNSPACED.match(before) or UNSPACED.match(after) or _font_of(before) == _EMOJI or _font_of(after) == _EMOJI
-    return bool(unspaced) and after[0] not in _ENDS and before[-1] not in _BEGINS
+    closes = after[0] in _STAYS or (unicodedata.category(after[0]) in _CLOSES and after[0] not in "#@")
+    return bool(unspaced) and not closes and unicodedata.category(before[-1]) not in _OPENS
 
 
 def _fits(clusters: Sequence[Cluster], width: int, base: str) -> bool:
@@ -357,9 +370,13 @@ def _shortened(clusters: Sequence[Cluster], width: int, base: str) -> list[Clust
     return ended(_most(len(clusters), width, ended, base, least=0))
 
 
+def _first(clusters: list[Cluster], number: int) -> list[Cluster]:
+    return clusters[:number]
+
+
 def _most(upto: int, width: int, part: Callable[[int], list[Cluster]], base: str, *, least: int = 1) -> int:
     """Return the greatest number, at least `least`, of which the part is not wider than that."""
-    found = max(least, bisect_right(range(1, upto + 1), width, key=lambda number: _whole(part(number), base)))
+    found = max(least, bisect_right(range(1, upto + 1), width, key=lambda number: math.ceil(_whole(part(number), base))))
     while found > least and _whole(part(found), base) > width:  # letters that join can make more of them narrower
         found -= 1
     return found
