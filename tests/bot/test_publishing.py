@@ -237,9 +237,8 @@ async def test_the_settings_say_the_licence_and_the_prompt(settings, executor, s
 async def test_what_the_filter_says_of_the_posts_is_said(settings, executor, speaker, tmp_path, level, words, why):
     wanted = settings.model_copy(update={"safety": Safety(profanity=level)})
     async with opened(wanted, executor, speaker) as app:
-        tweets = [
-            tweet if number % 5 else replace(tweet, text=f"{tweet.text} {words}") for number, tweet in enumerate(made_up_tweets(150, 9))
-        ]
+        every = enumerate(made_up_tweets(150, 9))
+        tweets = [tweet if number % 5 else replace(tweet, text=f"{tweet.text} {words}") for number, tweet in every]
         await app.store.write(store_account, "carl", tweets)
         await app.store.write(add_version, ("carl",))
         await actions.card(app, "carl", tmp_path)
