@@ -30,7 +30,7 @@ COUNTS = {
     "retweets": "Retweets",
     "short": "Short",
     "kept": "Kept",
-    "duplicates": "of them the same as another",
+    "duplicates": "of them repeated",
 }
 LABELS = {
     "scale": "scale (alpha / rank)",
@@ -280,7 +280,7 @@ def _flat(name: str, value: Any) -> list[tuple[str, str]]:
         case bool():
             return [(name, "yes" if value else "no")]
         case int():
-            return [(name, f"{value:,}" if abs(value) >= 10_000 and name != "seed" else str(value))]
+            return [(name, f"{value:,}" if name != "seed" else str(value))]
         case float():
             return [(name, f"{value:.6g}")]
     return [(name, "chosen by the trainer" if value is None else str(value))]

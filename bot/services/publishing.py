@@ -160,7 +160,7 @@ def _facts(
         license=settings.card.license,
         adult=_adult(corpus, settings.safety.profanity),
         grounds={handle: ground for handle, ground in found["grounds"].items() if ground},
-        warnings=corpus.warnings,
+        warnings=tuple(f"{warning.rpartition(': ')[0]}." for warning in corpus.warnings),  # without what an operator can do about it
         measured=tuple(_measured(found["card"], corpus, found["judged"])),
         address=address,
         pictures=at,

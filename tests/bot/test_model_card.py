@@ -133,7 +133,7 @@ def check(names, prompt, lines):
     assert data_table[1:] == [
         [label, *[figure] * len(names)]
         for label, figure in [
-            ("Downloaded", "3,248"), ("Retweets", "281"), ("Short", "1,980"), ("Kept", "987"), ("of them the same as another", "3"),
+            ("Downloaded", "3,248"), ("Retweets", "281"), ("Short", "1,980"), ("Kept", "987"), ("of them repeated", "3"),
         ]
     ]  # fmt: skip
     examples = [seen(tokens[place + 2]) for place, token in enumerate(tokens) if token.type == "list_item_open"]

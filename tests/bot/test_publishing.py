@@ -251,6 +251,7 @@ async def test_the_grounds_and_the_measures_are_said(app, tmp_path):
     await app.store.write(consents.claim, "bob", consents.Ground.PARODY, "me")
     await actions.card(app, "ann-bob", tmp_path)
     content = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "and below 40,000 a voice is thin.\n" in content
     assert r"(@ann: permission, @bob: parody and permission)" in content
     results = {result.metric_type: result.metric_value for result in ModelCard(content).data.eval_results}
     assert results.keys() == {"loss", "perplexity", "copy_rate", "fidelity"}
