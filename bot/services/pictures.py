@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
+from bot.services.cards import kind
 from bot.services.portraits import portrait
 from bot.services.typesetting import Box, Line, Style, cleaned, line_height, typeset, width_of
 
@@ -62,7 +63,12 @@ class Account:
     @property
     def shown(self) -> str:
         """Its name, or else its handle."""
-        return self.name.strip() or f"@{self.handle}"
+        return self.name if self.named else f"@{self.handle}"
+
+    @property
+    def named(self) -> bool:
+        """Whether its name can be seen."""
+        return any(character.isprintable() and not character.isspace() for character in self.name)
 
 
 @dataclass(frozen=True)
@@ -86,11 +92,6 @@ class Layout:
     def boxes(self) -> list[Box]:
         """All of it."""
         return [*self.faces, self.badge, *self.bars, *(line.box for line in self.lines)]
-
-
-def kind(accounts: Sequence[object]) -> str:
-    """Return what a voice is called that was made of so many accounts."""
-    return "AI CYBORG" if len(accounts) > 1 else "AI BOT"
 
 
 def predictions(accounts: Sequence[Account], said: Said, theme: Theme) -> bytes:
@@ -123,7 +124,7 @@ def arrange(accounts: Sequence[Account], said: Said, colours: Colours = COLOURS[
     )
     badge, badge_lines = _badge(kind(accounts), colours)
     handles = [f"@{account.handle}" for account in accounts]
-    named = any(account.name.strip() for account in accounts)
+    named = any(account.named for account in accounts)
     first = HEADER.top if named else HEADER.top + 19  # alone, in the middle
     beside = Box(faces[-1].right + 24, first, badge.left - 24, first + 54)
     name = _beside(" & ".join(account.shown for account in accounts), beside, Style(37, colours.text, 700))
