@@ -1,9 +1,10 @@
 """The picture of a voice: who it is made of, what it was told to begin with, and what it said; light and dark, for a card or a message."""
 
 import io
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from bot.services.cards import kind
@@ -178,11 +179,16 @@ def _blocks(texts: Sequence[str], prompt: str, colours: Colours) -> tuple[int, l
         frame = Box(BODY.left + INDENT, 0, BODY.right - INDENT, height)
         return [typeset(text, frame, plain, begun=prompt, accent=accent) for text in texts[:count]]
 
-    for count, size in product(range(len(texts), 0, -1), SIZES):
+    def fits(count: int, size: int) -> bool:
         blocks = typeset_all(count, size, ENDLESS)
-        if sum(map(len, blocks)) * line_height(size) + LEAST_GAP * (count - 1) <= BODY.height:
-            return size, blocks
-    return SIZES[-1], typeset_all(1, SIZES[-1], BODY.height)
+        return sum(map(len, blocks)) * line_height(size) + LEAST_GAP * (count - 1) <= BODY.height
+
+    least = len(SIZES) - 1
+    for count in range(len(texts), 0, -1):
+        if fits(count, SIZES[least]):
+            size = SIZES[bisect_left(SIZES, True, hi=least, key=partial(fits, count))]
+            return size, typeset_all(count, size, ENDLESS)
+    return SIZES[least], typeset_all(1, SIZES[least], BODY.height)
 
 
 def _paste_face(picture: "Image", account: Account, box: Box, ground: str) -> None:

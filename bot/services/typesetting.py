@@ -8,11 +8,12 @@ algorithm: one level of embedding, which is what a post has.
 import math
 import unicodedata
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from importlib.resources import files
-from itertools import accumulate, groupby
+from itertools import accumulate, chain, groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import regex
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 LINE_HEIGHT = 1.4  # of the size: what Noto's tallest scripts take
 BASELINE = 1.08  # of the size, below the top of a line
+THINNEST = 8  # letters that may take the room of one that is as wide as it is high
 ELLIPSIS = "…"
 MOST_CLUSTERS = 1_200  # of a text; no picture has room for more
 MOST_CHARACTERS = 16  # of a cluster: a family with skins has 11
@@ -310,21 +312,22 @@ def _whole(clusters: Sequence[Cluster], base: str) -> float:
 
 def _broken(clusters: Sequence[Cluster], width: int, base: str) -> list[list[Cluster]]:
     """Return the lines of a text, each at most so wide; a word that is wider than a line is broken where it must be."""
-    lines: list[list[Cluster]] = [[]]
-    for word in _words(clusters):
-        if _fits([*lines[-1], *word], width, base):
-            lines[-1] += word
-            continue
-        if lines[-1]:
-            lines.append([])
-        left = word
-        while not _fits(left, width, base):
-            fitting = _most(len(left) - 1, width, partial(_first, left), base)
-            lines[-1] += left[:fitting]
-            lines.append([])
-            left = left[fitting:]
-        lines[-1] += left
-    return [trimmed for line in lines if (trimmed := _trimmed(line))]
+    waiting, lines = deque(_words(clusters)), []
+    while waiting:
+        line: list[list[Cluster]] = []
+        used = 0.0  # the sum of the words: quicker to find than the width of the line, and nearly that
+        while waiting and (not line or used + _whole(_trimmed(waiting[0]), base) <= width):
+            word = waiting.popleft()
+            if not line and len(word) > 1 and not _fits(word, width, base):
+                fitting = _most(min(len(word) - 1, THINNEST * width // word[0].style.size), width, partial(_first, word), base)
+                waiting.appendleft(word[fitting:])
+                word = word[:fitting]
+            line.append(word)
+            used += _whole(word, base)
+        while len(line) > 1 and not _fits([*chain(*line)], width, base):
+            waiting.appendleft(line.pop())
+        lines.append(_trimmed([*chain(*line)]))
+    return [line for line in lines if line]
 
 
 def _words(clusters: Sequence[Cluster]) -> Iterator[list[Cluster]]:
