@@ -24,6 +24,7 @@ OVERLAP = 30
 MOST_LINES = 5
 SIZES = (40, 36, 33, 30, 27, 25, 23, 21)  # of the lines; half of the last can still be read
 LEAST_GAP, MOST_GAP = 12, 34
+NOTHING = "It said nothing that may be shown."
 ENDLESS = 100_000  # pixels
 BAR = 5
 INDENT = BAR + 22
@@ -132,7 +133,8 @@ def arrange(accounts: Sequence[Account], said: Said, colours: Colours = COLOURS[
     under = beside._replace(top=first + 54, bottom=HEADER.bottom)
     handles_line = _beside(" ".join(handles), under, Style(25, colours.quiet)) if named else []  # else they would stand there twice
     begun = f"Begun with “{said.prompt}”. " if said.prompt else ""
-    foot = typeset(f"{begun}Written by a model, not by {' or '.join(handles)}.", FOOTER, Style(18, colours.quiet), lines=1)
+    nobody = " or ".join([part for part in (", ".join(handles[:-1]), handles[-1]) if part])
+    foot = typeset(f"{begun}Written by a model, not by {nobody}.", FOOTER, Style(18, colours.quiet), lines=1)
     bars, lines = _body(said, colours)
     return Layout(faces, badge, bars, (*badge_lines, *name, *handles_line, *lines, *foot))
 
@@ -154,7 +156,7 @@ def _badge(text: str, colours: Colours) -> tuple[Box, list[Line]]:
 
 def _body(said: Said, colours: Colours) -> tuple[tuple[Box, ...], list[Line]]:
     """Return the lines in their places and the bars beside them."""
-    size, blocks = _blocks([text for text in said.lines[:MOST_LINES] if cleaned(text)], said.prompt, colours)
+    size, blocks = _blocks([text for text in said.lines[:MOST_LINES] if cleaned(text)] or [NOTHING], said.prompt, colours)
     heights = [len(block) * line_height(size) for block in blocks]
     left = BODY.height - sum(heights)
     gap = min(MOST_GAP, left // max(1, len(blocks) - 1))

@@ -59,7 +59,7 @@ _FONTS = (
     "NotoSansCJK-VF.otf.ttc",
     "NotoSansSymbols[wght].ttf",
     "NotoEmoji[wght].ttf",
-    "DejaVuSans.ttf",  # letters of mathematics, which names on X are spelt in
+    "DejaVuSans.ttf",  # signs that the others lack
 )
 _EMOJI = "NotoEmoji[wght].ttf"
 _CLUSTER = regex.compile(r"\X")
@@ -220,7 +220,7 @@ def _bounded(cluster: str) -> str:
 
 def _clusters(text: str, style: Style) -> list[Cluster]:
     found: list[Cluster] = []
-    for cluster in _CLUSTER.findall(text):
+    for cluster in map(_drawable, _CLUSTER.findall(text)):
         # A space keeps the font of what stands before it, so that words of one script stay one run, and their order Pillow's.
         font = found[-1].font if cluster == " " and found and found[-1].font != _EMOJI else _font_of(cluster)
         found.append(Cluster(cluster, style, font, _direction_of(cluster)))
@@ -228,14 +228,21 @@ def _clusters(text: str, style: Style) -> list[Cluster]:
 
 
 @lru_cache(maxsize=10_000)
+def _drawable(cluster: str) -> str:
+    """Return a cluster that a font has, if need be in Unicode's plain form: names on X are spelt in letters of mathematics."""
+    return next((form for form in (cluster, unicodedata.normalize("NFKC", cluster)) if _font_with(form)), cluster)
+
+
 def _font_of(cluster: str) -> str:
+    return _font_with(cluster) or next((font for font in _FONTS if _has(font, cluster[0])), _FONTS[0])
+
+
+@lru_cache(maxsize=10_000)
+def _font_with(cluster: str) -> str | None:
+    """Return the font that has all of a cluster, or None."""
     wanted = _SELECTORS.sub("", cluster) or cluster
     order = (_EMOJI, *_FONTS) if _PICTOGRAPH.match(cluster) else _FONTS
-    return next((font for font in order if all(_has(font, letter) for letter in wanted)), _first_with(wanted[0]))
-
-
-def _first_with(letter: str) -> str:
-    return next((font for font in _FONTS if _has(font, letter)), _FONTS[0])
+    return next((font for font in order if all(_has(font, letter) for letter in wanted)), None)
 
 
 def _direction_of(cluster: str) -> str:
