@@ -13,6 +13,7 @@ from data.jobs import Job, Status
 
 COLOUR = discord.Colour(0x1D4E89)
 CURVE = "curve.png"
+SAID = "voice.png"
 SAMPLES = 3
 SAMPLE = 280
 ACCOUNTS_SHOWN = 10
