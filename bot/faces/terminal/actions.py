@@ -12,7 +12,7 @@ from rich.text import Text
 from bot.app import Mynah
 from bot.errors import BadRequestError, SpeechFailedError
 from bot.faces.terminal import progress, render
-from bot.services import cards, choosing, forgetting
+from bot.services import cards, choosing, forgetting, publishing
 from bot.services.importing import import_file
 from bot.services.paging import Estimate
 from bot.services.scheduling import Planned, Spec
@@ -155,6 +155,40 @@ async def _card(app: Mynah, model: models_table.Model, *, full: bool = False) ->
     if full:
         said.append(render.particulars(document))
     return Answer(document, Group(*said))
+
+
+async def card(
+    app: Mynah,
+    voice: str,
+    folder: Path | None = None,
+    *,
+    html: bool = False,
+    prompt: str | None = None,
+    names: Sequence[str] = (),
+    avatars: Sequence[str] = (),
+    version: int | None = None,
+) -> Answer:
+    """Write the model card of the version that a voice speaks with, or of another, and its pictures; `names`, `avatars`: HANDLE=… each."""
+    name = voice_name(_handles([voice]))
+    wanted = (models_table.current, name) if version is None else (models_table.version, name, version)
+    model = await app.store.read(*wanted)
+    to = folder or app.settings.data_dir / "cards" / model.voice / f"v{model.version}"
+    faces = {handle: publishing.read_avatar(Path(file)) for handle, file in _pairs(avatars, "--avatar").items()}
+    written = await app.lead_until(
+        publishing.publish(
+            app.store, app.settings, app.speaking, model, to, names=_pairs(names, "--name"), avatars=faces, prompt=prompt, page=html
+        )
+    )
+    document = {"name": model.voice, "version": model.version, "files": [str(file) for file in written]}
+    return Answer(document, Group(Text(f"The card of {model.voice}, version {model.version}:"), *(Text(f"  {file}") for file in written)))
+
+
+def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+    """Return by handle what was given as HANDLE=VALUE."""
+    pairs = [text.partition("=") for text in texts]
+    if wrong := next((text for text, (_, _, value) in zip(texts, pairs, strict=True) if not value.strip()), None):
+        raise BadRequestError(f"{option} {wrong} says nothing of an account: write HANDLE=, and then what it is.")
+    return {normalise_handle(handle): value for handle, _, value in pairs}
 
 
 async def generate(
