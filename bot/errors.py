@@ -14,6 +14,7 @@
     ├── BadRequestError           a command's arguments are off
     ├── QuotaError                somebody asked for too much
     ├── TrainingFailedError       a trainer said why it stopped
+    ├── TravelError               a model cannot be exported or imported
     ├── SpeechFailedError         no line came, or none that may be said
     │   └── BadWeightsError       the speaker cannot read the file that it was given, or it is another voice's
     └── XError                    X refused, or cannot be reached; `retry` says what may be tried again
@@ -41,6 +42,7 @@ __all__ = [
     "StoreError",
     "TooLittleTextError",
     "TrainingFailedError",
+    "TravelError",
     "WrongStateError",
 ]
 
@@ -59,6 +61,10 @@ class QuotaError(MynahError):
 
 class TrainingFailedError(MynahError):
     """A training ended without a model."""
+
+
+class TravelError(MynahError):
+    """A model cannot be exported or imported."""
 
 
 class SpeechFailedError(MynahError):

@@ -164,6 +164,7 @@ class Secrets(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     discord_token: SecretStr | None = None
+    hf_token: SecretStr | None = None
     x_api_key: SecretStr | None = None
     x_api_secret: SecretStr | None = None
     x_access_token: SecretStr | None = None

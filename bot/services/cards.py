@@ -67,7 +67,9 @@ def full_card(db: Database, model: Model) -> dict[str, Any]:
 
 
 def _command(model: Model, recipe: dict[str, Any], start: int | None) -> str:
-    """Return the command line that trains a model again; it names what was chosen, lest a later Mynah choose otherwise."""
+    """Return the command line that makes a model again; it names what was chosen, lest a later Mynah choose otherwise."""
+    if "imported" in recipe:
+        return f"mynah import-model FOLDER --as {model.voice}"
     settings = {name: recipe[name] for name in Trainer.model_fields if recipe.get(name) is not None}
     words = [f"{PREFIX}TRAINER__{name.upper()}={shlex.quote(str(value))}" for name, value in settings.items()]
     words += ["mynah train", *model.handles, "--from", "base" if start is None else "last"]
@@ -102,7 +104,8 @@ def draw_curve(events: list[dict[str, Any]], result: dict[str, Any]) -> bytes:
         axes.plot(*zip(*evaluations, strict=True), color="#1d4e89", marker="o", markersize=4, linewidth=1.8, label="posts held out")
     if axes.lines:
         axes.legend(frameon=False)
-    axes.set_title(f"{result['loss_before']:.2f} before, {result['loss_after']:.2f} after, on posts it never saw", fontsize=10)
+    measured = f"{result['loss_before']:.2f} before, {result['loss_after']:.2f} after" if result["loss_after"] else "not measured"
+    axes.set_title(f"{measured}, on posts it never saw", fontsize=10)
     axes.set_xlabel("step")
     axes.set_ylabel("loss, nats a token")
     axes.grid(visible=True, color="#e6e6e6", linewidth=0.6)
