@@ -1,7 +1,13 @@
 """A folder such as the ancestor left on the hub: GPT-2 of small random weights, its card in the old template."""
 
+# ruff: noqa: E402 - the environment comes before the imports that read it
+
 import json
 from pathlib import Path
+
+from trainer import process
+
+process.quiet_libraries()  # before transformers is imported
 
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel

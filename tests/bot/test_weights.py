@@ -36,7 +36,7 @@ async def test_weights_that_are_forgotten_while_they_are_laid_down_leave_no_file
 
     async def then_forget(work, *args):
         found = await read(work, *args)
-        if work is models.chunk:
+        if work is models.chunk and found is not None:
             await store.write(accounts.forget, "ann")
         return found
 
@@ -51,7 +51,7 @@ async def test_damaged_weights_are_not_laid_down(store, settings):
     await store.write(lambda db: db.conn.execute("UPDATE model_weights SET chunk = zeroblob(12)"))
     with pytest.raises(DamagedError, match="restore a backup, or train it again"):
         await lay_down(store, settings, model)
-    assert not adapter_file(settings, model.sha256).parent.exists()
+    assert list(adapter_file(settings, model.sha256).parent.iterdir()) == []
 
 
 async def test_a_trainer_and_a_speaker_may_need_the_same_weights_at_once(store, settings, monkeypatch):

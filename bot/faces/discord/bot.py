@@ -22,6 +22,7 @@ from bot.faces.discord.context import Context
 from bot.faces.discord.conversing import AnswerAs, Conversing
 from bot.faces.discord.editing import EditButton, Editing
 from bot.faces.discord.ending import VoiceButton
+from bot.faces.discord.exporting import Exporting
 from bot.faces.discord.failures import explain
 from bot.faces.discord.following import CancelButton
 from bot.faces.discord.forgetting import ForgetButton, Forgetting
@@ -48,7 +49,7 @@ PERMISSIONS = discord.Permissions(
     read_message_history=True,  # what a reply replies to is context
 )
 """What a server is asked for; docs/discord.md names each."""
-COGS = (Training, Importing, Watching, Speaking, Conversing, Playing, Refereeing, Forgetting, Configuring, Editing, About, Help)
+COGS = (Training, Importing, Watching, Speaking, Conversing, Playing, Refereeing, Exporting, Forgetting, Configuring, Editing, About, Help)
 BUTTONS = (
     AnswerAs,
     CancelButton,

@@ -50,6 +50,8 @@ def card(document: dict[str, Any], *, curve: bool) -> discord.Embed:
 
 
 def _counts(handle: str, counts: dict[str, int]) -> str:
+    if not counts["downloaded"]:  # of an imported voice whose card does not tell
+        return tr(f"**{safe(handle)}**: nobody counted them")
     return tr(
         f"**{safe(handle)}**: {counts['downloaded']:,} downloaded = {counts['retweets']:,} retweets + {counts['short']:,} short"
         f" + {counts['kept']:,} kept ({counts['duplicates']:,} of them duplicates)"
@@ -71,8 +73,8 @@ def _row(document: dict[str, Any]) -> str:
     kept = sum(counts["kept"] for counts in document["counts"].values())
     loss = document["loss"]
     if loss["after"] is None:
-        about = f"version {document['version']} · {plural(kept, 'post')} · imported · {document['created_at'][:10]}"
-        return tr(f"• **{safe(both(document['name']))}** · {about}")
+        made = document["created_at"][:10]
+        return tr(f"• **{safe(both(document['name']))}** · version {document['version']} · {plural(kept, 'post')} · imported · {made}")
     return tr(
         f"• **{safe(both(document['name']))}** · version {document['version']} · {plural(kept, 'post')} · "
         f"loss {loss['before']:.2f} → {loss['after']:.2f} · {document['created_at'][:10]}"

@@ -12,7 +12,7 @@ from rich.text import Text
 from bot.app import Mynah
 from bot.errors import BadRequestError, SpeechFailedError
 from bot.faces.terminal import progress, render
-from bot.services import cards, choosing, forgetting, travelling
+from bot.services import bringing, cards, choosing, exporting, forgetting, pushing
 from bot.services.importing import import_file
 from bot.services.scheduling import Planned
 from data import accounts, consents, speech
@@ -233,19 +233,19 @@ async def forget(app: Mynah, handle: str, by: str) -> Answer:
 async def export(app: Mynah, voice: str, folder: Path, *, version: int | None = None, adapter: bool = False, push: str = "") -> Answer:
     """Write a voice as a model that needs nothing of Mynah; `push`: and upload it there."""
     if push:
-        travelling.check_push(push, app.secrets.hf_token)
-    written = await travelling.export(app.store, app.settings, voice, folder, version=version, adapter=adapter)
+        pushing.check_push(push, app.secrets.hf_token)
+    written = await exporting.export(app.store, app.settings, voice, folder, version=version, adapter=adapter)
     document = {"name": written.model.voice, "version": written.model.version, "folder": str(written.folder), "bytes": written.bytes}
     said = f"Version {written.model.version} of {written.model.voice} is in {written.folder} ({written.bytes / 1e6:,.1f} MB)."
     if push:
-        document["address"] = await travelling.push(written.folder, push, app.secrets.hf_token)
+        document["address"] = await pushing.push(written.folder, push, app.secrets.hf_token)
         said += f" It is at {document['address']}, for you alone to see."
     return Answer(document, Text(said))
 
 
 async def import_model(app: Mynah, source: str, voice: str, by: str, ground: str | None = None) -> Answer:
     """Make a voice of a model that was made elsewhere, and answer with its card."""
-    model, new = await travelling.import_model(app.store, app.settings, source, voice, by=by, ground=Ground(ground) if ground else None)
+    model, new = await bringing.import_model(app.store, app.settings, source, voice, by=by, ground=Ground(ground) if ground else None)
     card = await _card(app, model)
     if new:
         return card

@@ -20,8 +20,16 @@ from trainer import protocol
 ROOT = Path(bot.__file__).parents[1]
 FACE = ROOT / "bot" / "faces" / "discord"
 ERRORS = {*bot.errors.__all__, "BadWeightsError"} - {"SettingsError", "MynahError"}
-UNHEARD = ("bot/faces/terminal", "bot/x", "bot/services/scheduling.py", "bot/services/times.py", "bot/services/blocklist.py")
-"""Whose errors no member can run into: the terminal's, X's, and those of schedules and of the settings."""
+UNHEARD = (
+    "bot/faces/terminal",
+    "bot/x",
+    "bot/services/bringing.py",
+    "bot/services/pushing.py",
+    "bot/services/scheduling.py",
+    "bot/services/times.py",
+    "bot/services/blocklist.py",
+)
+"""Whose errors no member can run into: the terminal's, X's, those of the settings, of schedules, and of models that come in or go to the hub."""
 SENTENCES = {"tr": 0, "begin": 0, "publish": 0, "fail": 2, "Failed": 1, "Verdict": 1, "Broken": 1}
 """Functions that take a sentence, and at which place."""
 SHOWN = ("content", "label", "placeholder", "title", "description", "name", "text")
