@@ -29,7 +29,7 @@ UNHEARD = (
     "bot/services/times.py",
     "bot/services/blocklist.py",
 )
-"""Whose errors no member can run into: the terminal's, X's, those of the settings, of schedules, and of models that come in or go to the hub."""
+"""Whose errors no member can run into: the terminal's, X's, and those of settings, schedules, and models that come in or are pushed."""
 SENTENCES = {"tr": 0, "begin": 0, "publish": 0, "fail": 2, "Failed": 1, "Verdict": 1, "Broken": 1}
 """Functions that take a sentence, and at which place."""
 SHOWN = ("content", "label", "placeholder", "title", "description", "name", "text")
