@@ -113,6 +113,13 @@ class Safety(Section):
     profanity: Literal["any", "mild", "none"] = "mild"
 
 
+class Card(Section):
+    """What a voice's card says and shows."""
+
+    license: str = Field("unknown", pattern=r"^[a-z0-9][a-z0-9.+-]{0,40}$")
+    prompt: str = Field("My dream is", min_length=1, max_length=200)
+
+
 class X(Section):
     """The account on X that scheduled posts go to."""
 
@@ -132,6 +139,7 @@ class Settings(BaseSettings):
     trainer: Trainer = Trainer()
     speaker: Speaker = Speaker()
     safety: Safety = Safety()
+    card: Card = Card()
     x: X = X()
 
     @classmethod

@@ -186,3 +186,14 @@ def said_before(db: Database, voice: str, most: int) -> list[tuple[str, str]]:
         [voice, most],
     )
     return [(row["text"], row["prompt"]) for row in rows]
+
+
+def judged(db: Database, model: int) -> list[tuple[str, str]]:
+    """Return every line that a model drew and that was judged: its text and its verdict, the newest request's first."""
+    rows = db.query(
+        """
+        SELECT text, verdict FROM requests JOIN generations ON generations.request = requests.id
+        WHERE model = ? ORDER BY requests.id DESC, number""",
+        [model],
+    )
+    return [(row["text"], row["verdict"]) for row in rows]

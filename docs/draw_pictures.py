@@ -29,8 +29,8 @@ from PIL import Image, ImageChops
 from bot.app import Mynah
 from bot.demo import HANDLE
 from bot.faces.discord.bot import MynahBot
-from bot.faces.discord.portraits import portrait
 from bot.services.importing import import_file
+from bot.services.portraits import portrait
 from bot.settings import Secrets, Settings
 from data import quizzes
 from data.bundled import bundled

@@ -37,15 +37,13 @@ class Entry:
     separator: str | None = None
     """The token that ends a post; None: the tokenizer's end of text."""
     licence: str = "see its model card"
-    hub: str | None = None
-    """What the hub calls the model that it was made from; None: by the name above."""
 
 
 ENTRIES = {
     entry.name: entry
     for entry in (
         # Its tokenizer ends a chat turn with <|im_end|>; documents were parted by <|endoftext|>, and posts are documents.
-        Entry("smollm2-135m-instruct", embedded.folder, "<|endoftext|>", "Apache-2.0", "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        Entry("smollm2-135m-instruct", embedded.folder, "<|endoftext|>", "Apache-2.0"),
         Entry("tiny-random", tiny.folder, None, "made here, of random numbers"),
         Entry("gpt2", licence="MIT"),
         Entry("distilgpt2", licence="Apache-2.0"),

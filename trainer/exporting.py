@@ -15,11 +15,11 @@ from tokenizers.processors import TemplateProcessing
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from trainer import bases, trainable, weights, whole
-from trainer.bases import ENTRIES, Base, Entry
+from trainer.bases import Base
 from trainer.errors import BadJob, BadWeights, first_line
 from trainer.lora import Lora
 from trainer.process import Check
-from trainer.protocol import Export, Exported, Sampling
+from trainer.protocol import HUB_NAMES, Export, Exported, Sampling
 
 CPU = torch.device("cpu")
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -40,22 +40,22 @@ def export_model(order: Export, check: Check) -> Exported:
     if order.adapter and not settings:
         raise BadJob("This version has every weight of its own and no adapter: export it whole.")
     base = _base(order, check)
-    entry = ENTRIES.get(order.base, Entry(order.base))
-    said = entry.hub or (Path(entry.name).name if entry.name.startswith(("/", ".", "~")) else entry.name)  # no path of this machine
+    opening = base.decode([base.opening])
+    said = HUB_NAMES.get(order.base) or (Path(order.base).name if order.base.startswith(("/", ".", "~")) else order.base)  # no path
     if settings:
         stored = weights.read(Path(order.weights), order.sha256)
         if stored.lora is None:
             raise BadWeights("These weights are a full model's, and their card says LoRA: train the voice again.")
         lora, scale = weights.fit(stored.lora, base), float(settings["scale"])
         if order.adapter:
-            return Exported(said, _write_adapter(folder, base, said, lora, scale))
+            return Exported(said, opening, _write_adapter(folder, base, said, lora, scale))
         _merge(base, lora, scale)
     check()
     _write_tokenizer(folder, base)
     _configure(base, order.sampling)
     # One file: whoever reads the folder with less than transformers need not know of shards.
     base.model.save_pretrained(folder, max_shard_size="64GB")
-    return Exported(said, (folder / "model.safetensors").stat().st_size)
+    return Exported(said, opening, (folder / "model.safetensors").stat().st_size)
 
 
 def _base(order: Export, check: Check) -> Base:

@@ -26,7 +26,7 @@ from trainer.files import sha256_of
 from trainer.foreign import Folder
 from trainer.lora import Lora, Pair
 from trainer.process import Check
-from trainer.protocol import NOTE, PRESETS, VERSION, Import, Imported, Sampling
+from trainer.protocol import HUB_NAMES, NOTE, PRESETS, VERSION, Import, Imported, Sampling
 from trainer.sampling import check_request
 from trainer.trainable import MOST_BYTES
 from trainer.weights import Tensors
@@ -207,7 +207,7 @@ def _known(order: Import, note: dict[str, Any], settings: dict[str, Any]) -> str
         BadJob: it is none that is known here; a stranger's folder does not say what is loaded.
     """
     said = settings.get("base_model_name_or_path")
-    names = {entry.hub or name: name for name, entry in ENTRIES.items()} | {name: name for name in (*ENTRIES, order.base)}
+    names = {hub: name for name, hub in HUB_NAMES.items()} | {name: name for name in (*ENTRIES, order.base)}
     names.setdefault(Path(order.base).name, order.base)  # an export tells no path of its machine
     for wish in (note.get("base"), said):
         if isinstance(wish, str) and wish in names:

@@ -39,6 +39,12 @@ LANGUAGES: dict[str, tuple[str, ...] | None] = {
     "Qwen/Qwen3-0.6B-Base": None,
     "Qwen/Qwen2.5-0.5B": ("ar", "de", "en", "es", "fr", "it", "ja", "ko", "pt", "ru", "th", "vi", "zh"),
 }
+#: What a base of another name is called on the Hugging Face hub. Every other name that is no folder is that of the hub already.
+HUB_NAMES = {
+    "smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "gpt2": "openai-community/gpt2",
+    "distilgpt2": "distilbert/distilgpt2",
+}
 #: What to suggest to those whose language their base does not write: the smallest of the above that does, so that two cores will do.
 MULTILINGUAL = "google/gemma-3-270m"
 
@@ -359,6 +365,8 @@ class Exported(Message):
     type: ClassVar[str] = "exported"
     base: str
     """What the hub calls the base, or its name."""
+    opening: str
+    """The token that a text is to begin with, which an exported tokenizer puts there itself."""
     bytes: int
     """Of the file of weights."""
 

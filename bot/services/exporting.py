@@ -17,7 +17,8 @@ import structlog
 from bot.errors import BadRequestError, NotStoredError
 from bot.executors.carrier import carry
 from bot.services import weights
-from bot.services.speaking import own_sampling
+from bot.services.publishing import publish
+from bot.services.speaking import Speaking, own_sampling
 from bot.settings import Settings
 from data import consents, models
 from data.handles import voice_name
@@ -41,11 +42,20 @@ class Written:
 
 
 async def export(
-    store: Store, settings: Settings, voice: str, folder: Path, *, version: int | None = None, adapter: bool = False
+    store: Store,
+    settings: Settings,
+    speaking: Speaking,
+    voice: str,
+    folder: Path,
+    *,
+    version: int | None = None,
+    adapter: bool = False,
+    address: str = "",
 ) -> Written:
-    """Write a version of a voice as a plain Hugging Face folder, or, with `adapter`, its LoRA alone as a peft folder.
+    """Write a version of a voice as a plain Hugging Face folder with its card, or, with `adapter`, its LoRA alone as a peft folder.
 
-    The folder is there whole or not at all: it is filled beside its place, and renamed.
+    The folder is there whole or not at all: it is filled beside its place, and renamed. Where a card is written, whoever calls this
+    leads, or another process does. `address`: what the card says that the model is loaded by; empty: a folder.
 
     Raises:
         NotStoredError: the voice has no model, or not this version, or was forgotten meanwhile.
@@ -58,7 +68,7 @@ async def export(
     consents.refuse_blocked(model.handles, settings.consent.blocked_handles)
     folder = folder.expanduser().absolute()
     with _beside(folder) as part:
-        done = await _filled(store, settings, model, part, adapter=adapter)
+        done = await _filled(store, settings, speaking, model, part, adapter=adapter, address=address)
         if not await store.read(models.exists, model.id):
             raise NotStoredError(f"{model.voice} was forgotten.")
         try:
@@ -69,7 +79,7 @@ async def export(
     return Written(model, folder, done.bytes)
 
 
-async def export_zip(store: Store, settings: Settings, voice: str) -> tuple[Model, bytes]:
+async def export_zip(store: Store, settings: Settings, speaking: Speaking, voice: str) -> tuple[Model, bytes]:
     """Return the LoRA that a voice speaks with as a zip file of a peft folder.
 
     Raises:
@@ -83,7 +93,7 @@ async def export_zip(store: Store, settings: Settings, voice: str) -> tuple[Mode
         )
     folder = settings.data_dir / f"export-{token_hex(8)}"
     try:
-        written = await export(store, settings, voice, folder, adapter=True)
+        written = await export(store, settings, speaking, voice, folder, adapter=True)
         return written.model, await asyncio.to_thread(_zipped, folder, f"{written.model.voice}-v{written.model.version}"[:100])
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -109,7 +119,9 @@ def _beside(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-async def _filled(store: Store, settings: Settings, model: Model, folder: Path, *, adapter: bool) -> Exported:
+async def _filled(
+    store: Store, settings: Settings, speaking: Speaking, model: Model, folder: Path, *, adapter: bool, address: str
+) -> Exported:
     details = model.result["details"]
     # Like a training's start: a damaged file would fail each export.
     file = await weights.lay_down(store, settings, model, anew=True)
@@ -134,47 +146,54 @@ async def _filled(store: Store, settings: Settings, model: Model, folder: Path, 
         "method": model.method,
         "authors": details.get("authors", []),
         "answers": details.get("answers", False),
+        "opening": done.opening,
         "sha256": model.sha256,
         "corpus_sha256": model.corpus,
         "created_at": model.created_at,
     }
-    await asyncio.to_thread(_dress, folder, note, done.base, adapter=adapter)
+    await asyncio.to_thread(_write, folder / NOTE, json.dumps(note, indent=2, ensure_ascii=False) + "\n")
+    if adapter:
+        await asyncio.to_thread(_write, folder / "README.md", _readme(note, done.base))
+    else:
+        await publish(store, settings, speaking, model, folder, address=address)
     return done
 
 
-def _dress(folder: Path, note: dict[str, Any], base: str, *, adapter: bool) -> None:
-    """Write what stands beside the weights: mynah.json, and the README."""
-    (folder / NOTE).write_text(json.dumps(note, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_readme(note, base, adapter=adapter), encoding="utf-8")
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
-def _readme(note: dict[str, Any], base: str, *, adapter: bool) -> str:
-    name, who = note["voice"], ", ".join(f"@{handle}" for handle in note["handles"])
-    kind = "an AI that writes like" if len(note["handles"]) == 1 else "an AI that writes like a mixture of"
-    how = f"""\
+def _readme(note: dict[str, Any], base: str) -> str:
+    """Return what an adapter's README says; it begins with nothing that anybody could have typed but handles."""
+    who = " and ".join(f"@{handle}" for handle in note["handles"])
+    return f"""\
+---
+base_model: {json.dumps(base)}
+library_name: peft
+pipeline_tag: text-generation
+tags:
+- mynah
+- lora
+---
+
+# {note["voice"]}
+
+The adapter of a voice, version {note["version"]}. **It is a machine**: {who} wrote none of what it writes. Say so wherever its
+lines are shown. What it writes without Mynah is filtered by nothing, and can repeat a post word for word.
+
+```python
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-base = "{base}"
+base = {json.dumps(base)}
 tokenizer = AutoTokenizer.from_pretrained(base)
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), "path/of/this/folder")
-ids = tokenizer("<|endoftext|>My dream is", return_tensors="pt", add_special_tokens=False)
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), "path/to/this/folder")
+ids = tokenizer({json.dumps(note["opening"] + "My dream is")}, return_tensors="pt", add_special_tokens=False)
 print(tokenizer.decode(model.generate(**ids, do_sample=True, max_new_tokens=80)[0]))
-"""
-    whole = """\
-from transformers import pipeline
+```
 
-generator = pipeline("text-generation", model="path/of/this/folder")
-generator("My dream is", num_return_sequences=5)
+Another Mynah takes it as it is: `mynah import-model path/to/this/folder --as {note["voice"]}`.
 """
-    tags = "- mynah\n- lora" if adapter else "- mynah"
-    library = "peft" if adapter else "transformers"
-    return (
-        f"---\nbase_model: {json.dumps(base)}\nlibrary_name: {library}\npipeline_tag: text-generation\ntags:\n{tags}\n---\n\n"
-        f"# {name}\n\nVersion {note['version']}: {kind} {who}. What it writes was written by nobody.\n\n"
-        f"```python\n{how if adapter else whole}```\n\n"
-        f"Mynah takes it back: `mynah import-model path/of/this/folder --as {name}`.\n"
-    )
 
 
 def _zipped(folder: Path, name: str) -> bytes:

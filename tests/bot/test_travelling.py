@@ -45,7 +45,7 @@ def carried(monkeypatch):
         orders.append(order)
         if kind is Exported:
             (Path(order.output) / "model.safetensors").write_bytes(Path(order.weights).read_bytes())
-            return Exported("a/base", 8000)
+            return Exported("a/base", "<s>", 8000)
         path = Path(order.output) / "adapter.safetensors"
         path.parent.mkdir(parents=True)
         path.write_bytes(orders.weights)
@@ -217,24 +217,29 @@ async def test_no_time_of_a_training_is_told_from_imports(store, bring, carried)
 
 
 @pytest.fixture
-def take(store, settings):
-    """A function that exports a voice."""
+def take(store, settings, monkeypatch):
+    """A function that exports a voice, whose card a fake writes."""
+
+    async def publish(_store, _settings, _speaking, model, folder, *, address):
+        (folder / "README.md").write_text(f"{model.voice} is at {address}")
+
+    monkeypatch.setattr(exporting, "publish", publish)
 
     async def take(folder, voice="ann", **wish):
-        return await exporting.export(store, settings, voice, folder, **wish)
+        return await exporting.export(store, settings, None, voice, folder, **wish)
 
     return take
 
 
 async def test_an_export_is_a_folder_with_a_note_and_a_readme(store, take, carried, tmp_path):
     model = await store.write(add_version, ("ann", "bob"), details={"adapter": {}, "authors": ["ann", "bob"], "sampling": {"top_k": 7}})
-    written = await take(tmp_path / "new/out", "bob-ann")
+    written = await take(tmp_path / "new/out", "bob-ann", address="me/x")
     assert (written.model.id, written.bytes) == (model.id, 8000)
     assert sorted(path.name for path in written.folder.iterdir()) == ["README.md", "model.safetensors", "mynah.json"]
     note = json.loads((written.folder / "mynah.json").read_text())
     assert (note["handles"], note["authors"], note["base"], note["sha256"]) == (["ann", "bob"], ["ann", "bob"], "tiny-random", model.sha256)
     assert note["counts"]["ann"]["downloaded"] == 150
-    assert "--as ann-bob" in (written.folder / "README.md").read_text()
+    assert (written.folder / "README.md").read_text() == "ann-bob is at me/x"
     assert carried[0].sampling.top_k == 7
     assert list((tmp_path / "new").iterdir()) == [written.folder]
 
@@ -271,7 +276,7 @@ async def test_an_export_that_fails_leaves_nothing(store, settings, take, tmp_pa
     with pytest.raises(TravelError):
         await take(tmp_path / "out")
     with pytest.raises(TravelError):
-        await exporting.export_zip(store, settings, "ann")
+        await exporting.export_zip(store, settings, None, "ann")
     assert [path.name for path in tmp_path.iterdir()] == ["var"]
     assert not list(settings.data_dir.glob("*export*"))
 
@@ -294,15 +299,19 @@ async def test_who_is_blocked_is_not_exported(store, settings, take, carried, tm
     await store.write(add_version)
     blocked = settings.model_copy(update={"consent": settings.consent.model_copy(update={"blocked_handles": frozenset({"ann"})})})
     with pytest.raises(ConsentError, match="@ann is blocked"):
-        await exporting.export(store, blocked, "ann", tmp_path / "out")
+        await exporting.export(store, blocked, None, "ann", tmp_path / "out")
 
 
 async def test_the_zip_holds_a_folder(store, settings, carried):
     await store.write(add_version, details={"adapter": {"rank": 8}})
-    model, content = await exporting.export_zip(store, settings, "ann")
-    names = zipfile.ZipFile(BytesIO(content)).namelist()
+    model, content = await exporting.export_zip(store, settings, None, "ann")
+    file = zipfile.ZipFile(BytesIO(content))
+    names = file.namelist()
     assert names == [f"ann-v{model.version}/{name}" for name in ("README.md", "model.safetensors", "mynah.json")]
     assert carried[0].adapter
+    readme = file.read(names[0]).decode()
+    assert "--as ann" in readme
+    assert '"<s>My dream is"' in readme
     assert not list(settings.data_dir.glob("export-*"))
 
 
@@ -348,13 +357,11 @@ async def test_a_huggingtweets_model_comes_in_speaks_and_goes_out(settings, tmp_
         assert all(row["text"].startswith("My dream is") for row in candidates)
         went = await actions.export(app, "ann", tmp_path / "out")
         assert went.document["folder"] == str(tmp_path / "out")
+        card = (tmp_path / "out/README.md").read_text()
+        assert "It was made elsewhere, and imported by somebody who answers for it (@ann: permission)" in card
+        assert "## Evaluation" not in card
+        assert {"predictions.png", "model.safetensors", "generation_config.json"} <= {path.name for path in (tmp_path / "out").iterdir()}
         again = await actions.import_model(app, str(tmp_path / "out"), "ann", "me")
         assert (again.document["version"], again.document["counts"]) == (2, shown.document["counts"])
-        with pytest.raises(TravelError, match="no adapter: export it whole"):
-            await actions.export(app, "ann", tmp_path / "adapter", adapter=True)
-        assert not (tmp_path / "adapter").exists()
-        (hers / "pytorch_model.bin").unlink()
-        with pytest.raises(TravelError, match="holds no weights"):
-            await actions.import_model(app, str(hers), "ann", "me")
     assert model.bytes < 1_000_000
     assert not list(settings.data_dir.glob("*port-*"))

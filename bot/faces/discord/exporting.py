@@ -49,7 +49,7 @@ class Exporting(commands.Cog):
         await need_voice(self.bot, ctx.author, ctx.guild, name)
         if not ctx.bot_permissions.attach_files:
             raise BadRequestError(NO_FILES)
-        model, content = await export_zip(self.app.store, self.app.settings, name)
+        model, content = await export_zip(self.app.store, self.app.settings, self.app.speaking, name)
         most = ctx.interaction.filesize_limit if ctx.interaction else DEFAULT_FILE_SIZE_LIMIT_BYTES
         if len(content) > most:
             raise BadRequestError(

@@ -12,7 +12,7 @@ from rich.text import Text
 from bot.app import Mynah
 from bot.errors import BadRequestError, SpeechFailedError
 from bot.faces.terminal import progress, render
-from bot.services import bringing, cards, choosing, exporting, forgetting, pushing
+from bot.services import bringing, cards, choosing, exporting, forgetting, publishing, pushing
 from bot.services.importing import import_file
 from bot.services.scheduling import Planned
 from data import accounts, consents, speech
@@ -112,6 +112,40 @@ async def _card(app: Mynah, model: models_table.Model, *, full: bool = False) ->
     if full:
         said.append(render.particulars(document))
     return Answer(document, Group(*said))
+
+
+async def card(
+    app: Mynah,
+    voice: str,
+    folder: Path | None = None,
+    *,
+    html: bool = False,
+    prompt: str | None = None,
+    names: Sequence[str] = (),
+    avatars: Sequence[str] = (),
+    version: int | None = None,
+) -> Answer:
+    """Write the model card of the version that a voice speaks with, or of another, and its pictures; `names`, `avatars`: HANDLE=… each."""
+    name = voice_name(_handles([voice]))
+    wanted = (models_table.current, name) if version is None else (models_table.version, name, version)
+    model = await app.store.read(*wanted)
+    to = folder or app.settings.data_dir / "cards" / model.voice / f"v{model.version}"
+    faces = {handle: publishing.read_avatar(Path(file)) for handle, file in _pairs(avatars, "--avatar").items()}
+    written = await app.lead_until(
+        publishing.publish(
+            app.store, app.settings, app.speaking, model, to, names=_pairs(names, "--name"), avatars=faces, prompt=prompt, page=html
+        )
+    )
+    document = {"name": model.voice, "version": model.version, "files": [str(file) for file in written]}
+    return Answer(document, Group(Text(f"The card of {model.voice}, version {model.version}:"), *(Text(f"  {file}") for file in written)))
+
+
+def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+    """Return by handle what was given as HANDLE=VALUE."""
+    pairs = [text.partition("=") for text in texts]
+    if wrong := next((text for text, (_, _, value) in zip(texts, pairs, strict=True) if not value.strip()), None):
+        raise BadRequestError(f"{option} {wrong} says nothing of an account: write HANDLE=, and then what it is.")
+    return {normalise_handle(handle): value for handle, _, value in pairs}
 
 
 async def generate(
@@ -234,7 +268,9 @@ async def export(app: Mynah, voice: str, folder: Path, *, version: int | None = 
     """Write a voice as a model that needs nothing of Mynah; `push`: and upload it there."""
     if push:
         pushing.check_push(push, app.secrets.hf_token)
-    written = await exporting.export(app.store, app.settings, voice, folder, version=version, adapter=adapter)
+    written = await app.lead_until(
+        exporting.export(app.store, app.settings, app.speaking, voice, folder, version=version, adapter=adapter, address=push)
+    )
     document = {"name": written.model.voice, "version": written.model.version, "folder": str(written.folder), "bytes": written.bytes}
     said = f"Version {written.model.version} of {written.model.voice} is in {written.folder} ({written.bytes / 1e6:,.1f} MB)."
     if push:

@@ -180,6 +180,28 @@ def show(
 
 
 @cli.command()
+def card(
+    handle: HandleArgument,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Where to; otherwise a folder of its own in the data folder.")
+    ] = None,
+    html: Annotated[bool, typer.Option("--html", help="A page for browsers too, in one file.")] = False,
+    prompt: Annotated[str | None, typer.Option(help="What its lines begin with; otherwise what config.toml says.")] = None,
+    names: Annotated[list[str] | None, typer.Option("--name", metavar="HANDLE=NAME", help="What an account calls itself.")] = None,
+    avatars: Annotated[list[str] | None, typer.Option("--avatar", metavar="HANDLE=FILE", help="An account's picture.")] = None,
+    version: VersionOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Write a voice's model card and pictures into a folder."""
+    _run(
+        config,
+        json,
+        lambda app: actions.card(app, handle, folder, html=html, prompt=prompt, names=names or (), avatars=avatars or (), version=version),
+    )
+
+
+@cli.command()
 def pin(
     handle: HandleArgument,
     version: Annotated[int, typer.Argument(metavar="VERSION")],

@@ -32,7 +32,7 @@ def size(monkeypatch):
     async def carry(order, *_):
         assert order.adapter
         (Path(order.output) / "adapter_model.safetensors").write_bytes(random.Random(0).randbytes(sizes["bytes"]))
-        return Exported("tiny", sizes["bytes"])
+        return Exported("tiny", "<s>", sizes["bytes"])
 
     monkeypatch.setattr(exporting, "carry", carry)
     return sizes
