@@ -13,13 +13,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline, set_seed
 
 from tests import ancestor
-from tests.trainer.conftest import CPU, never
+from tests.trainer.conftest import CPU, Asked, never
 from tests.trainer.test_lora import made_up
 from trainer import foreign, lora, trainable, weights, whole
 from trainer.errors import BadJob, BadWeights, BaseUnavailable
 from trainer.exporting import export_model
 from trainer.importing import import_model
-from trainer.protocol import NOTE, PRESETS, Export, Import, Sampling
+from trainer.protocol import NOTE, PRESETS, Export, Import, Sampling, SpeechRequest
 
 TOKENS = torch.arange(1, 61).view(2, 30)
 SCALE = 2.0
@@ -352,6 +352,35 @@ def test_layers_that_an_adapter_leaves_alone_stay_as_they_are(trained, take, bri
     found = bring(folder, base=trained[0])
     stored = weights.read(Path(found.weights), found.sha256).lora
     assert sum(bool(b.any()) for _, b in stored.values()) == 1
+
+
+def test_imported_models_speak_as_they_are_and_the_one_used_longest_ago_makes_room(tmp_path, cache):
+    requests = []
+    for seed in (1, 2):
+        folder = ancestor.write(tmp_path / f"hers-{seed}", seed=seed)
+        order = Import(str(folder), hub=False, output=str(tmp_path / f"in-{seed}"), cache=str(cache), base="tiny-random")
+        found = import_model(order, never)
+        sampling = Sampling(temperature=1.0, max_tokens=20, max_weight=0)
+        requests.append(
+            SpeechRequest(f"{seed}", "gpt2", found.weights, found.sha256, found.details, "hi", 2, 1, sampling, str(cache), "cpu")
+        )
+    one, two = requests
+    with Asked(memory=1) as asked:
+        alone = [asked(one)[0], asked(two)[0]]
+        assert len(asked.speaker._loaded) == 1  # what has just spoken
+        again = [asked(replace(request, id=f"{request.id} again"))[0] for request in (one, two)]
+    assert alone == again
+    assert alone[0] != alone[1]
+    # What is drawn is the model's own: greedily, its likeliest tokens after the token that begins its texts.
+    greedy = replace(one, id="greedy", count=1, sampling=Sampling(temperature=0.0, max_tokens=8, max_weight=0))
+    with Asked() as asked:
+        ((line,), _) = asked(greedy)
+    tokenizer, model = AutoTokenizer.from_pretrained(tmp_path / "hers-1"), ancestor.model(1)
+    tokens = [0, *tokenizer("hi")["input_ids"]]
+    for _ in range(8):
+        with torch.no_grad():
+            tokens.append(int(model(torch.tensor([tokens])).logits[0, -1].argmax()))
+    assert line == tokenizer.decode(tokens[1:])
 
 
 def test_weights_that_changed_on_the_disk_are_not_spoken_with(bring, tmp_path):
