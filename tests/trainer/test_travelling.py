@@ -412,12 +412,19 @@ def test_the_embedded_base_goes_out_and_comes_back(load, take, bring, tmp_path):
     base = load("smollm2-135m-instruct")
     path, sha256, _ = weights.save(weights.pack(weights.cut(made_up(base, 1), 4)), tmp_path)
     stored = weights.read(path, sha256).lora
-    scale = 0.01
+    scale = 0.05
+    # Text, as voices read it: on special tokens in a row this base's activations are so large that fp32 itself rounds by 2e-3.
+    words = "the lamp is lit and the fog comes in from the harbour, nobody answers the bell tonight, my dream is a quiet sea"
+    tokens = torch.tensor([[base.opening, *base.encode([words])[0]]])
     with torch.no_grad(), lora.wearing(base.layers, [stored], scale):
-        logits = base.model(TOKENS).logits
+        logits = base.model(tokens).logits
     details = {"adapter": {"rank": 4, "scale": scale}}
     folder = take("smollm2-135m-instruct", path, sha256, details)
-    torch.testing.assert_close(imported_logits(bring(folder)), logits, rtol=0, atol=1e-3)
+    found = bring(folder)
+    with torch.no_grad():
+        again = whole.load(Path(found.weights), found.sha256, "voice", CPU).model(tokens).logits
+        assert (logits - base.model(tokens).logits).abs().max() > 1
+    torch.testing.assert_close(again, logits, rtol=0, atol=1e-3)
     speak = pipeline("text-generation", model=str(folder))
     assert len(speak("My dream is", num_return_sequences=5)) == 5
     assert (
