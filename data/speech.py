@@ -188,12 +188,12 @@ def said_before(db: Database, voice: str, most: int) -> list[tuple[str, str]]:
     return [(row["text"], row["prompt"]) for row in rows]
 
 
-def judged(db: Database, model: int) -> list[tuple[str, str]]:
-    """Return every line that a model drew and that was judged: its text and its verdict, the newest request's first."""
+def judged(db: Database, model: int, most: int) -> list[tuple[str, str]]:
+    """Return the last lines that a model drew and that were judged: text and verdict, the newest request's first."""
     rows = db.query(
         """
         SELECT text, verdict FROM requests JOIN generations ON generations.request = requests.id
-        WHERE model = ? ORDER BY requests.id DESC, number""",
-        [model],
+        WHERE model = ? ORDER BY requests.id DESC, number LIMIT ?""",
+        [model, most],
     )
     return [(row["text"], row["verdict"]) for row in rows]

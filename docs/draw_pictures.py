@@ -28,6 +28,7 @@ from PIL import Image, ImageChops
 
 from bot.app import Mynah
 from bot.demo import HANDLE
+from bot.faces.discord import render
 from bot.faces.discord.bot import MynahBot
 from bot.services.importing import import_file
 from bot.services.portraits import portrait
@@ -153,8 +154,8 @@ async def settled(show: Show) -> dict[str, Message]:
 
 
 def curve(env: simcord.Env, show: Show) -> bytes:
-    """Return the picture that was attached to the card."""
-    (address,) = {attached.url for message in show.channel.history() for attached in message.attachments}
+    """Return the curve that was attached to the card."""
+    (address,) = {file.url for message in show.channel.history() for file in message.attachments if file.filename == render.CURVE}
     return env.backend.cdn.get(address) or b""
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ ENOUGH_GUESSES = 10  # below that a fool rate says more about who happened to gu
 LIGHT = ("white", "black", "#e6e6e6", "#8aa3b1", "#1d4e89")
 DARK = ("#15202b", "#e8edf2", "#33424f", "#6f8797", "#8ec1f5")
 """Of a curve: ground, letters, grid, the loss of what is learned from, and that of what is held out."""
+
+
+def kind(accounts: Sequence[object]) -> str:
+    """Return what a voice is called that was made of so many accounts."""
+    return "AI CYBORG" if len(accounts) > 1 else "AI BOT"
 
 
 def card(model: Model) -> dict[str, Any]:

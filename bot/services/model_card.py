@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from bot.services.pictures import Account, Said, kind
+from bot.services.cards import kind
+from bot.services.pictures import Account, Said
 from data.language import NAMES
 from trainer.protocol import HUB_NAMES
 

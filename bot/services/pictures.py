@@ -1,11 +1,13 @@
 """The picture of a voice: who it is made of, what it was told to begin with, and what it said; light and dark, for a card or a message."""
 
 import io
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from bot.services.cards import kind
 from bot.services.portraits import portrait
 from bot.services.typesetting import Box, Line, Style, cleaned, line_height, typeset, width_of
 
@@ -22,6 +24,7 @@ OVERLAP = 30
 MOST_LINES = 5
 SIZES = (40, 36, 33, 30, 27, 25, 23, 21)  # of the lines; half of the last can still be read
 LEAST_GAP, MOST_GAP = 12, 34
+NOTHING = "It said nothing that may be shown."
 ENDLESS = 100_000  # pixels
 BAR = 5
 INDENT = BAR + 22
@@ -62,7 +65,12 @@ class Account:
     @property
     def shown(self) -> str:
         """Its name, or else its handle."""
-        return self.name.strip() or f"@{self.handle}"
+        return self.name if self.named else f"@{self.handle}"
+
+    @property
+    def named(self) -> bool:
+        """Whether its name can be seen."""
+        return any(character.isprintable() and not character.isspace() for character in self.name)
 
 
 @dataclass(frozen=True)
@@ -86,11 +94,6 @@ class Layout:
     def boxes(self) -> list[Box]:
         """All of it."""
         return [*self.faces, self.badge, *self.bars, *(line.box for line in self.lines)]
-
-
-def kind(accounts: Sequence[object]) -> str:
-    """Return what a voice is called that was made of so many accounts."""
-    return "AI CYBORG" if len(accounts) > 1 else "AI BOT"
 
 
 def predictions(accounts: Sequence[Account], said: Said, theme: Theme) -> bytes:
@@ -123,14 +126,15 @@ def arrange(accounts: Sequence[Account], said: Said, colours: Colours = COLOURS[
     )
     badge, badge_lines = _badge(kind(accounts), colours)
     handles = [f"@{account.handle}" for account in accounts]
-    named = any(account.name.strip() for account in accounts)
+    named = any(account.named for account in accounts)
     first = HEADER.top if named else HEADER.top + 19  # alone, in the middle
     beside = Box(faces[-1].right + 24, first, badge.left - 24, first + 54)
     name = _beside(" & ".join(account.shown for account in accounts), beside, Style(37, colours.text, 700))
     under = beside._replace(top=first + 54, bottom=HEADER.bottom)
     handles_line = _beside(" ".join(handles), under, Style(25, colours.quiet)) if named else []  # else they would stand there twice
     begun = f"Begun with “{said.prompt}”. " if said.prompt else ""
-    foot = typeset(f"{begun}Written by a model, not by {' or '.join(handles)}.", FOOTER, Style(18, colours.quiet), lines=1)
+    nobody = " or ".join([part for part in (", ".join(handles[:-1]), handles[-1]) if part])
+    foot = typeset(f"{begun}Written by a model, not by {nobody}.", FOOTER, Style(18, colours.quiet), lines=1)
     bars, lines = _body(said, colours)
     return Layout(faces, badge, bars, (*badge_lines, *name, *handles_line, *lines, *foot))
 
@@ -152,7 +156,7 @@ def _badge(text: str, colours: Colours) -> tuple[Box, list[Line]]:
 
 def _body(said: Said, colours: Colours) -> tuple[tuple[Box, ...], list[Line]]:
     """Return the lines in their places and the bars beside them."""
-    size, blocks = _blocks([text for text in said.lines[:MOST_LINES] if cleaned(text)], said.prompt, colours)
+    size, blocks = _blocks([text for text in said.lines[:MOST_LINES] if cleaned(text)] or [NOTHING], said.prompt, colours)
     heights = [len(block) * line_height(size) for block in blocks]
     left = BODY.height - sum(heights)
     gap = min(MOST_GAP, left // max(1, len(blocks) - 1))
@@ -177,11 +181,16 @@ def _blocks(texts: Sequence[str], prompt: str, colours: Colours) -> tuple[int, l
         frame = Box(BODY.left + INDENT, 0, BODY.right - INDENT, height)
         return [typeset(text, frame, plain, begun=prompt, accent=accent) for text in texts[:count]]
 
-    for count, size in product(range(len(texts), 0, -1), SIZES):
+    def fits(count: int, size: int) -> bool:
         blocks = typeset_all(count, size, ENDLESS)
-        if sum(map(len, blocks)) * line_height(size) + LEAST_GAP * (count - 1) <= BODY.height:
-            return size, blocks
-    return SIZES[-1], typeset_all(1, SIZES[-1], BODY.height)
+        return sum(map(len, blocks)) * line_height(size) + LEAST_GAP * (count - 1) <= BODY.height
+
+    least = len(SIZES) - 1
+    for count in range(len(texts), 0, -1):
+        if fits(count, SIZES[least]):
+            size = SIZES[bisect_left(SIZES, True, hi=least, key=partial(fits, count))]
+            return size, typeset_all(count, size, ENDLESS)
+    return SIZES[least], typeset_all(1, SIZES[least], BODY.height)
 
 
 def _paste_face(picture: "Image", account: Account, box: Box, ground: str) -> None:

@@ -28,6 +28,7 @@ README, PAGE = "README.md", "card.html"
 LINES = 5
 SEED = 1  # the same model says the same on each of its cards
 ENOUGH_LINES = 5  # below that a share of them says nothing
+MOST_LINES = 10_000  # the last ones, which are measured
 SAMPLE = 1_000  # posts that are looked at for swearing
 #: From which shares of its posts on a voice is not for all audiences: of slurs and the like, and of ordinary swearing.
 SLURS, SWEARING = 0.01, 0.05
@@ -141,7 +142,7 @@ def _found(db: Database, model: Model) -> dict[str, Any]:
         "card": cards.full_card(db, model),
         "corpus": jobs.corpus_of(db, model.corpus),
         "events": [event for _, event in jobs.events_after(db, model.job)],
-        "judged": speech.judged(db, model.id),
+        "judged": speech.judged(db, model.id, MOST_LINES),
         "grounds": {handle: " and ".join(sorted({claim.ground for claim in consents.claims(db, handle)})) for handle in model.handles},
         "result": model.result,
     }

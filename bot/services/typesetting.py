@@ -8,11 +8,12 @@ algorithm: one level of embedding, which is what a post has.
 import math
 import unicodedata
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from importlib.resources import files
-from itertools import accumulate, groupby
+from itertools import accumulate, chain, groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import regex
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 LINE_HEIGHT = 1.4  # of the size: what Noto's tallest scripts take
 BASELINE = 1.08  # of the size, below the top of a line
+THINNEST = 8  # letters that may take the room of one that is as wide as it is high
 ELLIPSIS = "…"
 MOST_CLUSTERS = 1_200  # of a text; no picture has room for more
 MOST_CHARACTERS = 16  # of a cluster: a family with skins has 11
@@ -57,7 +59,7 @@ _FONTS = (
     "NotoSansCJK-VF.otf.ttc",
     "NotoSansSymbols[wght].ttf",
     "NotoEmoji[wght].ttf",
-    "DejaVuSans.ttf",  # letters of mathematics, which names on X are spelt in
+    "DejaVuSans.ttf",  # signs that the others lack
 )
 _EMOJI = "NotoEmoji[wght].ttf"
 _CLUSTER = regex.compile(r"\X")
@@ -218,7 +220,7 @@ def _bounded(cluster: str) -> str:
 
 def _clusters(text: str, style: Style) -> list[Cluster]:
     found: list[Cluster] = []
-    for cluster in _CLUSTER.findall(text):
+    for cluster in map(_drawable, _CLUSTER.findall(text)):
         # A space keeps the font of what stands before it, so that words of one script stay one run, and their order Pillow's.
         font = found[-1].font if cluster == " " and found and found[-1].font != _EMOJI else _font_of(cluster)
         found.append(Cluster(cluster, style, font, _direction_of(cluster)))
@@ -226,14 +228,21 @@ def _clusters(text: str, style: Style) -> list[Cluster]:
 
 
 @lru_cache(maxsize=10_000)
+def _drawable(cluster: str) -> str:
+    """Return a cluster that a font has, if need be in Unicode's plain form: names on X are spelt in letters of mathematics."""
+    return next((form for form in (cluster, unicodedata.normalize("NFKC", cluster)) if _font_with(form)), cluster)
+
+
 def _font_of(cluster: str) -> str:
+    return _font_with(cluster) or next((font for font in _FONTS if _has(font, cluster[0])), _FONTS[0])
+
+
+@lru_cache(maxsize=10_000)
+def _font_with(cluster: str) -> str | None:
+    """Return the font that has all of a cluster, or None."""
     wanted = _SELECTORS.sub("", cluster) or cluster
     order = (_EMOJI, *_FONTS) if _PICTOGRAPH.match(cluster) else _FONTS
-    return next((font for font in order if all(_has(font, letter) for letter in wanted)), _first_with(wanted[0]))
-
-
-def _first_with(letter: str) -> str:
-    return next((font for font in _FONTS if _has(font, letter)), _FONTS[0])
+    return next((font for font in order if all(_has(font, letter) for letter in wanted)), None)
 
 
 def _direction_of(cluster: str) -> str:
@@ -310,21 +319,22 @@ def _whole(clusters: Sequence[Cluster], base: str) -> float:
 
 def _broken(clusters: Sequence[Cluster], width: int, base: str) -> list[list[Cluster]]:
     """Return the lines of a text, each at most so wide; a word that is wider than a line is broken where it must be."""
-    lines: list[list[Cluster]] = [[]]
-    for word in _words(clusters):
-        if _fits([*lines[-1], *word], width, base):
-            lines[-1] += word
-            continue
-        if lines[-1]:
-            lines.append([])
-        left = word
-        while not _fits(left, width, base):
-            fitting = _most(len(left) - 1, width, partial(_first, left), base)
-            lines[-1] += left[:fitting]
-            lines.append([])
-            left = left[fitting:]
-        lines[-1] += left
-    return [trimmed for line in lines if (trimmed := _trimmed(line))]
+    waiting, lines = deque(_words(clusters)), []
+    while waiting:
+        line: list[list[Cluster]] = []
+        used = 0.0  # the sum of the words: quicker to find than the width of the line, and nearly that
+        while waiting and (not line or used + _whole(_trimmed(waiting[0]), base) <= width):
+            word = waiting.popleft()
+            if not line and len(word) > 1 and not _fits(word, width, base):
+                fitting = _most(min(len(word) - 1, THINNEST * width // word[0].style.size), width, partial(_first, word), base)
+                waiting.appendleft(word[fitting:])
+                word = word[:fitting]
+            line.append(word)
+            used += _whole(word, base)
+        while len(line) > 1 and not _fits([*chain(*line)], width, base):
+            waiting.appendleft(line.pop())
+        lines.append(_trimmed([*chain(*line)]))
+    return [line for line in lines if line]
 
 
 def _words(clusters: Sequence[Cluster]) -> Iterator[list[Cluster]]:

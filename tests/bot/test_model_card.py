@@ -110,7 +110,8 @@ def check(names, prompt, lines):
     assert data["tags"] == ["mynah", "text-generation", "cyborg" if len(names) > 1 else "bot"]
     assert data["widget"][0]["text"] == plain(prompt)
     assert [result.metric_type for result in card.data.eval_results] == ["loss", "perplexity"]
-    titles = [name.strip() or f"@{handle}" for handle, name in zip(HANDLES, names, strict=False)]
+    titles = [Account(handle, name).shown for handle, name in zip(HANDLES, names, strict=False)]
+    assert all(map(plain, titles))
     assert card.data.model_name.startswith(plain(titles[0])[:20])
 
     tokens = tokens_of(text)

@@ -70,6 +70,12 @@ def test_five_short_lines_are_shown_large_and_long_ones_are_fewer_rather_than_cu
     assert "…" in "".join(line.text for line in endless.lines)
 
 
+def test_a_voice_that_said_nothing_is_said_to():
+    texts = [line.text for line in arrange(accounts_of(["A", "B", "C"]), Said("My dream is", (" ", "\u202e"))).lines]
+    assert "It said nothing that may be shown." in texts
+    assert texts[-1].endswith("not by @account_0, @account_1 or @account_2.")
+
+
 @pytest.mark.parametrize(("names", "kind"), [([""], "AI BOT"), (["A", "B"], "AI CYBORG"), (["A", "B", "C", "D"], "AI CYBORG")])
 def test_it_says_who_what_and_that_a_machine_wrote_it(names, kind):
     layout = arrange(accounts_of(names), Said("My dream is", ("My dream is a lamp",)))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
-from bot.services.typesetting import ELLIPSIS, MOST_CLUSTERS, Box, Style, _runs, _width, cleaned, line_height, typeset
+from bot.services.typesetting import _CLUSTER, ELLIPSIS, MOST_CLUSTERS, Box, Style, _drawable, _runs, _width, cleaned, line_height, typeset
 from tests.hostile import hostile
 
 ANY_TEXT = st.one_of(
@@ -47,7 +47,8 @@ def test_nothing_is_drawn_outside_of_the_box(text):
 @given(ANY_TEXT)
 def test_what_has_room_is_all_there(text):
     lines = typeset(text, Box(0, 0, 900, 100_000), STYLE)
-    assert "".join("".join(line.text for line in lines).split()) == "".join(cleaned(text).split())
+    wanted = "".join(map(_drawable, _CLUSTER.findall(cleaned(text))))
+    assert "".join("".join(line.text for line in lines).split()) == "".join(wanted.split())
 
 
 def test_what_has_no_room_ends_in_an_ellipsis():
@@ -94,6 +95,11 @@ def test_each_script_has_its_font(text, fonts):
 def shown(line):
     """Return the runs of a line from left to right, without those of spaces."""
     return [text for run in _runs(line.clusters, line.direction) if (text := "".join(cluster.text for cluster in run).strip())]
+
+
+def test_letters_of_mathematics_that_no_font_has_are_plain_ones():
+    (line,) = typeset("\U0001d4d0\U0001d4f7\U0001d4f7 \U0001d54f", BOX, STYLE)
+    assert line.text == "Ann \U0001d54f"
 
 
 def test_a_line_that_begins_from_the_right_is_ordered_from_there():

@@ -8,10 +8,12 @@ import discord
 from bot.faces.discord.language import tr
 from bot.faces.discord.naming import both, called
 from bot.faces.discord.text import EMBED_DESCRIPTION, EMBED_FIELD, EMBED_TITLE, MESSAGE, cut, moment, plural, safe, sentence, who
+from bot.services.cards import kind
 from data.jobs import Job, Status
 
 COLOUR = discord.Colour(0x1D4E89)
 CURVE = "curve.png"
+SAID = "voice.png"
 SAMPLES = 3
 SAMPLE = 280
 ACCOUNTS_SHOWN = 10
@@ -22,10 +24,9 @@ MARKS = {Status.QUEUED: "⏳", Status.RUNNING: "🐦", Status.DONE: "✅", Statu
 
 def card(document: dict[str, Any], *, curve: bool) -> discord.Embed:
     """Render a model's card, with what quizzes say if it holds that; with `curve`, its picture is attached as curve.png."""
-    who = "AI CYBORG" if len(document["accounts"]) > 1 else "AI BOT"
     samples = "\n".join(f"• {safe(line, SAMPLE)}" for line in document["samples"][:SAMPLES])
     embed = discord.Embed(
-        title=safe(f"{called(document['name'])} · {who}", EMBED_TITLE),
+        title=safe(f"{called(document['name'])} · {kind(document['accounts'])}", EMBED_TITLE),
         description=cut(samples, EMBED_DESCRIPTION),
         colour=COLOUR,
     )

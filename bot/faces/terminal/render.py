@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.faces.words import GROUNDS
+from bot.services.cards import kind
 from bot.services.choosing import STYLE
 from bot.services.doctor import Finding
 from bot.services.importing import Imported
@@ -45,8 +46,7 @@ def card(document: dict[str, Any]) -> RenderableType:
         facts.add_row(
             "fool rate", f"[bold]{rate['share']:.0%}[/] of {rate['guesses']:,} guesses were wrong (by chance: {rate['chance']:.0%})"
         )
-    who = "AI CYBORG" if len(document["accounts"]) > 1 else "AI BOT"
-    title = Text(f"{document['name']} · {who}", style="bold")
+    title = Text(f"{document['name']} · {kind(document['accounts'])}", style="bold")
     return Panel(Group(counts, facts), title=title, title_align="left", box=box.ROUNDED, expand=False, padding=(0, 2))
 
 

@@ -80,7 +80,7 @@ async def test_from_login_to_the_end_of_a_training(app, loopback_discord: Loopba
     assert told["content"].startswith(f"<@{server.member['id']}>")
     card = server.messages[progress["id"]]
     assert [embed["title"] for embed in card["embeds"]] == ["keeper · AI BOT"]
-    assert [attachment["filename"] for attachment in card["attachments"]] == ["curve.png"]
+    assert [attachment["filename"] for attachment in card["attachments"]] == ["voice.png", "curve.png"]
     (sent,) = [request for request in server.requests if "'told-" in repr(request.json)]
     assert sent.json["enforce_nonce"] is True
     assert sent.json["message_reference"]["message_id"] == int(progress["id"])
