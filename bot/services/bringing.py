@@ -1,10 +1,8 @@
 """Models that come in: a folder or a name of the hub becomes the next version of a voice, with somebody's word that it may."""
 
 import asyncio
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 import structlog
@@ -15,6 +13,7 @@ from bot.executors.carrier import carry
 from bot.services.pushing import HUB_NAME
 from bot.services.safety import Safety, Said
 from bot.services.training import accounts_of
+from bot.services.workplace import workplace
 from bot.settings import Settings
 from data import accounts, consents, models
 from data.choosing import Counts
@@ -55,23 +54,20 @@ async def import_model(
     folder = await asyncio.to_thread(Path(source).expanduser().is_dir)
     if not folder and not HUB_NAME.fullmatch(source):
         raise BadRequestError(f"There is no folder {source[-200:]}: name one that is there, or a model of the hub as OWNER/NAME.")
-    work = settings.data_dir / f"import-{token_hex(8)}"
-    order = Import(
-        source=str(Path(source).expanduser().absolute()) if folder else source,
-        hub=not folder,
-        output=str(work),
-        cache=str(settings.cache),
-        base=settings.trainer.base,
-    )
-    try:
+    with workplace(settings) as work:
+        order = Import(
+            source=str(Path(source).expanduser().absolute()) if folder else source,
+            hub=not folder,
+            output=str(work),
+            cache=str(settings.cache),
+            base=settings.trainer.base,
+        )
         found = await carry(order, Imported, settings.data_dir / "trainer.log")
         counts = _counts(found, names)
         result = await _result(found, names, settings)
         recipe = {"base": found.base, "method": found.method, "imported": found.sha256}
         add: Callable[..., tuple[Model, bool]] = _add
         model, new = await store.write(add, counts, recipe, Path(found.weights), result, by, ground, settings)
-    finally:
-        await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
     log.info("a model was imported", voice=model.voice, version=model.version, new=new)
     return model, new
 

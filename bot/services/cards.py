@@ -114,8 +114,8 @@ def draw_curve(events: list[dict[str, Any]], result: dict[str, Any], *, dark: bo
         axes.plot(*zip(*evaluations, strict=True), color=held_out, marker="o", markersize=4, linewidth=1.8, label="posts held out")
     if axes.lines:
         axes.legend(frameon=False, labelcolor=ink)
-    measured = f"{result['loss_before']:.2f} before, {result['loss_after']:.2f} after" if result["loss_after"] else "not measured"
-    axes.set_title(f"{measured}, on posts it never saw", fontsize=10, color=ink)
+    title = f"{result['loss_before']:.2f} before, {result['loss_after']:.2f} after, on posts it never saw"
+    axes.set_title(title, fontsize=10, color=ink)
     axes.set_xlabel("step", color=ink)
     axes.set_ylabel("loss, nats a token", color=ink)
     axes.tick_params(colors=ink)

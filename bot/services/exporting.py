@@ -19,6 +19,7 @@ from bot.executors.carrier import carry
 from bot.services import weights
 from bot.services.publishing import publish
 from bot.services.speaking import Speaking, own_sampling
+from bot.services.workplace import workplace
 from bot.settings import Settings
 from data import consents, models
 from data.handles import voice_name
@@ -91,12 +92,9 @@ async def export_zip(store: Store, settings: Settings, speaking: Speaking, voice
         raise BadRequestError(
             f"{model.voice} is a whole model, too large to attach: `mynah export {model.voice} DIR` writes it on Mynah's machine."
         )
-    folder = settings.data_dir / f"export-{token_hex(8)}"
-    try:
+    with workplace(settings) as folder:
         written = await export(store, settings, speaking, voice, folder, adapter=True)
         return written.model, await asyncio.to_thread(_zipped, folder, f"{written.model.voice}-v{written.model.version}"[:100])
-    finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ async def test_a_model_of_the_hub_becomes_a_voice(hub, store, settings):
     assert model.result["details"]["source"] == "huggingtweets/ann"
     assert {path.rpartition("/")[2] for path in hub.asked if "/resolve/" in path} == FETCHED
     assert hub.tokens == {""}
-    assert not list(settings.data_dir.glob("import-*"))
+    assert not list((settings.data_dir / "travel").glob("*"))
 
 
 async def test_a_model_that_is_too_large_or_not_there_is_not_fetched(hub, store, settings):

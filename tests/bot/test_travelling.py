@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import zipfile
 from dataclasses import replace
 from io import BytesIO
@@ -15,8 +16,9 @@ from bot.app import Mynah
 from bot.errors import BadHandleError, BadRequestError, ConsentError, NotStoredError, TravelError
 from bot.executors import carrier
 from bot.executors.carrier import carry
+from bot.executors.processes import started_at
 from bot.faces.terminal import actions, render
-from bot.services import bringing, cards, exporting
+from bot.services import bringing, cards, exporting, forgetting
 from bot.services.choosing import typical
 from bot.services.speaking import own_sampling
 from bot.settings import Secrets
@@ -72,7 +74,7 @@ async def nothing_is_stored(store, settings):
     assert await store.read(accounts.known_handles) == []
     assert (await store.read(models.page)).total == 0
     assert await store.read(lambda db: db["consents"].count) == 0
-    assert not list(settings.data_dir.glob("import-*"))
+    assert not list((settings.data_dir / "travel").glob("*"))
 
 
 # ---------------------------------------------------------------------- import
@@ -92,7 +94,7 @@ async def test_an_imported_model_is_a_voice_like_any_other(store, settings, brin
     (claim,) = await store.read(consents.claims, "ann")
     assert (claim.ground, claim.claimed_by) == (Ground.PERMISSION, "me")
     assert carried[0] == replace(carried[0], hub=False, base="tiny-random")
-    assert not list(settings.data_dir.glob("import-*"))
+    assert not list((settings.data_dir / "travel").glob("*"))
 
 
 async def test_the_same_model_again_is_the_same_version_and_another_is_the_next(store, bring, carried):
@@ -194,7 +196,6 @@ async def test_cards_and_lists_show_an_imported_voice(store, settings, bring, ca
     model, _ = await bring()
     document = await store.read(cards.full_card, model)
     assert document["command"] == "mynah import-model FOLDER --as ann"
-    assert (await cards.save_curve(store, model, settings.data_dir / "cards")).is_file()
     for shown in (render.card(document), render.particulars(document), render.models([document]), render.versions([document])):
         assert shown
 
@@ -204,6 +205,24 @@ async def test_an_imported_voice_is_forgotten_like_any_other(store, bring, carri
     gone = await store.write(accounts.forget, "ann")
     assert (gone["models"], gone["tweets"]) == (1, 0)
     assert await store.read(lambda db: db["model_weights"].count) == 0
+
+
+async def test_what_a_killed_process_left_goes_with_the_next_model_or_a_forgetting(store, settings, bring, carried):
+    travel = settings.data_dir / "travel"
+
+    def left():
+        for name in ("999999999-5-ab", ".999999999-5-ab.cd.part", f"{os.getpid()}-1-ab"):
+            (travel / name).mkdir(parents=True)
+
+    mine = travel / f"{os.getpid()}-{started_at(os.getpid())}-ab"
+    left()
+    mine.mkdir()
+    await bring()
+    assert list(travel.iterdir()) == [mine]
+    left()
+    async with Mynah(settings, Secrets()) as app:
+        await forgetting.forget(store, app.training, settings, "ann", by="me")
+    assert list(travel.iterdir()) == [mine]
 
 
 async def test_no_time_of_a_training_is_told_from_imports(store, bring, carried):
@@ -278,7 +297,7 @@ async def test_an_export_that_fails_leaves_nothing(store, settings, take, tmp_pa
     with pytest.raises(TravelError):
         await exporting.export_zip(store, settings, None, "ann")
     assert [path.name for path in tmp_path.iterdir()] == ["var"]
-    assert not list(settings.data_dir.glob("*export*"))
+    assert not list((settings.data_dir / "travel").glob("*"))
 
 
 async def test_a_voice_that_is_forgotten_meanwhile_is_not_exported(store, take, carried, tmp_path, monkeypatch):
@@ -312,7 +331,7 @@ async def test_the_zip_holds_a_folder(store, settings, carried):
     readme = file.read(names[0]).decode()
     assert "--as ann" in readme
     assert '"<s>My dream is"' in readme
-    assert not list(settings.data_dir.glob("export-*"))
+    assert not list((settings.data_dir / "travel").glob("*"))
 
 
 @pytest.mark.parametrize(("name", "token", "sentence"), [("no-name", "t", "is no name of a repository"), ("a/b", None, "set HF_TOKEN")])
@@ -364,4 +383,4 @@ async def test_a_huggingtweets_model_comes_in_speaks_and_goes_out(settings, tmp_
         again = await actions.import_model(app, str(tmp_path / "out"), "ann", "me")
         assert (again.document["version"], again.document["counts"]) == (2, shown.document["counts"])
     assert model.bytes < 1_000_000
-    assert not list(settings.data_dir.glob("*port-*"))
+    assert not list((settings.data_dir / "travel").glob("*"))

@@ -96,9 +96,10 @@ async def show(app: Mynah, handles: Sequence[str], *, version: int | None = None
 
 async def _card(app: Mynah, model: models_table.Model, *, full: bool = False) -> Answer:
     document = await app.store.read(cards.full_card if full else cards.told_card, model)
-    picture = await cards.save_curve(app.store, model, app.settings.data_dir / "cards")
-    document["curve"] = str(picture)
-    said = [render.card(document), Text(f"The curve: {picture}")]
+    said = [render.card(document)]
+    if model.result["loss_after"] is not None:  # an imported voice has no curve
+        document["curve"] = str(await cards.save_curve(app.store, model, app.settings.data_dir / "cards"))
+        said.append(Text(f"The curve: {document['curve']}"))
     if not model.current:
         spoken = await app.store.read(models_table.current, model.voice)
         why = "which is pinned" if spoken.pinned else "its newest"

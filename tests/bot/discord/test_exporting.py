@@ -58,7 +58,7 @@ async def test_a_moderator_gets_the_adapter_in_private(stage: Stage):
     assert file.filename == "keeper-v1.zip"
     names = zipfile.ZipFile(BytesIO(await file.read())).namelist()
     assert names == [f"keeper-v1/{name}" for name in ("README.md", "adapter_model.safetensors", "mynah.json")]
-    assert not list(stage.app.settings.data_dir.glob("export-*"))
+    assert not list((stage.app.settings.data_dir / "travel").glob("*"))
 
 
 async def test_whoever_brought_the_accounts_own_archive_gets_it_and_nobody_else(stage: Stage):
