@@ -1,5 +1,6 @@
 """Taking a voice away: its adapter as an attached file, for moderators and for whoever the posts belong to."""
 
+import asyncio
 import io
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ class Exporting(commands.Cog):
     def __init__(self, bot: "MynahBot") -> None:
         self.bot = bot
         self.app = bot.app
+        self._one_at_a_time = asyncio.Lock()  # each takes the memory of a base
 
     @hybrid(usage="voice")
     @app_commands.describe(voice="Whose adapter")
@@ -49,7 +51,8 @@ class Exporting(commands.Cog):
         await need_voice(self.bot, ctx.author, ctx.guild, name)
         if not ctx.bot_permissions.attach_files:
             raise BadRequestError(NO_FILES)
-        model, content = await export_zip(self.app.store, self.app.settings, self.app.speaking, name)
+        async with self._one_at_a_time:
+            model, content = await export_zip(self.app.store, self.app.settings, self.app.speaking, name)
         most = ctx.interaction.filesize_limit if ctx.interaction else DEFAULT_FILE_SIZE_LIMIT_BYTES
         if len(content) > most:
             raise BadRequestError(

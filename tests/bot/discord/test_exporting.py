@@ -1,5 +1,6 @@
 """Taking a voice away from Discord: its adapter, attached, for moderators and for whoever the posts belong to."""
 
+import asyncio
 import hashlib
 import random
 import zipfile
@@ -70,6 +71,27 @@ async def test_whoever_brought_the_accounts_own_archive_gets_it_and_nobody_else(
     assert no.ephemeral
     assert no.response.content.startswith("Exporting is for members with the permission Manage Server, and for whoever brought")
     refused(stage)
+
+
+async def test_exports_wait_for_each_other_since_each_takes_the_memory_of_a_base(stage: Stage, monkeypatch):
+    await train(stage)
+    begun = []
+    pretend = exporting.carry
+
+    async def noted(*order):
+        begun.append(order)
+        return await pretend(*order)
+
+    monkeypatch.setattr(exporting, "carry", noted)
+    turn = stage.env.bot.get_cog("Exporting")._one_at_a_time
+    async with turn:
+        asked = asyncio.create_task(stage.boss.slash(stage.channel, "export", voice="keeper"))
+        async with asyncio.timeout(60):
+            while not turn._waiters:
+                await stage.app.store.changed(0.05)
+        assert not begun
+    assert (await asked).response.attachments
+    assert len(begun) == 1
 
 
 async def test_a_joint_voice_is_for_whoever_brought_all_of_it(stage: Stage):

@@ -213,7 +213,7 @@ async def test_declared_limits(stage: Stage):
     assert commands.pop(menu["name"])["name"] == "Answer as…"
     talking = {"generate", "ask", "bind", "models", "show"}
     games = {"quiz", "duel", "leaderboard"}
-    assert set(commands) == {"train", "import", "cancel", "queue", "forget", "settings", "about", "help"} | talking | games
+    assert set(commands) == {"train", "import", "cancel", "queue", "export", "forget", "settings", "about", "help"} | talking | games
     for name in ("forget", "bind", "settings", "import"):
         assert commands[name]["contexts"] == [0]
         assert int(commands[name]["default_member_permissions"]) == 1 << 5
