@@ -313,6 +313,7 @@ class Secrets(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     discord_token: SecretStr | None = None
+    hf_token: SecretStr | None = None
     x: Mapping[str, XKeys] = {}
 
     def missing(self, account: str, needs: Iterable[str]) -> list[str]:
@@ -368,7 +369,7 @@ def load_secrets(accounts: Iterable[str] = ()) -> Secrets:
         for field in _OF_THE_APP:
             found[field] = found[field] or _secret(x_variable(DEFAULT_ACCOUNT, field))
         x[account] = XKeys(**found)
-    return Secrets(discord_token=_secret("DISCORD_TOKEN"), x=x)
+    return Secrets(discord_token=_secret("DISCORD_TOKEN"), hf_token=_secret("HF_TOKEN"), x=x)
 
 
 def _secret(name: str) -> SecretStr | None:

@@ -76,7 +76,9 @@ def full_card(db: Database, model: Model) -> dict[str, Any]:
 
 
 def _command(model: Model, recipe: dict[str, Any], start: int | None) -> str:
-    """Return the command line that trains a model again; it names what was chosen, lest a later Mynah choose otherwise."""
+    """Return the command line that makes a model again; it names what was chosen, lest a later Mynah choose otherwise."""
+    if "imported" in recipe:
+        return f"mynah import-model FOLDER --as {model.voice}"
     settings = {name: recipe[name] for name in Trainer.model_fields if recipe.get(name) is not None}
     words = [f"{PREFIX}TRAINER__{name.upper()}={shlex.quote(str(value))}" for name, value in settings.items()]
     words += ["mynah train", *model.handles, "--from", "base" if start is None else "last"]

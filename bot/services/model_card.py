@@ -133,7 +133,7 @@ def front_matter(facts: Facts) -> str:
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=tags,
-        metrics=["loss", "perplexity"],
+        metrics=[one.name for one in _losses(card)] or None,
         model_name=plain(names),
         eval_results=[
             EvalResult(metric_type=one.name, metric_name=one.title, metric_value=round(one.value, 4), **held_out)
@@ -181,6 +181,7 @@ def body(facts: Facts) -> str:
             warnings=facts.warnings,
             base=_base(card),
             method="a low-rank adapter on all its linear layers (LoRA)" if card["method"] == "lora" else "in all of its weights",
+            imported="imported" in card["recipe"],
             curve="The loss, step by step",
             parameters=_parameters(card),
             evaluation=[(one.title, one.words) for one in (*_losses(card), *facts.measured)],
@@ -248,6 +249,8 @@ def _without_folders(base: str) -> str:
 
 
 def _losses(card: Mapping[str, Any]) -> list[Measure]:
+    if card["loss"]["after"] is None:  # it was made elsewhere, and nobody can measure it without the posts
+        return []
     before, after = card["loss"]["before"], card["loss"]["after"]
     posts = f"{card['splits']['report']:,} posts that it never saw"
     return [

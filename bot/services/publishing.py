@@ -186,12 +186,12 @@ def _measured(card: Mapping[str, Any], corpus: Corpus, judged: list[tuple[str, s
     """Return what the lines and the guesses so far say of a model, where there are enough of them."""
     found = []
     reached = [verdict for _, verdict in judged if verdict in (speech.PASSED, "copy", "repeat")]  # copies are looked for after other rules
-    if len(reached) >= ENOUGH_LINES:
+    if len(reached) >= ENOUGH_LINES and corpus.train:  # of an imported voice nobody knows what it could repeat
         share = reached.count("copy") / len(reached)
         words = f"{share:.1%} of {len(reached):,} lines repeated a post; Mynah said none of these"
         found.append(Measure("copy_rate", "Copy rate", share, words))
     lines = [text for text, verdict in judged if verdict == speech.PASSED]
-    if len(lines) >= ENOUGH_LINES:
+    if len(lines) >= ENOUGH_LINES and corpus.report:
         manner = Manner(post.text for post in corpus.train)
         own, held_out = (sum(map(manner.share, texts)) / len(texts) for texts in (lines, [post.text for post in corpus.report]))
         words = f"{own:.1%} of the letter triples in {len(lines):,} lines are its posts' own; in posts held out: {held_out:.1%}"
@@ -213,6 +213,8 @@ def _drawn(facts: Facts, found: Mapping[str, Any]) -> dict[str, bytes]:
     for theme in THEMES:
         ending = DARK if theme == "dark" else ".png"
         files[PICTURE.removesuffix(".png") + ending] = pictures.predictions(facts.accounts, facts.said, theme)
+        if "imported" in found["card"]["recipe"]:  # there is no curve of it here
+            continue
         files[CURVE.removesuffix(".png") + ending] = cards.draw_curve(found["events"], found["result"], dark=theme == "dark")
     return files
 

@@ -113,7 +113,12 @@ async def show_card(ctx: Context, app: Mynah, model: models.Model, words: str, v
 
 
 async def curve_file(app: Mynah, model: models.Model) -> discord.File | None:
-    """Return the curve as a file to attach; None if it cannot be drawn, because a card without it is still a card."""
+    """Return the curve as a file to attach; None if it cannot be drawn, because a card without it is still a card.
+
+    Of an imported voice there is none.
+    """
+    if model.result["loss_after"] is None:
+        return None
     try:
         path = await cards.save_curve(app.store, model, app.settings.data_dir / "cards")
         return discord.File(io.BytesIO(await asyncio.to_thread(path.read_bytes)), render.CURVE)

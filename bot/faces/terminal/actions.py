@@ -12,7 +12,7 @@ from rich.text import Text
 from bot.app import Mynah
 from bot.errors import BadRequestError, SpeechFailedError
 from bot.faces.terminal import progress, render
-from bot.services import cards, choosing, forgetting, publishing
+from bot.services import bringing, cards, choosing, exporting, forgetting, publishing, pushing
 from bot.services.importing import import_file
 from bot.services.paging import Estimate
 from bot.services.scheduling import Planned, Spec
@@ -139,9 +139,10 @@ async def show(app: Mynah, handles: Sequence[str], *, version: int | None = None
 
 async def _card(app: Mynah, model: models_table.Model, *, full: bool = False) -> Answer:
     document = await app.store.read(cards.full_card if full else cards.told_card, model)
-    picture = await cards.save_curve(app.store, model, app.settings.data_dir / "cards")
-    document["curve"] = str(picture)
-    said = [render.card(document), Text(f"The curve: {picture}")]
+    said = [render.card(document)]
+    if model.result["loss_after"] is not None:  # an imported voice has no curve
+        document["curve"] = str(await cards.save_curve(app.store, model, app.settings.data_dir / "cards"))
+        said.append(Text(f"The curve: {document['curve']}"))
     if not model.current:
         spoken = await app.store.read(models_table.current, model.voice)
         why = "which is pinned" if spoken.pinned else "its newest"
@@ -305,6 +306,30 @@ async def forget(app: Mynah, handle: str, by: str) -> Answer:
     gone = await app.lead_until(forgetting.forget(app.store, app.training, app.settings, handle, by=by))
     said = ", ".join(f"{number:,} {name}" for name, number in gone.items() if number) or "an empty account"
     return Answer({"handle": handle.removeprefix("@").lower(), "deleted": gone}, Text(f"Forgotten: {said}."))
+
+
+async def export(app: Mynah, voice: str, folder: Path, *, version: int | None = None, adapter: bool = False, push: str = "") -> Answer:
+    """Write a voice as a model that needs nothing of Mynah; `push`: and upload it there."""
+    if push:
+        pushing.check_push(push, app.secrets.hf_token)
+    written = await app.lead_until(
+        exporting.export(app.store, app.settings, app.speaking, voice, folder, version=version, adapter=adapter, address=push)
+    )
+    document = {"name": written.model.voice, "version": written.model.version, "folder": str(written.folder), "bytes": written.bytes}
+    said = f"Version {written.model.version} of {written.model.voice} is in {written.folder} ({written.bytes / 1e6:,.1f} MB)."
+    if push:
+        document["address"] = await pushing.push(written.folder, push, app.secrets.hf_token)
+        said += f" It is at {document['address']}, for you alone to see."
+    return Answer(document, Text(said))
+
+
+async def import_model(app: Mynah, source: str, voice: str, by: str, ground: str | None = None) -> Answer:
+    """Make a voice of a model that was made elsewhere, and answer with its card."""
+    model, new = await bringing.import_model(app.store, app.settings, source, voice, by=by, ground=Ground(ground) if ground else None)
+    card = await _card(app, model)
+    if new:
+        return card
+    return Answer(card.document, Group(Text(f"It is stored already, as version {model.version}.", style="yellow"), card.text))
 
 
 async def posts(app: Mynah) -> Answer:

@@ -44,8 +44,11 @@ def card(document: dict[str, Any]) -> RenderableType:
         counts.add_row(name, *(f"{document['counts'][handle][name]:,}" for handle in document["accounts"]))
     loss = document["loss"]
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("loss on posts it never saw", f"{loss['before']:.3f} before, [bold]{loss['after']:.3f}[/] after (nats a token)")
-    facts.add_row("time", f"{document['seconds']:.0f} s")
+    if loss["after"] is None:
+        facts.add_row("made", "elsewhere, and imported")
+    else:
+        facts.add_row("loss on posts it never saw", f"{loss['before']:.3f} before, [bold]{loss['after']:.3f}[/] after (nats a token)")
+        facts.add_row("time", f"{document['seconds']:.0f} s")
     facts.add_row("size", f"{document['bytes'] / 1e6:.1f} MB")
     facts.add_row("base", Text(f"{document['base']} ({document['method']})"))
     facts.add_row("version", str(document["version"]))
@@ -171,8 +174,8 @@ def models(documents: Sequence[dict[str, Any]]) -> RenderableType:
         table.add_column(name, justify="left" if name in ("voice", "made") else "right", no_wrap=name != "voice", overflow="fold")
     for d in documents:
         version = f"{d['version']}, pinned" if d["pinned"] else str(d["version"])
-        kept, before, after, size = _figures(d)
-        table.add_row(Text(d["name"]), version, kept, f"{before:.3f}", f"{after:.3f}", size, d["created_at"][:10])
+        kept, before, after, size = _figures(d, 3)
+        table.add_row(Text(d["name"]), version, kept, before, after, size, d["created_at"][:10])
     return table
 
 
@@ -186,18 +189,19 @@ def versions(documents: Sequence[dict[str, Any]]) -> RenderableType:
             table.add_column(name, justify="right" if name in ("v", "posts", "MB") else "left", no_wrap=not fold, overflow="fold")
         for d in group:
             mark = "pinned" if d["pinned"] else "newest" if d["current"] else ""
-            kept, before, after, size = _figures(d)
-            figures = (d["created_at"][:10], kept, f"{before:.2f} → {after:.2f}", size, d["method"], Text(d["base"]))
+            kept, before, after, size = _figures(d, 2)
+            figures = (d["created_at"][:10], kept, f"{before} → {after}", size, d["method"], Text(d["base"]))
             table.add_row(str(d["version"]), mark, *figures, style="bold" if d["current"] else "")
         tables += [table, Text()]
     return Group(*tables[:-1])
 
 
-def _figures(document: dict[str, Any]) -> tuple[str, float, float, str]:
-    """Return the posts kept, the loss before and after, and the megabytes."""
+def _figures(document: dict[str, Any], digits: int) -> tuple[str, str, str, str]:
+    """Return the posts kept, the loss before and after, and the megabytes; of an imported voice nobody measured the loss."""
     kept = sum(counts["kept"] for counts in document["counts"].values())
     loss = document["loss"]
-    return f"{kept:,}", loss["before"], loss["after"], f"{document['bytes'] / 1e6:.1f}"
+    before, after = ("-" if loss[when] is None else f"{loss[when]:.{digits}f}" for when in ("before", "after"))
+    return f"{kept:,}", before, after, f"{document['bytes'] / 1e6:.1f}"
 
 
 def jobs(rows: Sequence[Job]) -> RenderableType:

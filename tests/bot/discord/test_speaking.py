@@ -218,7 +218,9 @@ async def test_declared_limits(stage: Stage):
     talking = {"generate", "ask", "bind", "models", "show"}
     games = {"quiz", "duel", "leaderboard"}
     posts = {"approve", "schedule", "pause", "resume"}
-    assert set(commands) == {"train", "import", "cancel", "queue", "forget", "settings", "about", "help"} | talking | games | posts
+    assert (
+        set(commands) == {"train", "import", "cancel", "queue", "export", "forget", "settings", "about", "help"} | talking | games | posts
+    )
     for name in ("forget", "bind", "settings", "import"):
         assert commands[name]["contexts"] == [0]
         assert int(commands[name]["default_member_permissions"]) == 1 << 5
