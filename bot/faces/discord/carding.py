@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
 
 LOOK_SECONDS = 1.0
+AT_ONCE = 5  # messages in a look, which is what Discord takes in five seconds: however many wait, a decision shows soon
 PAUSE_SECONDS = 5.0  # after an outage
 CLOSED_SECONDS = 60.0  # after Discord refused a card, as where the bot may not write: somebody has to mend that
 log = structlog.get_logger()
@@ -64,16 +65,23 @@ class Carding(commands.Cog):
             if await self.app.store.read(_unsettled, channel):
                 await self.app.store.write(post_cards.settle, channel)
             followed = await self.app.store.read(_followed)
-            for card, shown in followed:
-                free = self._due.get(card.id, 0.0) <= time.monotonic() and knows(self.bot, card.channel)
-                if free and self._messages.get(card.id) != (card.state, shown):
-                    await self._bring_up_to_date(card, shown)
+            behind = [(card, shown) for card, shown in followed if self._free(card) and self._messages.get(card.id) != (card.state, shown)]
+            for card, shown in sorted(behind, key=self._turn)[:AT_ONCE]:
+                await self._bring_up_to_date(card, shown)
         except Exception:
             log.exception("the cards of posts cannot be followed")
             return
         there = {card.id for card, _ in followed}
         self._messages = {number: shows for number, shows in self._messages.items() if number in there}
         self._due = {number: due for number, due in self._due.items() if number in there}
+
+    def _free(self, card: PostCard) -> bool:
+        return self._due.get(card.id, 0.0) <= time.monotonic() and knows(self.bot, card.channel)
+
+    def _turn(self, found: tuple[PostCard, Shown | None]) -> int:
+        """Return when a card's turn is: first what was decided just now, then what nobody sees yet, and what a restart left last."""
+        card, _ = found
+        return 0 if card.id in self._messages else 1 if card.message is None else 2
 
     async def _bring_up_to_date(self, card: PostCard, shown: Shown | None) -> None:
         """Put up or edit one message. What is gone or shows its end is followed no more; an outage is waited for."""
@@ -82,7 +90,9 @@ class Carding(commands.Cog):
             await self._show(card, shown)
         except Exception as error:
             gone = lost(error, card=card.id, channel=card.channel)
-            if not gone or (card.message is None and shown is not None):
+            # A moderator who closes a channel may open it again; a server that the bot has left stays closed.
+            closed = isinstance(error, discord.Forbidden) and self.bot.get_channel(card.channel) is not None
+            if not gone or closed or (card.message is None and shown is not None):
                 self._due[card.id] = time.monotonic() + (CLOSED_SECONDS if gone else PAUSE_SECONDS)
                 return
             over = True
