@@ -572,3 +572,9 @@ def m022_post_cards(db: Database) -> None:
     db.conn.execute("CREATE INDEX post_cards_post ON post_cards(post)")
     db.conn.execute("CREATE INDEX post_cards_followed ON post_cards(id) WHERE state <> 'closed' OR post IS NULL")
     db.conn.execute("CREATE UNIQUE INDEX post_cards_open ON post_cards(post) WHERE state = 'open'")
+
+
+@migrations()
+def m027_posts_in_channels(db: Database) -> None:
+    """A reply to a line is looked for among the posts that went to channels of Discord."""
+    db.conn.execute("CREATE INDEX posts_in_channels ON posts(x_id) WHERE channel IS NOT NULL")
