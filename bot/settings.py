@@ -6,9 +6,19 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot.errors import BadHandleError, BadRequestError, SettingsError
@@ -42,6 +52,11 @@ def _handle(text: str) -> str:
         return normalise_handle(text)
     except BadHandleError as error:
         raise ValueError(str(error)) from error
+
+
+def _voice(text: str) -> str:
+    """Return a voice's name as it is stored; empty: none."""
+    return "-".join(sorted({_handle(handle) for handle in text.split("-")})) if text else ""
 
 
 def _span(text: object) -> object:
@@ -160,6 +175,26 @@ class Prices(Section):
         return round(dollars * MICRO)
 
 
+class Mentions(Section):
+    """Whether and how those are answered who mention an account on X."""
+
+    on: bool = False
+    account: str = DEFAULT_ACCOUNT
+    voice: Annotated[str, AfterValidator(_voice)] = ""
+    interval: Annotated[Span, Field(ge=60)] = 900
+    unattended: bool = False
+    a_day: int = Field(20, ge=0)
+    a_day_each: int = Field(3, ge=0)
+    read_daily_cap: float = _dollars(1_000_000, 0.5)
+    never: frozenset[Annotated[str, AfterValidator(_handle)]] = frozenset()
+
+    @model_validator(mode="after")
+    def _has_a_voice(self) -> Self:
+        if self.on and not self.voice:
+            raise ValueError("voice must name who answers")
+        return self
+
+
 class X(Section):
     """The accounts on X that posts go to, what may go there, and what it may cost."""
 
@@ -169,6 +204,7 @@ class X(Section):
     daily_cap: float = _dollars(1_000_000, 1.0)
     monthly_cap: float = _dollars(1_000_000, 10.0)
     prices: Prices = Prices()
+    mentions: Mentions = Mentions()
     links: bool = False
     suffix: str = Field("", max_length=60)
     look_at_own_posts: bool = False
@@ -179,6 +215,12 @@ class X(Section):
     late: Span = 86400
     posts_a_day: int = Field(50, ge=0)
     accounts: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,31}$")], XAccount] = {}
+
+    @model_validator(mode="after")
+    def _knows_who_answers(self) -> Self:
+        if self.mentions.account not in self.every_account:
+            raise ValueError(f"mentions.account must be one of {', '.join(self.every_account)}")
+        return self
 
     @property
     def every_account(self) -> Mapping[str, XAccount]:

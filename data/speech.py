@@ -170,6 +170,11 @@ def fail_interrupted(db: Database) -> None:
         fail(db, row["id"], "Mynah was restarted before it answered: ask again.")
 
 
+def forget_messages(db: Database) -> None:
+    """Erase what posts were to answer whose requests have ended."""
+    db.conn.execute("UPDATE requests SET message = '' WHERE purpose = 'post' AND message <> '' AND status IN ('done', 'failed')")
+
+
 def generations(db: Database, request_id: int) -> list[Generation]:
     """Return the candidates of a request in the order in which they came."""
     rows = db.query("SELECT * FROM generations WHERE request = ? ORDER BY number", [request_id])

@@ -14,6 +14,7 @@ MAX_LENGTH = 280
 # Schemes that X makes no link of, hxxp and the like, and addresses taken apart so that a reader puts them together.
 _DISGUISED = re.compile(r"\b[a-z][a-z\d+.-]{1,15} ?: ?//|\w ?[\[({] ?(?:\.|dot) ?[\])}] ?\w", re.IGNORECASE)
 _FULL_STOP = re.compile(r"(?<=[A-Za-z\d])。(?=[A-Za-z]{2})")  # a browser takes it for a dot
+LEADING_NAMES = re.compile(r"\A(?:[@\uff20][A-Za-z0-9_]{1,20}(?:\s+|$))*")
 _TRADE_MARKS = str.maketrans("\u2122\u2120", "  ")  # else `one.™` would be read as one.tm
 
 
@@ -30,6 +31,11 @@ def has_link(text: str) -> bool:
 def same_text(ours: str, theirs: str) -> bool:
     """Say whether a text of X's is one that was sent there: X escapes &, < and >, shortens links, composes letters and trims."""
     return _as_kept(theirs) == _as_kept(ours) or _as_kept(html.unescape(theirs)) == _as_kept(ours)
+
+
+def without_leading_names(text: str) -> str:
+    """Return a text without the names that it begins with, as X puts them before an answer."""
+    return LEADING_NAMES.sub("", text)
 
 
 def _as_kept(text: str) -> str:

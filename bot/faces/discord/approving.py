@@ -21,7 +21,8 @@ from bot.faces.discord.language import aloud, aside, tr
 from bot.faces.discord.naming import called
 from bot.faces.discord.render_posts import Shown
 from bot.faces.discord.text import CHOICE, CHOICES
-from data import outbox, post_cards, schedules
+from bot.x.text import without_leading_names
+from data import mentions, outbox, post_cards, schedules, speech
 from data.outbox import Pause, Post, State
 from data.post_cards import PostCard
 from data.speech import Purpose
@@ -184,16 +185,22 @@ class PostButton(
         shown = await bot.app.store.read(_as_seen, self.post, self.seen)
         by, where = signature(interaction.user), origin(interaction.user, interaction.guild)
         schedule = await bot.app.store.read(schedules.get, shown.post.schedule) if shown.post.schedule else None
+        message = without_leading_names(await bot.app.store.read(mentions.asked, shown.post))
         request = await bot.app.speaking.request(
             shown.post.voice,
             by=by,
+            message=message,
             origin=where,
             prompt=schedule.prompt if schedule else "",
             temperature=schedule.creativity if schedule else None,
             count=1,
             purpose=Purpose.POST,
         )
-        (line,) = (await bot.app.speaking.answer(request.id)).lines
+        try:
+            (line,) = (await bot.app.speaking.answer(request.id)).lines
+        finally:
+            if message:
+                await bot.app.store.write(speech.forget_messages)
         await bot.app.posting.edit(self.post, line.text, by, seen=self.seen)
         await interaction.edit_original_response(content=tr(f"Post {self.post} has another line."))
 

@@ -330,6 +330,19 @@ async def resume(app: Mynah, by: str) -> Answer:
     )
 
 
+async def mentions(app: Mynah) -> Answer:
+    """List mentions, answers and stops."""
+    seen = await app.mentions.overview()
+    listed = [asdict(one) | {"answer": asdict(seen.answers[one.post]) if one.post is not None else None} for one in seen.mentions]
+    document = {
+        "on": app.mentions.on,
+        "poll": asdict(seen.poll) if seen.poll else None,
+        "mentions": listed,
+        "stops": [asdict(one) for one in seen.stops],
+    }
+    return Answer(document, render.mentions(seen, on=app.mentions.on))
+
+
 async def spend(app: Mynah) -> Answer:
     """Show what X has cost, and what it may."""
     seen = await app.budget.overview()

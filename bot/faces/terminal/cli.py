@@ -263,6 +263,12 @@ def spend(json: JsonOption = False, config: ConfigOption = None) -> None:
 PostArgument = Annotated[int, typer.Argument(metavar="POST")]
 
 
+@cli.command()
+def mentions(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List who mentioned the account on X that answers, what became of it, and who is never answered again."""
+    _run(config, json, actions.mentions)
+
+
 @posts_cli.callback()
 def posts(context: typer.Context, json: JsonOption = False, config: ConfigOption = None) -> None:
     """List the outbox, newest first, unless a command says what to do with a post."""

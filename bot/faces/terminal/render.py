@@ -16,12 +16,14 @@ from bot.faces.words import GROUNDS
 from bot.services.choosing import STYLE
 from bot.services.doctor import Finding
 from bot.services.importing import Imported
+from bot.services.mentions import Mentioned
 from bot.services.paging import Estimate, Read
 from bot.services.scheduling import Planned
 from bot.services.spending import Overview
 from bot.services.times import span
 from data.consents import Ground
 from data.jobs import Job
+from data.mentions import Fate, Mention
 from data.outbox import Pause, Post, State
 from data.schedules import Schedule
 from data.speech import PASSED, Generation
@@ -251,11 +253,45 @@ def post(one: Post, history: Sequence[Mapping[str, Any]]) -> RenderableType:
             why.append(f"\nit said: {change['was']}", style="dim")
         grid.add_row(moment(change["at"]), Text(change["status"]), Text(change["who"]), why)
     number = f", {one.x_id} there" if one.x_id else ""
+    number += f", in answer to {one.in_reply_to}" if one.in_reply_to else ""
     return Group(Text(one.text, style="bold"), Text(f"post {one.id} of {one.voice} to {one.destination}{number}"), Text(""), grid)
 
 
 def _place(post: Post) -> str:
     return f"X {post.account}" if post.account is not None else f"Discord {post.channel}"
+
+
+def mentions(seen: Mentioned, *, on: bool) -> RenderableType:
+    """Render the newest mentions with what became of each, below whether they are read, and above who is never answered again."""
+    lines: list[RenderableType] = []
+    if not on:
+        lines.append(Text("Mentions are not read (x.mentions.on; docs/x.md says what X demands first)."))
+    elif seen.poll is None:
+        lines.append(Text("Mentions are read while `mynah run` runs; none was yet."))
+    elif seen.poll.problem:
+        lines.append(Text(f"{seen.poll.problem} Mentions are read again at {moment(seen.poll.next_at)}.", style="yellow"))
+    if seen.mentions:
+        table = Table(box=box.SIMPLE_HEAD)
+        for name in ("mentioned at", "by", "text", "what became of it"):
+            table.add_column(name, no_wrap=name == "mentioned at")
+        for one in seen.mentions:
+            table.add_row(moment(one.posted_at), Text(f"@{one.handle}"), Text(one.text or "(not kept)"), Text(_fate(one, seen)))
+        lines.append(table)
+    if seen.stops:
+        lines.append(Text("Said stop, and never answered again:"))
+        lines += [Text(f"  @{one.handle} ({one.author}), {moment(one.said_at)}, in post {one.mention}") for one in seen.stops]
+    return Group(*(lines or [Text("Nobody has mentioned the account yet.")]))
+
+
+def _fate(mention: Mention, seen: Mentioned) -> str:
+    if mention.state is Fate.SEEN:
+        return "is to be answered"
+    if mention.state is Fate.IGNORED:
+        return f"ignored: {mention.why}"
+    if mention.post is None:
+        return "its answer was forgotten with the voice"
+    answer = seen.answers[mention.post]
+    return f"{answer.status}, post {answer.id}: {answer.text}"
 
 
 def findings(rows: Sequence[Finding]) -> RenderableType:

@@ -7,12 +7,13 @@ import pytest
 import pytest_asyncio
 
 from bot.faces.discord.bot import MynahBot
-from bot.services.posting import Posting
+from bot.services.posting import UNATTENDED_ANSWERS, Posting
 from bot.services.scheduling import Spec
 from bot.services.sending import Retry, SendError
 from bot.services.speaking import Speaking
-from data import accounts, members, outbox, post_cards, servers
+from data import accounts, members, mentions, outbox, post_cards, servers
 from data.outbox import State
+from data.store import now
 from tests.bot.discord.conftest import Stage, approve_in
 from tests.bot.discord.test_games import labels
 from tests.bot.discord.test_saying import last_request
@@ -418,6 +419,55 @@ async def test_the_voice_writes_another_line_in_its_place(ready: Stage):
     assert changed.text.startswith("line ")
     assert f"> {changed.text}\n" in at_desk(ready)[0].content
     assert labels(at_desk(ready)[0]) == ALL
+
+
+async def answering(stage: Stage) -> None:
+    """Put a draft into the outbox that answers somebody on X."""
+
+    def put(db) -> None:
+        asking = mentions.Mention("99", "default", "7", "ann", "@keeper is it dark?", now(), now(), mentions.Fate.SEEN, "", 1, None, None)
+        mentions.add(db, asking)
+        to = outbox.Destination("default")
+        draft = outbox.add_draft(db, voice="keeper", schedule=None, text="Dark.", who="answers", to=to, in_reply_to="99")
+        mentions.answer(db, "99", draft.id, stage.app.clock())
+
+    await stage.app.store.write(put)
+    await stage.env.advance_time(1)
+
+
+async def test_the_card_of_an_answer_links_what_it_answers_and_another_line_answers_the_same(ready: Stage):
+    await answering(ready)
+    (card,) = at_desk(ready)
+    assert "-# answers <https://x.com/i/web/status/99> · " in card.content
+    assert "is it dark" not in card.content  # it is somebody's own, who may take it down there
+    asked = []
+    request = ready.app.speaking.request
+
+    async def listened(*args, **wanted):
+        asked.append(wanted["message"])
+        return await request(*args, **wanted)
+
+    ready.app.speaking.request = listened
+    await ready.boss.click(card, label="Another")
+    assert (await post(ready)).text.startswith("line ")
+    assert (await post(ready)).in_reply_to == "99"
+    assert asked == ["is it dark?"]
+    assert (await last_request(ready)).message == ""
+
+
+async def test_of_what_is_not_kept_any_more_no_other_answer_is_written(ready: Stage):
+    await answering(ready)
+    await ready.app.store.write(lambda db: db.conn.execute("UPDATE mentions SET text = NULL"))
+    pressed = await ready.boss.click(at_desk(ready)[0], label="Another")
+    assert said(pressed) == "What post 1 answers is not kept any more: edit it, or reject it."
+    assert (await post(ready)).text == "Dark."
+
+
+async def test_the_card_of_an_unattended_answer_says_whose_yes_it_has(ready: Stage):
+    await answering(ready)
+    await ready.app.store.write(outbox.change, 1, State.APPROVED, who=UNATTENDED_ANSWERS, why="x.mentions.unattended is on")
+    await ready.env.advance_time(1)
+    assert "`[x.mentions] unattended` in config.toml is on." in at_desk(ready)[0].content
 
 
 async def test_the_line_in_the_place_of_a_schedules_is_asked_for_as_the_schedule_says(ready: Stage):
