@@ -36,6 +36,8 @@ class Carding(commands.Cog):
         self.app = bot.app
         self._messages: dict[int, tuple[str, Shown | None]] = {}
         """By card what its message shows, with the card's state; made anew after a restart, by an edit of each."""
+        self._sent: dict[int, int] = {}
+        """By card the message that was put up and could not be written down yet, as on a full disk."""
         self._due: dict[int, float] = {}
         """By card when it may be tried again."""
 
@@ -73,6 +75,7 @@ class Carding(commands.Cog):
             return
         there = {card.id for card, _ in followed}
         self._messages = {number: shows for number, shows in self._messages.items() if number in there}
+        self._sent = {number: message for number, message in self._sent.items() if number in there}
         self._due = {number: due for number, due in self._due.items() if number in there}
 
     def _free(self, card: PostCard) -> bool:
@@ -105,16 +108,20 @@ class Carding(commands.Cog):
         await arrive(self.bot, guild)
         server = guild.id if guild else 0
         channel = self.bot.get_partial_messageable(card.channel)
+        message = card.message or self._sent.get(card.id)
         if shown is None:
-            if card.message is not None:
-                await channel.get_partial_message(card.message).edit(content=self._last_words(card), view=None)
-        elif card.message is not None:
-            await channel.get_partial_message(card.message).edit(content=render_posts.card(shown, server), view=buttons(shown))
+            if message is not None:
+                await channel.get_partial_message(message).edit(content=self._last_words(card), view=None)
+            return
+        if message is not None:
+            await channel.get_partial_message(message).edit(content=render_posts.card(shown, server), view=buttons(shown))
         else:
             # Discord answers a second sending within minutes with the first, should this process die before the row holds the message.
             nonce = f"card-{card.id}-{card.post}"[:25]
-            message = await channel.send(render_posts.card(shown, server), view=buttons(shown) or discord.utils.MISSING, nonce=nonce)
-            await self.app.store.write(post_cards.put_up, card.id, message.id)
+            sent = await channel.send(render_posts.card(shown, server), view=buttons(shown) or discord.utils.MISSING, nonce=nonce)
+            message = self._sent[card.id] = sent.id
+        if card.message is None:
+            await self.app.store.write(post_cards.put_up, card.id, message)
 
     def _last_words(self, card: PostCard) -> str:
         if card.post is None:

@@ -6,6 +6,7 @@ import discord
 import pytest
 import pytest_asyncio
 
+from bot.errors import StoreError
 from bot.faces.discord.bot import MynahBot
 from bot.services.posting import UNATTENDED_ANSWERS, Posting
 from bot.services.scheduling import Spec
@@ -115,6 +116,24 @@ async def test_a_card_is_sent_with_a_nonce_so_that_a_crash_does_not_double_it(re
     assert len(sent) >= 2  # which Discord takes for one; simcord knows no nonces
     assert {(body["nonce"], body["enforce_nonce"]) for body in sent} == {("card-1-1", True)}
     assert await ready.app.store.read(lambda db: db["post_cards"].count) == 1
+
+
+async def test_a_card_that_cannot_be_written_down_is_put_up_once_all_the_same(ready: Stage, monkeypatch):
+    kept = post_cards.put_up
+
+    def full(db, card, message):
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr(post_cards, "put_up", full)
+    await drafted(ready)
+    await ready.env.advance_time(20)
+    monkeypatch.setattr(post_cards, "put_up", kept)
+    await ready.app.posting.edit(1, "The fog is here.", "operator")
+    await ready.env.advance_time(8)
+    (card,) = at_desk(ready)
+    assert "> The fog is here.\n" in card.content
+    assert len(ready.sent("POST", f"/channels/{ready.desk.id}/messages")) == 1
+    assert (await ready.app.store.read(post_cards.of_post, 1)).message == card.id
 
 
 async def test_a_card_follows_its_post_whatever_hand_changes_it_and_across_restarts(ready: Stage):
