@@ -69,10 +69,10 @@ class Catalogue:
     def _joined(self, text: str, depth: int) -> str | None:
         """Return two sentences of which a semicolon makes one; None: one of them has no entry, so it may be a person's."""
         first, _, second = text.removesuffix(".").rpartition("; ")
-        if not depth or not first:
+        if not depth or not first or (after := self._within(second, depth - 1)) is None:
             return None
-        found = [self._within(part, depth - 1) for part in (first, second)]
-        return "".join(f"{part}。" for part in found if part) if all(found) else None
+        before = self._within(first, depth - 1)
+        return None if before is None else f"{before}。{after}。"
 
     def _within(self, text: str, depth: int) -> str | None:
         """Return words that stand in a sentence, where one that is whole elsewhere has no full stop; None: they have no entry."""
