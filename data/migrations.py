@@ -617,3 +617,9 @@ def m023_mentions(db: Database) -> None:
             mention TEXT NOT NULL,               -- X's id of the post that said so
             said_at TEXT NOT NULL
         ) STRICT""")
+
+
+@migrations()
+def m027_posts_in_channels(db: Database) -> None:
+    """A reply to a line is looked for among the posts that went to channels of Discord."""
+    db.conn.execute("CREATE INDEX posts_in_channels ON posts(x_id) WHERE channel IS NOT NULL")

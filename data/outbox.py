@@ -203,6 +203,12 @@ def known_on_x(db: Database, account: str) -> set[str]:
     return {row["x_id"] for row in db.query("SELECT x_id FROM posts WHERE account = ? AND x_id IS NOT NULL", [account])}
 
 
+def voice_of(db: Database, channel: int, message: str) -> str | None:
+    """Return the voice whose post a message in a channel of Discord is; None: it is none."""
+    rows = db.query("SELECT voice FROM posts WHERE x_id = ? AND channel = ?", [message, channel])
+    return next((row["voice"] for row in rows), None)
+
+
 def last_before(db: Database, account: str, moment: datetime) -> str | None:
     """Return the id of the newest post on X that was sent to an account before a moment, if one is known."""
     rows = db.query(

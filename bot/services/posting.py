@@ -87,8 +87,8 @@ class Posting:
 
     @property
     def sends(self) -> bool:
-        """Whether there is an account to post with."""
-        return bool(self.accounts)
+        """Whether the account can post that drafts are for where none is named."""
+        return DEFAULT_ACCOUNT in self.accounts
 
     async def draft(
         self, voice: str, schedule: str | None, text: str, who: str, *, account: str | None = None, channel: int | None = None

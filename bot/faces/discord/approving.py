@@ -3,7 +3,9 @@
 import re
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import discord
+import structlog
 from discord import app_commands
 from discord.ext import commands
 from sqlite_utils import Database
@@ -45,6 +47,8 @@ OFFERED = {
     State.SENDING: ("again", "confirm", "leave"),
 }
 """What can be decided about a post that waits."""
+log = structlog.get_logger()
+Number = app_commands.Range[int, 1, 2**53 - 1]  # as a slash command takes them
 _YES = ("approve", "retry", "again")
 _FORM = re.compile(r"mynah:outboxed:(?P<post>\d{1,18}):(?P<seen>\d{1,6})")
 
@@ -79,7 +83,7 @@ class Approving(commands.Cog):
     @hybrid(usage="[post]")
     @in_servers
     @app_commands.describe(post="Whose card is to be put up anew; empty: list them")
-    async def approve(self, ctx: Context, post: int | None = None) -> None:
+    async def approve(self, ctx: Context, post: Number | None = None) -> None:
         """List the posts that wait for a yes, or put up the card of one anew."""
         await ctx.begin("Looking at the posts …", private=True)
         guild = await need_approver(self.bot, ctx)
@@ -202,12 +206,21 @@ class PostButton(
 
 
 async def _answer_with_card(bot: "MynahBot", interaction: discord.Interaction[Any], number: int, guild: discord.Guild) -> None:
-    """Show what was decided in the card at once, where all can see it."""
-    shown = await bot.app.store.read(shown_of, number)
-    aloud()
-    content, view = render_posts.card(shown, guild.id), buttons(shown)
-    aside()
-    await interaction.edit_original_response(content=content, view=view)
+    """Show what was decided in the card at once, where all can see it.
+
+    Whatever becomes of the post meanwhile, as that it is posted, may be shown before this edit arrives; so it is looked at once more.
+    """
+    shown = None
+    while shown != (now := await bot.app.store.read(shown_of, number)):
+        shown = now
+        aloud()
+        content, view = render_posts.card(shown, guild.id), buttons(shown)
+        aside()
+        try:
+            await interaction.edit_original_response(content=content, view=view)
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:  # it is decided: `Carding` brings the card up to date
+            log.info("a decision is shown later", post=number, error=str(error))
+            return
 
 
 def _form(shown: Shown) -> discord.ui.Modal:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bot.faces.discord.language import tr
 from bot.faces.discord.naming import called
-from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence, who
+from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence, units, who
 from bot.services.posting import SENDER, UNATTENDED_ANSWERS
 from bot.x import text as rules
 from data.outbox import DEFAULT_ACCOUNT, Destination, Pause, Post, State
@@ -98,11 +98,14 @@ def _link(post: Post, server: int) -> str:
 
 def waiting(posts: Sequence[tuple[Post, PostCard | None]], pause: Pause | None, server: int) -> str:
     """Render the list of posts that wait for a person, each with a link to its card in a server."""
-    lines = [paused(pause)] if pause else []
-    lines += [_row(post, card, server) for post, card in posts[:LISTED]] or [tr("No post waits.")]
-    if len(posts) > LISTED:
-        lines.append(tr(f"{plural(len(posts) - LISTED, 'post')} besides"))
-    return cut("\n".join(lines), MESSAGE)
+    head = [paused(pause)] if pause else []
+    rows = [_row(post, card, server) for post, card in posts[:LISTED]]
+    while True:
+        left = len(posts) - len(rows)
+        text = "\n".join([*head, *(rows or [tr("No post waits.")]), *([tr(f"{plural(left, 'post')} besides")] if left else [])])
+        if units(text) <= MESSAGE:
+            return text
+        rows.pop()
 
 
 def _row(post: Post, card: PostCard | None, server: int) -> str:

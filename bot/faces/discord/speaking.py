@@ -77,6 +77,7 @@ class Speaking(commands.Cog):
 
     @hybrid()
     @portable
+    @commands.bot_has_permissions(embed_links=True)
     @app_commands.describe(voice="Whose card")
     async def show(self, ctx: Context, *, voice: str) -> None:
         """Show a voice's card."""
