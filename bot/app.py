@@ -13,6 +13,7 @@ from bot.executors.port import Executor
 from bot.executors.speaker import Speaker
 from bot.lock import Lead
 from bot.services.blocklist import Blocklist
+from bot.services.mentions import Mentions
 from bot.services.posting import Posting
 from bot.services.precedence import Precedence
 from bot.services.reading import Reading
@@ -21,7 +22,8 @@ from bot.services.speaking import Speaking
 from bot.services.spending import Budget
 from bot.services.training import Training
 from bot.settings import Secrets, Settings
-from bot.x.port import XReader
+from bot.x.port import XClient, XReader
+from data import speech
 from data.outbox import Post
 from data.schedules import Schedule
 from data.speech import Purpose
@@ -64,6 +66,9 @@ class Mynah:
         self.posting = Posting(self.store, settings=settings.x, blocklist=Blocklist(settings.safety.blocklist), clock=clock)
         self.scheduling = Scheduling(self.store, self._line, self.posting, settings.x, clock=clock, may_spend=self._no_money)
         self.posting.again = self.scheduling.again
+        self.mentions = Mentions(
+            self.store, self.posting, self.budget, settings.x, self._x_client, self._answer, own=self._own_accounts(), clock=clock
+        )
         self.posting.regenerate = self._another
         self._stack = AsyncExitStack()
 
@@ -72,6 +77,7 @@ class Mynah:
         self._stack.enter_context(self.lead)
         self._stack.push_async_callback(self.speaking.close)
         self._stack.push_async_callback(self.reading.close)
+        self._stack.push_async_callback(self.mentions.close)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -96,7 +102,7 @@ class Mynah:
 
     @asynccontextmanager
     async def working(self, *, posting: bool = False) -> AsyncIterator[asyncio.Future[Any]]:
-        """Run the queues of trainings and of speech, and with `posting` the schedules and the outbox; call this only while leading.
+        """Run the queues of trainings and of speech, and with `posting` schedules, outbox and mentions; call only while leading.
 
         The future ends only if a queue fails.
         """
@@ -104,7 +110,11 @@ class Mynah:
         await self.speaking.recover()
         queues = [self.training.run_forever(), self.speaking.run_forever()]
         if posting:
+            await self.store.write(speech.forget_messages)  # of a process that was killed before it could
+            await self.mentions.tidy()
             queues += [self.scheduling.run_forever(), self.posting.run_forever()]
+            if self.mentions.on:
+                queues.append(self.mentions.run_forever())
         tasks = [asyncio.ensure_future(queue) for queue in queues]
         work = asyncio.gather(*tasks)
         try:
@@ -120,6 +130,23 @@ class Mynah:
 
         return TweepyReader(self.secrets, api_url=self.settings.x.api_url)
 
+    def _x_client(self) -> XClient:
+        from bot.x.accounts import client_of  # as above
+
+        return client_of(self.settings, self.secrets, self.settings.x.mentions.account)
+
+    def _own_accounts(self) -> set[str]:
+        tokens = (self.secrets.of_x(name).access_token for name in self.settings.x.every_account)
+        return {token.get_secret_value().partition("-")[0] for token in tokens if token}
+
+    async def _answer(self, text: str) -> str:
+        """Have the voice that answers mentions answer one; what it answered is not kept."""
+        asked = await self.speaking.request(self.settings.x.mentions.voice, by="answers", count=1, message=text, purpose=Purpose.POST)
+        try:
+            return (await self.speaking.answer(asked.id)).lines[0].text
+        finally:
+            await self.store.write(speech.forget_messages)
+
     def _no_money(self, db: Database) -> str | None:
         return self.budget.lacks(db, Kind.POSTS_WRITTEN)
 
@@ -133,5 +160,7 @@ class Mynah:
 
     async def _another(self, post: Post) -> None:
         """Write a draft in the place of one that no schedule wrote, and whose text X has already."""
+        if post.in_reply_to is not None:  # nobody is answered twice, and an answer to nobody is none
+            return
         by = f"in the place of post {post.id}"
         await self.posting.draft(post.voice, None, await self._said(post.voice, by), by, account=post.account, channel=post.channel)

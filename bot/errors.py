@@ -15,6 +15,7 @@
     ├── BadRequestError           a command's arguments are off
     ├── QuotaError                somebody asked for too much
     ├── TrainingFailedError       a trainer said why it stopped
+    ├── TravelError               a model cannot be exported or imported
     ├── SpeechFailedError         no line came, or none that may be said
     │   └── BadWeightsError       the speaker cannot read the file that it was given, or it is another voice's
     └── SendError                 (bot/services/sending.py) a post was refused, or X or Discord cannot be reached
@@ -54,6 +55,7 @@ __all__ = [
     "StoreError",
     "TooLittleTextError",
     "TrainingFailedError",
+    "TravelError",
     "WrongStateError",
 ]
 
@@ -72,6 +74,10 @@ class QuotaError(MynahError):
 
 class TrainingFailedError(MynahError):
     """A training ended without a model."""
+
+
+class TravelError(MynahError):
+    """A model cannot be exported or imported."""
 
 
 class SpeechFailedError(MynahError):

@@ -27,7 +27,7 @@ async def serve(settings: Settings, secrets: Secrets, make: Callable[[Settings, 
         make: makes the parts.
 
     Raises:
-        SettingsError: there is nothing to do (neither a Discord token nor a schedule for X), or the token is wrong.
+        SettingsError: there is nothing to do (neither a Discord token, a schedule for X nor mentions to read), or the token is wrong.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -36,10 +36,10 @@ async def serve(settings: Settings, secrets: Secrets, make: Callable[[Settings, 
         x = app.posting.accounts
         x |= accounts_of(settings, secrets, app.store, app.budget, clock=app.clock)
         token = secrets.discord_token
-        if token is None and not await app.store.read(schedules.listed):
+        if token is None and not app.mentions.on and not await app.store.read(schedules.listed):
             raise SettingsError("DISCORD_TOKEN is not set, and there is no schedule for X: set the one, or `mynah schedule add` the other.")
         if token is None:
-            log.info("no DISCORD_TOKEN: only the schedules for X run")
+            log.info("no DISCORD_TOKEN: only what is for X runs")
         for account in settings.x.every_account.keys() - x.keys():
             log.info("no keys for this account on X: drafts are written, and nothing is posted", account=account)
         stopped = asyncio.create_task(stop.wait())

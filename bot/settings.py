@@ -6,9 +6,18 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot.errors import BadHandleError, BadRequestError, SettingsError
@@ -43,6 +52,11 @@ def _handle(text: str) -> str:
         return normalise_handle(text)
     except BadHandleError as error:
         raise ValueError(str(error)) from error
+
+
+def _voice(text: str) -> str:
+    """Return a voice's name as it is stored; empty: none."""
+    return "-".join(sorted({_handle(handle) for handle in text.split("-")})) if text else ""
 
 
 def _span(text: object) -> object:
@@ -141,6 +155,13 @@ class Safety(Section):
     profanity: Literal["any", "mild", "none"] = "mild"
 
 
+class Card(Section):
+    """What a voice's card says and shows."""
+
+    license: str = Field("unknown", pattern=r"^[a-z0-9][a-z0-9.+-]{0,40}$")
+    prompt: str = Field("My dream is", min_length=1, max_length=200)
+
+
 class XAccount(Section):
     """An account on X that posts go to; its keys come from the environment."""
 
@@ -173,6 +194,26 @@ class Prices(Section):
         return round(dollars * MICRO)
 
 
+class Mentions(Section):
+    """Whether and how those are answered who mention an account on X."""
+
+    on: bool = False
+    account: str = DEFAULT_ACCOUNT
+    voice: Annotated[str, AfterValidator(_voice)] = ""
+    interval: Annotated[Span, Field(ge=60)] = 900
+    unattended: bool = False
+    a_day: int = Field(20, ge=0)
+    a_day_each: int = Field(3, ge=0)
+    read_daily_cap: float = _dollars(1_000_000, 0.5)
+    never: frozenset[Annotated[str, AfterValidator(_handle)]] = frozenset()
+
+    @model_validator(mode="after")
+    def _has_a_voice(self) -> Self:
+        if self.on and not self.voice:
+            raise ValueError("voice must name who answers")
+        return self
+
+
 class X(Section):
     """The accounts on X that posts go to, what may go there, and what it may cost."""
 
@@ -183,6 +224,7 @@ class X(Section):
     daily_cap: float = _dollars(1_000_000, 1.0)
     monthly_cap: float = _dollars(1_000_000, 10.0)
     prices: Prices = Prices()
+    mentions: Mentions = Mentions()
     links: bool = False
     suffix: Annotated[str, AfterValidator(_suffix)] = Field("", max_length=60)
     look_at_own_posts: bool = False
@@ -193,6 +235,12 @@ class X(Section):
     late: Span = 86400
     posts_a_day: int = Field(50, ge=0)
     accounts: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,31}$")], XAccount] = {}
+
+    @model_validator(mode="after")
+    def _knows_who_answers(self) -> Self:
+        if self.mentions.account not in self.every_account:
+            raise ValueError(f"mentions.account must be one of {', '.join(self.every_account)}")
+        return self
 
     @property
     def every_account(self) -> Mapping[str, XAccount]:
@@ -221,6 +269,7 @@ class Settings(BaseSettings):
     trainer: Trainer = Trainer()
     speaker: Speaker = Speaker()
     safety: Safety = Safety()
+    card: Card = Card()
     x: X = X()
     source: Source = Source()
 
@@ -277,6 +326,7 @@ class Secrets(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     discord_token: SecretStr | None = None
+    hf_token: SecretStr | None = None
     x: Mapping[str, XKeys] = {}
 
     def missing(self, account: str, needs: Iterable[str]) -> list[str]:
@@ -332,7 +382,7 @@ def load_secrets(accounts: Iterable[str] = ()) -> Secrets:
         for field in _OF_THE_APP:
             found[field] = found[field] or _secret(x_variable(DEFAULT_ACCOUNT, field))
         x[account] = XKeys(**found)
-    return Secrets(discord_token=_secret("DISCORD_TOKEN"), x=x)
+    return Secrets(discord_token=_secret("DISCORD_TOKEN"), hf_token=_secret("HF_TOKEN"), x=x)
 
 
 def _secret(name: str) -> SecretStr | None:

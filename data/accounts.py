@@ -19,7 +19,7 @@ def add_tweets(db: Database, handle: str, tweets: Iterable[Tweet]) -> int:
     Of a tweet that is there already nothing changes, but that it learns which post it answers, if it did not know.
     """
     stamp = now()
-    db.table("accounts").insert({"handle": handle, "created_at": stamp}, ignore=True)
+    ensure_account(db, handle)
     before = db["tweets"].count_where("handle = ?", [handle])
     db.conn.executemany(
         "INSERT INTO tweets (handle, id, created_at, text, is_retweet, is_reply, in_reply_to, imported_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -31,6 +31,11 @@ def add_tweets(db: Database, handle: str, tweets: Iterable[Tweet]) -> int:
         ),
     )
     return db["tweets"].count_where("handle = ?", [handle]) - before
+
+
+def ensure_account(db: Database, handle: str) -> None:
+    """Make an account unless it is there; without tweets it is one whose voice was imported."""
+    db.table("accounts").insert({"handle": handle, "created_at": now()}, ignore=True)
 
 
 def read_tweets(db: Database, handle: str) -> list[Tweet]:
@@ -69,7 +74,7 @@ def read_parents(db: Database, handles: Iterable[str]) -> dict[str, str]:
 
 
 def known_handles(db: Database) -> list[str]:
-    """Return every account that has tweets, sorted."""
+    """Return every account of which something is stored, sorted."""
     return [row["handle"] for row in db.query("SELECT handle FROM accounts ORDER BY handle")]
 
 

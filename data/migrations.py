@@ -572,3 +572,54 @@ def m022_post_cards(db: Database) -> None:
     db.conn.execute("CREATE INDEX post_cards_post ON post_cards(post)")
     db.conn.execute("CREATE INDEX post_cards_followed ON post_cards(id) WHERE state <> 'closed' OR post IS NULL")
     db.conn.execute("CREATE UNIQUE INDEX post_cards_open ON post_cards(post) WHERE state = 'open'")
+
+
+@migrations()
+def m023_mentions(db: Database) -> None:
+    """Who summoned an account on X and what became of it, how far mentions were read, and who is never answered again."""
+    db.conn.execute("ALTER TABLE posts ADD COLUMN in_reply_to TEXT")  # X's id of the post that it answers; NULL: none
+    db.conn.execute("""
+        CREATE TABLE mentions (
+            id TEXT PRIMARY KEY,                 -- X's, so that whatever is read twice is taken up once
+            account TEXT NOT NULL,               -- whom it mentions, by its name in the settings
+            author TEXT NOT NULL,                -- X's number, which a new name does not change
+            handle TEXT NOT NULL,                -- what the author was called then
+            text TEXT,                           -- NULL: no longer needed, or never
+            posted_at TEXT NOT NULL,
+            received_at TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('seen', 'answered', 'ignored')), -- seen: it is to be answered
+            why TEXT NOT NULL,                   -- it is ignored; '': it is not
+            tries INTEGER NOT NULL DEFAULT 0,    -- how often an answer was begun
+            answered_at TEXT,                    -- when the answer came into the outbox
+            post INTEGER REFERENCES posts(id) ON DELETE SET NULL -- the answer
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX mentions_seen ON mentions(account) WHERE state = 'seen'")
+    db.conn.execute("CREATE INDEX mentions_author ON mentions(author)")
+    db.conn.execute("CREATE INDEX mentions_answered ON mentions(answered_at)")
+    db.conn.execute("CREATE INDEX mentions_text ON mentions(id) WHERE text IS NOT NULL")
+    db.conn.execute("CREATE INDEX mentions_post ON mentions(post)")
+    # Mentions come from the newest back, so whatever cuts reading off leaves those between since_id and until_id.
+    db.conn.execute("""
+        CREATE TABLE mention_polls (
+            account TEXT PRIMARY KEY,
+            began_at TEXT NOT NULL,              -- what was written before is nobody's summons
+            next_at TEXT NOT NULL,
+            since_id TEXT,                       -- all up to this one were read; NULL: none since began_at
+            newest_id TEXT,                      -- what since_id becomes when the rest is read; NULL: all is
+            until_id TEXT,                       -- the oldest of those that were read of this rest
+            problem TEXT,                        -- why the last poll failed; NULL: it did not
+            CHECK ((newest_id IS NULL) = (until_id IS NULL))
+        ) STRICT""")
+    db.conn.execute("""
+        CREATE TABLE x_stops (
+            author TEXT PRIMARY KEY,             -- X's number
+            handle TEXT NOT NULL,                -- what the author was called then
+            mention TEXT NOT NULL,               -- X's id of the post that said so
+            said_at TEXT NOT NULL
+        ) STRICT""")
+
+
+@migrations()
+def m027_posts_in_channels(db: Database) -> None:
+    """A reply to a line is looked for among the posts that went to channels of Discord."""
+    db.conn.execute("CREATE INDEX posts_in_channels ON posts(x_id) WHERE channel IS NOT NULL")

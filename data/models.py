@@ -10,7 +10,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from data import jobs
-from data.corpus import Counts
+from data.corpus import Corpus, Counts
 from data.errors import DamagedError, NotStoredError
 from data.store import insert, now
 
@@ -34,7 +34,7 @@ class Model:
     handles: tuple[str, ...]
     counts: dict[str, Counts]
     result: dict[str, Any]
-    """The trainer's Done message."""
+    """The trainer's Done message; of a model that was imported, the losses are None and `details` has what is `typical` instead."""
     current: bool
     """Its voice speaks with it: it is pinned, or the newest of a voice without a pin."""
     pinned: bool
@@ -78,48 +78,65 @@ def add_from_job(db: Database, job: jobs.Job, weights: Path, result: dict[str, A
         "created_at": now(),
     }
     model_id = insert(db, "models", row)
-    digest = hashlib.sha256()
-    for number, chunk in enumerate(_chunks(weights)):
-        digest.update(chunk)
-        db.conn.execute("INSERT INTO model_weights (model, number, chunk) VALUES (?, ?, ?)", [model_id, number, chunk])
-    if digest.hexdigest() != result["sha256"]:
-        raise DamagedError(f"The weights that job {job.id} made changed on the way to the database: train again.")
+    for number, part in enumerate(_parts(weights)):
+        db.conn.execute("INSERT INTO model_weights (model, number, chunk) VALUES (?, ?, ?)", [model_id, number, part])
     # Read back inside the transaction: what is committed is what was verified.
-    load_weights(db, model_id)
+    if _stored_sha256(db, model_id) != result["sha256"]:
+        raise DamagedError(f"The weights that job {job.id} made changed on the way to the database: train again.")
     jobs.end(db, job.id, jobs.Status.DONE)
     return get(db, model_id)
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
+def add_imported(
+    db: Database, counts: dict[str, Counts], recipe: dict[str, Any], weights: Path, result: dict[str, Any], by: str
+) -> tuple[Model, bool]:
+    """Store a model that was made elsewhere as the next version of the voice of these accounts, which must exist.
+
+    It stands on a corpus without posts, and on a job that has ended. Where the same was imported before, that is what is returned.
+
+    Returns:
+        The model, and whether it is new.
+
+    Raises:
+        DamagedError: as `add_from_job`.
+    """
+    corpus = Corpus(tuple(counts), counts, (), (), (), ())
+    job, new = jobs.enqueue(db, "-".join(counts), corpus, recipe, by)
+    if not new and job.model is not None:
+        return get(db, job.model), False
+    return add_from_job(db, job, weights, result), True
+
+
+def _parts(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
+        while part := file.read(CHUNK_BYTES):
+            yield part
+
+
+def _stored_sha256(db: Database, model_id: int) -> str:
+    digest = hashlib.sha256()
+    number = 0
+    while (part := chunk(db, model_id, number)) is not None:
+        digest.update(part)
+        number += 1
+    return digest.hexdigest()
+
+
+def chunk(db: Database, model_id: int, number: int) -> bytes | None:
+    """Return one piece of a model's weights, a safetensors file, counted from 0; None: there is none, or no model any more."""
+    rows = db.query("SELECT chunk FROM model_weights WHERE model = ? AND number = ?", [model_id, number])
+    return next((row["chunk"] for row in rows), None)
 
 
 def newest_of(db: Database, base: str, most: int) -> list[Model]:
-    """Return the newest models on a base, of any voice, the newest first."""
-    return [_model(row) for row in db.query(_SELECT + " WHERE models.base = ? ORDER BY models.id DESC LIMIT ?", [base, most])]
+    """Return the newest models that were trained here on a base, of any voice, the newest first."""
+    where = " JOIN jobs ON jobs.id = models.job WHERE models.base = ? AND jobs.started_at IS NOT NULL ORDER BY models.id DESC LIMIT ?"
+    return [_model(row) for row in db.query(_SELECT + where, [base, most])]
 
 
 def exists(db: Database, model_id: int) -> bool:
     """Say whether a model is stored."""
     return bool(db["models"].count_where("id = ?", [model_id]))
-
-
-def load_weights(db: Database, model_id: int) -> bytes:
-    """Return a model's weights, a safetensors file's bytes.
-
-    Raises:
-        DamagedError: they do not match the hash they were stored with.
-        NotStoredError: the model is not there any more.
-    """
-    rows = db.query("SELECT chunk FROM model_weights WHERE model = ? ORDER BY number", [model_id])
-    weights = b"".join(row["chunk"] for row in rows)
-    for row in db.query("SELECT voice, sha256 FROM models WHERE id = ?", [model_id]):
-        if hashlib.sha256(weights).hexdigest() != row["sha256"]:
-            raise DamagedError(f"The stored weights of {row['voice']} are damaged: restore a backup, or train it again.")
-        return weights
-    raise NotStoredError("That voice was forgotten.")
 
 
 def get(db: Database, model_id: int) -> Model:

@@ -78,6 +78,8 @@ class Post:
     """Nothing becomes of it until a person has decided; a failed one holds up its destination meanwhile."""
     tried_at: str | None
     """When it was sent last."""
+    in_reply_to: str | None
+    """X's id of the post that it answers; None: it answers none."""
     unsure_since: str | None
     """When it was first sent without anybody knowing what came of it; None: it is not there, or known to be."""
 
@@ -92,10 +94,25 @@ def _post(row: dict[str, Any]) -> Post:
 
 
 def add_draft(
-    db: Database, *, voice: str, schedule: str | None, text: str, who: str, to: Destination, not_before: datetime | None = None
+    db: Database,
+    *,
+    voice: str,
+    schedule: str | None,
+    text: str,
+    who: str,
+    to: Destination,
+    not_before: datetime | None = None,
+    in_reply_to: str | None = None,
 ) -> Post:
-    """Put a line into the outbox as a draft, to go out at `not_before` at the earliest."""
-    row = {"voice": voice, "schedule": schedule, "text": text, "status": State.DRAFT, "created_at": now()} | to._asdict()
+    """Put a line into the outbox as a draft, to go out at `not_before` at the earliest, and in answer to a post on X, if it is one."""
+    row = {
+        "voice": voice,
+        "schedule": schedule,
+        "text": text,
+        "status": State.DRAFT,
+        "created_at": now(),
+        "in_reply_to": in_reply_to,
+    } | to._asdict()
     row["not_before"] = stamp(not_before) if not_before else None
     post_id = insert(db, "posts", row)
     _record(db, post_id, State.DRAFT, who, "written")
@@ -159,9 +176,10 @@ def at_once(db: Database, post_id: int) -> None:
 
 
 def on_x(db: Database, since: datetime, until: datetime) -> int:
-    """Count the posts for X whose time is in [since, until), those aside that were rejected."""
+    """Count the posts for X whose time is in [since, until), those aside that were rejected, and answers."""
     return db["posts"].count_where(
-        "coalesce(not_before, created_at) >= ? AND coalesce(not_before, created_at) < ? AND channel IS NULL AND status <> 'rejected'",
+        "coalesce(not_before, created_at) >= ? AND coalesce(not_before, created_at) < ? AND channel IS NULL AND status <> 'rejected'"
+        " AND in_reply_to IS NULL",
         [stamp(since), stamp(until)],
     )
 
@@ -184,6 +202,12 @@ def last_words(db: Database, post_ids: Iterable[int]) -> dict[int, str]:
 def known_on_x(db: Database, account: str) -> set[str]:
     """Return the ids of an account's posts on X that are known to be posts of the outbox."""
     return {row["x_id"] for row in db.query("SELECT x_id FROM posts WHERE account = ? AND x_id IS NOT NULL", [account])}
+
+
+def voice_of(db: Database, channel: int, message: str) -> str | None:
+    """Return the voice whose post a message in a channel of Discord is; None: it is none."""
+    rows = db.query("SELECT voice FROM posts WHERE x_id = ? AND channel = ?", [message, channel])
+    return next((row["voice"] for row in rows), None)
 
 
 def last_before(db: Database, account: str, moment: datetime) -> str | None:

@@ -170,6 +170,11 @@ def fail_interrupted(db: Database) -> None:
         fail(db, row["id"], "Mynah was restarted before it answered: ask again.")
 
 
+def forget_messages(db: Database) -> None:
+    """Erase what posts were to answer whose requests have ended."""
+    db.conn.execute("UPDATE requests SET message = '' WHERE purpose = 'post' AND message <> '' AND status IN ('done', 'failed')")
+
+
 def generations(db: Database, request_id: int) -> list[Generation]:
     """Return the candidates of a request in the order in which they came."""
     rows = db.query("SELECT * FROM generations WHERE request = ? ORDER BY number", [request_id])
@@ -186,3 +191,14 @@ def said_before(db: Database, voice: str, most: int) -> list[tuple[str, str]]:
         [voice, most],
     )
     return [(row["text"], row["prompt"]) for row in rows]
+
+
+def judged(db: Database, model: int, most: int) -> list[tuple[str, str]]:
+    """Return the last lines that a model drew and that were judged: text and verdict, the newest request's first."""
+    rows = db.query(
+        """
+        SELECT text, verdict FROM requests JOIN generations ON generations.request = requests.id
+        WHERE model = ? ORDER BY requests.id DESC, number LIMIT ?""",
+        [model, most],
+    )
+    return [(row["text"], row["verdict"]) for row in rows]

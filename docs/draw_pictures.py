@@ -17,7 +17,7 @@ import io
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,11 +29,13 @@ from PIL import Image, ImageChops
 from bot.app import Mynah
 from bot.demo import HANDLE
 from bot.faces.discord.bot import MynahBot
-from bot.faces.discord.portraits import portrait
 from bot.services.importing import import_file
+from bot.services.portraits import portrait
+from bot.services.scheduling import Spec
 from bot.settings import Secrets, Settings
 from data import quizzes
 from data.bundled import bundled
+from data.outbox import DEFAULT_ACCOUNT, Destination
 
 PICTURES = Path(__file__).parent / "pictures"
 WIDTH, HEIGHT, SCALE, MARGIN = 620, 1400, 1.5, 12
@@ -108,7 +110,9 @@ async def capture(cache: Path, folder: Path) -> tuple[dict[str, Message], bytes]
         bot = MynahBot(app, prefix_commands=True)
         async with app.working(), simcord.run(bot, settle_timeout=SECONDS) as env:
             english, japanese = Show(env, "Lighthouse", "en-US"), Show(env, "灯台", "ja")
-            return await trained(english, japanese) | await played(english, app) | await settled(english), curve(env, english)
+            return await trained(english, japanese) | await played(english, app) | await approved(english, app) | await settled(
+                english
+            ), curve(env, english)
 
 
 async def trained(english: Show, japanese: Show) -> dict[str, Message]:
@@ -142,6 +146,20 @@ async def played(show: Show, app: Mynah) -> dict[str, Message]:
     return {"lines": seen(lines.response.message), "quiz": asked, "reveal": seen(show.newest())}
 
 
+async def approved(show: Show, app: Mynah) -> dict[str, Message]:
+    """Have a schedule's line put up to be approved, and return its card."""
+    desk = show.guild.create_text_channel("desk")
+    app.settings = app.settings.model_copy(update={"x": app.settings.x.model_copy(update={"approval_channel": desk.id})})
+    await app.scheduling.add("mornings", HANDLE, Spec(times="9:00"), by="boss", server=show.guild.id)
+    (line,) = (await app.speaking.answer((await app.speaking.request(HANDLE, by="boss", count=1)).id)).lines
+    due = datetime.now(UTC).replace(hour=9, minute=0) + timedelta(days=1)
+    to = Destination(DEFAULT_ACCOUNT)
+    put = {"voice": HANDLE, "schedule": "mornings", "text": line.text, "who": "schedule mornings", "to": to, "not_before": due}
+    await app.store.write(app.posting.put, **put, unattended=False)
+    await show.until(lambda: any(message.components for message in desk.history()))
+    return {"approval": seen(desk.history()[-1])}
+
+
 async def settled(show: Show) -> dict[str, Message]:
     """Change a setting, open the menu of another one, and return the message."""
     page = (await show.boss.slash(show.channel, "settings")).response
@@ -165,10 +183,18 @@ def marked(text: str) -> str:
     """Return Discord's markdown as HTML, as far as the messages use it."""
     pieces = re.split(r"(\\[^A-Za-z0-9\s])", text)
     kept = "".join(f"&#{ord(piece[1])};" if place % 2 else html.escape(piece, quote=False) for place, piece in enumerate(pieces))
-    kept = re.sub(r"&lt;t:(\d+):T&gt;", lambda found: f"<code>{datetime.fromtimestamp(int(found[1]), UTC):%H:%M:%S}</code>", kept)
+    kept = re.sub(r"&lt;t:(\d+):([TfR])&gt;", clock, kept)
     for pattern, replacement in MARKDOWN:
         kept = re.sub(pattern, replacement, kept)
     return re.sub(r"(</discord-(?:quote|subscript)>)\n", r"\1", kept).replace("\n", "<br>")
+
+
+def clock(found: re.Match[str]) -> str:
+    """Return a moment as Discord shows it, in UTC: its time, its day and time, or the hours from now."""
+    moment = datetime.fromtimestamp(int(found[1]), UTC)
+    shown = {"T": f"{moment:%H:%M:%S}", "f": f"{moment.day} {moment:%B %Y %H:%M}"}
+    shown["R"] = f"in {round((moment - datetime.now(UTC)).total_seconds() / 3600)} hours"
+    return f"<code>{shown[found[2]]}</code>"
 
 
 def embedded(embed: Message, picture: str) -> str:

@@ -7,6 +7,7 @@ is checked for the keys of the recorded one instead.
 
 import asyncio
 import json
+import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -51,6 +52,7 @@ class Made:
     account: str
     text: str
     at: datetime
+    in_reply_to: str | None = None
 
 
 class Answer(Enum):
@@ -137,6 +139,8 @@ class Account:
     rows: list[dict[str, Any]] = field(default_factory=list)
     protected: bool = False
     suspended: bool = False
+    bio: str = ""
+    label: str = ""
 
     def write(self, count: int, **more: Any) -> None:
         """Post so many times, each time one second and one id later."""
@@ -198,6 +202,12 @@ class LoopbackX:
     """X's id of each post and account that was read → how often, which is what X takes money for."""
     withheld: list[dict[str, Any]] = field(default_factory=list)
     """Problems that stand beside the posts of each page."""
+    mentioning: list[dict[str, Any]] = field(default_factory=list)
+    """Posts that mention account 1, which is called keeper_ottoline there, with X's published names; the oldest first."""
+    polls: deque[Answer] = field(default_factory=deque)
+    """The coming answers to whoever asks for them; without one it behaves."""
+    polled: list[Mapping[str, str]] = field(default_factory=list)
+    """The parameters of each such request."""
     documented: bool = False
     """Whether fields have the names of X's documentation, instead of those of its published description."""
     asked: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
@@ -210,6 +220,7 @@ class LoopbackX:
         app.router.add_get("/2/users/by/username/{handle}", self._user)
         app.router.add_get("/2/users/{id}", self._user)
         app.router.add_get("/2/users/{id}/tweets", self._timeline)
+        app.router.add_get("/2/users/{id}/mentions", self._mentions)
         self.routes(app)
         self._end = asyncio.Event()
         self._server = LoopbackServer(app)
@@ -236,9 +247,13 @@ class LoopbackX:
         elif self.refuses_duplicates and answer in MAKING and any((post.account, post.text) == (account, text) for post in self.made):
             answer = Answer.DUPLICATE
         made = str(1456012973835788293 + len(self.requests))
+        answers = body.get("reply", {}).get("in_reply_to_tweet_id")
+        mention = next((row for row in self.mentioning if row["id"] == answers), None)
+        if mention is not None:
+            text = f"@{self._account(mention['author_id']).handle} {text}"
         if answer in MAKING:
             self.posts[made] = text
-            self.made.append(Made(made, account, text, self.clock()))
+            self.made.append(Made(made, account, text, self.clock(), answers))
         self.arrived.put_nowait(text)
         if answer in (Answer.SILENT, Answer.SILENT_AFTER_MAKING):
             await self._end.wait()
@@ -376,6 +391,87 @@ class LoopbackX:
             pair | {"token_type": "bearer", "expires_in": 7200, "scope": "tweet.read tweet.write users.read offline.access"}
         )
 
+    def mention(self, author: Account, text: str, *, answers: str | None = None, **more: Any) -> str:
+        """Have somebody write a post that may mention account 1, in answer to another if one is named, and return its id."""
+        if author not in self.accounts:
+            self.accounts.append(author)
+        numbers = {"keeper_ottoline": "1"} | {one.handle.lower(): one.id for one in self.accounts}
+        named = [
+            {"start": found.start(), "end": found.end(), "username": found[1], "id": numbers.get(found[1].lower(), "999")}
+            for found in re.finditer(r"@(\w+)", text)
+        ]
+        number = str(FIRST_ID + 10**9 + len(self.mentioning))
+        row = {
+            "id": number,
+            "author_id": author.id,
+            "text": escape(text, quote=False),
+            "created_at": f"{self.clock():%Y-%m-%dT%H:%M:%S}.000Z",
+            "edit_history_post_ids": [number],
+            "entities": {"mentions": named},
+        }
+        if answers:
+            row["referenced_posts"] = [{"type": "replied_to", "id": answers}]
+        self.mentioning.append(row | more)
+        return number
+
+    def _account(self, number: str) -> Account:
+        return next(account for account in self.accounts if account.id == number)
+
+    async def _mentions(self, request: web.Request) -> web.StreamResponse:
+        """Give the posts that mention an account, the newest first, with their authors and what they answer, as far as it asks for them."""
+        query = request.query
+        self.polled.append(dict(query))
+        answer = self.polls.popleft() if self.polls else Answer.CREATED
+        if self._who(request) != request.match_info["id"]:
+            answer = Answer.UNAUTHORIZED
+        if answer is Answer.SILENT:
+            await self._end.wait()
+            return web.Response()
+        if answer is not Answer.CREATED:
+            status, refusal = REFUSALS[answer]
+            return self._answer(status, refusal, "Error" if "code" in refusal else "Problem", self._limits(answer))
+        size = int(query["max_results"])
+        if not 5 <= size <= 100:
+            return self._answer(*REFUSALS[Answer.INVALID], "Problem")
+        start = datetime.fromisoformat(query.get("start_time", "2006-03-21T00:00:00Z"))
+        after, before = int(query.get("since_id", 0)), int(query.get("until_id", 2**63))
+        before = min(before, int(query.get("pagination_token", before)))
+        rows = [
+            row
+            for row in reversed(self.mentioning)
+            if after < int(row["id"]) < before
+            and datetime.fromisoformat(row["created_at"]) >= start
+            and any(one["id"] == request.match_info["id"] for one in row["entities"]["mentions"])
+        ]
+        page = rows[:size]
+        asked = _published_names(query.get("tweet.fields", "")) | {"id", "text", "edit_history_post_ids"}
+        expands, wanted = _published_names(query.get("expansions", "")), _published_names(query.get("user.fields", ""))
+        body: dict[str, Any] = {"meta": {"result_count": len(page)}}
+        if page:
+            body["data"] = [{name: value for name, value in row.items() if name in asked} for row in page]
+            body["meta"] |= {"newest_id": page[0]["id"], "oldest_id": page[-1]["id"]}
+        if len(rows) > size:
+            body["meta"]["next_token"] = page[-1]["id"]
+        included: dict[str, Any] = {}
+        if page and "author_id" in expands:
+            authors = [self._account(number) for number in dict.fromkeys(row["author_id"] for row in page)]
+            told = [
+                {"username": one.handle, "description": one.bio, "protected": one.protected, "affiliation": {"description": one.label}}
+                for one in authors
+            ]
+            included["users"] = [
+                {"id": one.id, "name": "Somebody"} | {name: value for name, value in more.items() if name in wanted}
+                for one, more in zip(authors, told, strict=True)
+            ]
+        if "referenced_posts.id" in expands:
+            answered = {one["id"] for row in page for one in row.get("referenced_posts", ())}
+            ours = [{"id": post.id, "author_id": post.account, "text": post.text, "edit_history_post_ids": [post.id]} for post in self.made]
+            included["posts"] = [
+                {name: value for name, value in row.items() if name in asked} for row in (*self.mentioning, *ours) if row["id"] in answered
+            ]
+        included = {name: rows for name, rows in included.items() if rows}
+        return self._answer(200, body | ({"includes": included} if included else {}), "GetUsersMentionsResponse")
+
     async def _own_timeline(self, request: web.Request) -> web.StreamResponse:
         """Give own posts, the newest first, as X does: with &, < and > escaped."""
         self.looked.append(dict(request.query))
@@ -444,7 +540,13 @@ def _documented(body: Any) -> Any:
         return [_documented(one) for one in body]
     if not isinstance(body, dict):
         return body
-    return {name.replace("_post", "_tweet").replace("post_", "tweet_"): _documented(value) for name, value in body.items()}
+    names = {"posts": "tweets"}
+    return {names.get(name, name.replace("_post", "_tweet").replace("post_", "tweet_")): _documented(value) for name, value in body.items()}
+
+
+def _published_names(fields: str) -> set[str]:
+    """Return the fields that a request asks for, by the names of X's published description."""
+    return {name.replace("tweet", "post") for name in fields.split(",")}
 
 
 def _signed(request: web.Request) -> str:

@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +15,11 @@ from data.corpus import build_corpus
 from tests.conftest import made_up_tweets
 
 RECIPE = {"base": "tiny-random", "method": "lora", "device": "cpu", "seed": 0, "rank": None, "learning_rate": None, "epochs": 1}
+
+
+def stored_weights(db: Database, model: int) -> bytes:
+    """Return the weights of a model as they are stored; empty where there are none."""
+    return b"".join(iter(partial(next, (models.chunk(db, model, number) for number in count())), None))
 
 
 def add_version(

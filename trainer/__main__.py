@@ -1,4 +1,4 @@
-"""The three ways to start a trainer-side process: `--job FILE [FILE ...] [--lifeline]`, `--stay`, and `--speak`."""
+"""The four ways to start a trainer-side process: `--job FILE [FILE ...] [--lifeline]`, `--stay`, `--speak`, and `--carry FILE`."""
 
 import argparse
 import logging
@@ -12,7 +12,7 @@ from pathlib import Path
 from trainer import process
 from trainer.errors import BadJob, Cancelled, failure, first_line, tell_log
 from trainer.process import Emit, Parent, Stop
-from trainer.protocol import Job, ProtocolError, Ready, parse
+from trainer.protocol import Export, Import, Job, Message, ProtocolError, Ready, parse
 
 
 def main() -> int:
@@ -34,6 +34,8 @@ def main() -> int:
         if arguments.stay:
             _stay(Parent(), emit, stop)
             return 0
+        if arguments.carry:
+            return _carry(arguments.carry, Parent() if arguments.lifeline else None, emit, stop)
         return _once(arguments.job, Parent() if arguments.lifeline else None, emit, stop, started)
     except BrokenPipeError:
         return 1  # the parent is gone, there is nobody to tell
@@ -50,6 +52,18 @@ def _once(files: Sequence[Path], parent: Parent | None, emit: Emit, stop: Stop, 
 
     done = train(jobs, Bases(), emit, stop.check, cancelled=parent.cancelled if parent else lambda _: False, started=started)
     return 0 if done == len(jobs) else 1
+
+
+def _carry(file: Path, _parent: Parent | None, emit: Emit, stop: Stop) -> int:
+    order = _parsed(file)
+    if not isinstance(order, Export | Import):
+        raise BadJob(f"The file {file} holds a {order.type}, and a carrier takes an export or an import.")
+    _use_threads()
+    from trainer.exporting import export_model  # after the order was read: torch takes seconds
+    from trainer.importing import import_model
+
+    emit(export_model(order, stop.check) if isinstance(order, Export) else import_model(order, stop.check))
+    return 0
 
 
 def _stay(parent: Parent, emit: Emit, stop: Stop) -> None:
@@ -72,13 +86,16 @@ def _stay(parent: Parent, emit: Emit, stop: Stop) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m trainer", description="Train voices, or speak. Started by the bot; see trainer/protocol.py."
+        prog="python -m trainer", description="Train voices, speak, or carry models. Started by the bot; see trainer/protocol.py."
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--job", type=Path, nargs="+", metavar="FILE", help="train what these files say, at once; events go to stdout")
     what.add_argument("--stay", action="store_true", help="train what the orders on stdin name, until it ends")
     what.add_argument("--speak", action="store_true", help="answer the requests on stdin")
-    parser.add_argument("--lifeline", action="store_true", help="with --job: hear cancellations on stdin, and end when it closes")
+    what.add_argument("--carry", type=Path, metavar="FILE", help="export or import the model that this file says")
+    parser.add_argument(
+        "--lifeline", action="store_true", help="with --job or --carry: hear cancellations on stdin, and end when it closes"
+    )
     parser.add_argument(
         "--memory", type=int, default=4096, metavar="MIB", help="with --speak: most memory of bases and voices that are kept"
     )
@@ -86,21 +103,25 @@ def _arguments() -> argparse.Namespace:
         "--precision", choices=("auto", "float32"), default="auto", help="with --speak: auto multiplies 8-bit integers where that pays"
     )
     arguments = parser.parse_args()
-    if arguments.lifeline and not arguments.job:
-        parser.error("--lifeline goes with --job: the others read stdin anyway, and end with it")
+    if arguments.lifeline and not (arguments.job or arguments.carry):
+        parser.error("--lifeline goes with --job or --carry: the others read stdin anyway, and end with it")
     return arguments
 
 
 def _read(path: Path) -> Job:
+    job = _parsed(path)
+    if not isinstance(job, Job):
+        raise BadJob(f"The job file {path} holds a {job.type}, and a trainer takes a job.")
+    return job
+
+
+def _parsed(path: Path) -> Message:
     try:
-        job = parse(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadJob(f"The job file {path} cannot be read ({error.strerror}).") from error
     except (UnicodeDecodeError, ProtocolError) as error:
         raise BadJob(f"The job file {path} holds no job: {first_line(error)}.") from error
-    if not isinstance(job, Job):
-        raise BadJob(f"The job file {path} holds a {job.type}, and a trainer takes a job.")
-    return job
 
 
 def _use_threads() -> None:

@@ -205,7 +205,24 @@ def load(name: str, cache: Path, device: torch.device, tell: Tell, check: Check,
     except Exception as error:  # the hub, the cache, the parsers: each has exceptions of its own
         if "memory" in str(error):  # torch's CPU allocator raises a bare RuntimeError
             raise
-        raise BaseUnavailable(_advice(name, "cache_dir" in options, error)) from error
+        raise BaseUnavailable(_advice(name, from_hub="cache_dir" in options, error=error)) from error
+
+
+def load_folder(name: str, folder: str, device: torch.device, *, trainable: bool = False) -> Base:
+    """Load a model that is no base of several voices from a local folder, under a name.
+
+    Raises:
+        BaseUnavailable: it is of a kind that cannot be loaded or tokenised safely.
+    """
+    try:
+        with _ONE_AT_A_TIME:
+            return _load(Entry(name), folder, {"local_files_only": True}, device, trainable=trainable)
+    except (TrainerError, MemoryError):
+        raise
+    except Exception as error:
+        if "memory" in str(error):
+            raise
+        raise BaseUnavailable(_advice(name, from_hub=False, error=error)) from error
 
 
 def _load(entry: Entry, source: str, options: dict[str, Any], device: torch.device, *, trainable: bool) -> Base:
@@ -235,7 +252,7 @@ def _load(entry: Entry, source: str, options: dict[str, Any], device: torch.devi
     separator = tokenizer.convert_tokens_to_ids(entry.separator) if entry.separator else tokenizer.eos_token_id
     if not isinstance(separator, int):
         raise BaseUnavailable(f"The tokenizer of {entry.name} names no end of text: choose another base.")
-    opening = _opening(tokenizer, separator)
+    opening = _prefix(config, tokenizer) or _opening(tokenizer, separator)
     special = {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special} | set(tokenizer.all_special_ids)
     special |= {opening, separator}
     forbidden = torch.zeros(text.vocab_size, dtype=torch.bool)  # (V,)
@@ -259,6 +276,15 @@ def _load(entry: Entry, source: str, options: dict[str, Any], device: torch.devi
         context=_context(text, layer_types),
         forbidden=forbidden.to(device),
     )
+
+
+def _prefix(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Return the token that a model says itself every prompt is to begin with, as the ancestor's do; None: it says nothing."""
+    tasks = getattr(config, "task_specific_params", None)
+    task = tasks.get("text-generation") if isinstance(tasks, dict) else None
+    prefix = task.get("prefix") if isinstance(task, dict) else None
+    found = tokenizer.convert_tokens_to_ids(prefix) if isinstance(prefix, str) and prefix in tokenizer.all_special_tokens else None
+    return found if isinstance(found, int) else None
 
 
 def _opening(tokenizer: PreTrainedTokenizerBase, separator: int) -> int:
@@ -296,7 +322,7 @@ def _plain_head(model: PreTrainedModel) -> torch.Tensor | None:
     return output.weight if torch.allclose(logits, plain, rtol=1e-3, atol=1e-3) else None
 
 
-def _advice(name: str, from_hub: bool, error: Exception) -> str:
+def _advice(name: str, *, from_hub: bool, error: Exception) -> str:
     if from_hub and "gated repo" in str(error):
         return (
             f"The base {name!r} is given to those who accept its maker's terms: accept them on its page on the model hub, "

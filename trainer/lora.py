@@ -36,8 +36,8 @@ class LoraLinear(nn.Module):
         self.weight: torch.Tensor | None = layer.weight
         self.bias = layer.bias
         # GPT-2 keeps its weights as (in, out).
-        self._transposed = isinstance(layer, Conv1D)
-        self.out_features, self.in_features = reversed(layer.weight.shape) if self._transposed else layer.weight.shape
+        self.transposed = isinstance(layer, Conv1D)
+        self.out_features, self.in_features = reversed(layer.weight.shape) if self.transposed else layer.weight.shape
         self.worn: Pair | None = None
         self.scale = 0.0
         self.name = name
@@ -47,7 +47,7 @@ class LoraLinear(nn.Module):
     def matrix(self) -> torch.Tensor:
         """The weights as (out, in); gone once they are packed."""
         assert self.weight is not None  # noqa: S101 - for the type checker
-        return self.weight.T if self._transposed else self.weight
+        return self.weight.T if self.transposed else self.weight
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (…, out) for x (…, in)."""

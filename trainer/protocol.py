@@ -12,7 +12,10 @@ A **speaker** is started as `python -m trainer --speak`. It reads `SpeechRequest
 them together: `Line`s as they are finished, then `Spoken`, or `Failed`, each with the request's id. A `Cancel` with that id ends one
 request, with `Failed(code="cancelled")`. When stdin ends it answers what it was asked, and exits.
 
-Signals, for both: SIGINT asks (a trainer finishes its step and says `Failed(code="cancelled")` of every job); SIGTERM ends it
+A **carrier** is started as `python -m trainer --carry FILE`, where FILE holds one `Export` or `Import`: a model as a folder that
+needs nothing of Mynah, or such a folder as a model. It says `Exported`, `Imported` or `Failed`, and exits.
+
+Signals, for all: SIGINT asks (a trainer finishes its step and says `Failed(code="cancelled")` of every job); SIGTERM ends it
 at once. A trainer that is killed has left checkpoints in its jobs' folders: the same job started again goes on from there.
 
 The document is a flat JSON object with a `type`; unknown keys are an error, so that two versions that differ say so.
@@ -35,6 +38,12 @@ LANGUAGES: dict[str, tuple[str, ...] | None] = {
     "google/gemma-3-270m": None,
     "Qwen/Qwen3-0.6B-Base": None,
     "Qwen/Qwen2.5-0.5B": ("ar", "de", "en", "es", "fr", "it", "ja", "ko", "pt", "ru", "th", "vi", "zh"),
+}
+#: What a base of another name is called on the Hugging Face hub. Every other name that is no folder is that of the hub already.
+HUB_NAMES = {
+    "smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "gpt2": "openai-community/gpt2",
+    "distilgpt2": "distilbert/distilgpt2",
 }
 #: What to suggest to those whose language their base does not write: the smallest of the above that does, so that two cores will do.
 MULTILINGUAL = "google/gemma-3-270m"
@@ -326,12 +335,89 @@ class Spoken(Message):
     id: str
 
 
+# ------------------------------------------------------- to and from a carrier
+
+
+@dataclass(frozen=True)
+class Export(Message):
+    """Write a model as a plain Hugging Face folder, or its LoRA as a peft folder."""
+
+    type: ClassVar[str] = "export"
+    base: str
+    weights: str
+    """Path of the stored weights."""
+    sha256: str
+    details: dict[str, Any]
+    """Done.details of the model, or Imported.details."""
+    sampling: Sampling
+    """What a pipeline draws with unless it is told otherwise."""
+    adapter: bool
+    """The LoRA alone."""
+    output: str
+    """A folder that is there; what is written into it is whole once `Exported` is said."""
+    cache: str
+
+
+@dataclass(frozen=True)
+class Exported(Message):
+    """The folder is complete."""
+
+    type: ClassVar[str] = "exported"
+    base: str
+    """What the hub calls the base, or its name."""
+    opening: str
+    """The token that a text is to begin with, which an exported tokenizer puts there itself."""
+    bytes: int
+    """Of the file of weights."""
+
+
+@dataclass(frozen=True)
+class Import(Message):
+    """Read a folder that anybody may have made, or fetch one from the hub."""
+
+    type: ClassVar[str] = "import"
+    source: str
+    """A folder's path, or a model's name on the hub."""
+    hub: bool
+    output: str
+    """Folder for the file of weights; made if missing."""
+    cache: str
+    base: str
+    """A base that is known beside those of trainer/bases.py: a LoRA of it can be read."""
+    protocol: int = VERSION
+
+
+@dataclass(frozen=True)
+class Imported(Message):
+    """The file of weights is complete on disk."""
+
+    type: ClassVar[str] = "imported"
+    weights: str
+    sha256: str
+    bytes: int
+    base: str
+    """What it was made from, as a trainer would be told it; of a whole model, for people to read."""
+    method: str
+    """lora, or whole: the file holds every weight, the configuration and the tokenizer."""
+    details: dict[str, Any]
+    """What is needed to speak with it, as in Done; `sampling` has what the folder says of it, `typical` a mean log-likelihood."""
+    samples: list[str]
+    card: str
+    """README.md, as it came; may be empty."""
+    note: dict[str, Any]
+    """mynah.json, where a Mynah wrote the folder; may be empty."""
+
+
 Event = Stage | Note | Step | Evaluation | Sample | Done | Failed | Ready
 Speech = Line | Spoken | Failed
+
+#: A file beside an exported model that says whose it is.
+NOTE = "mynah.json"
 
 _MESSAGES: dict[str, type[Message]] = {
     m.type: m for m in (Job, Order, Cancel, Stage, Note, Step, Evaluation, Sample, Done, Failed, Ready, SpeechRequest, Line, Spoken)
 }
+_MESSAGES |= {m.type: m for m in (Export, Exported, Import, Imported)}
 _NESTED: dict[str, Any] = {"recipe": lambda v: _build(Recipe, v), "sampling": lambda v: _build(Sampling, v)} | {
     split: lambda v: [_build(Post, post) for post in v] for split in ("train", "stop", "report")
 }

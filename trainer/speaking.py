@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from trainer import bases, trainable, weights
+from trainer import bases, trainable, weights, whole
 from trainer.bases import Base
 from trainer.decoding import Batch
 from trainer.errors import CANCELLED, BadRequest, BadWeights, Cancelled, failure, first_line, tell_log
@@ -259,8 +259,11 @@ def _key(request: SpeechRequest) -> Key:
 
 def _base(request: SpeechRequest, check: Check, *, integers: bool) -> Base:
     """Load the base of a request, for speaking alone, with every weight of its voice if that was trained in full."""
+    device = bases.device_of(request.device)
+    if request.details.get("whole"):
+        return bases.pack(whole.load(Path(request.weights), request.sha256, request.base, device), integers=integers)
     stored = None if request.details.get("adapter") else weights.read(Path(request.weights), request.sha256)
-    base = bases.load(request.base, Path(request.cache), bases.device_of(request.device), lambda _: None, check)
+    base = bases.load(request.base, Path(request.cache), device, lambda _: None, check)
     if stored is not None:
         try:
             trainable.load_full(base.model, stored.full or {})

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,14 @@ from data.models import Model
 from data.store import Store
 
 ENOUGH_GUESSES = 10  # below that a fool rate says more about who happened to guess
+LIGHT = ("white", "black", "#e6e6e6", "#8aa3b1", "#1d4e89")
+DARK = ("#15202b", "#e8edf2", "#33424f", "#6f8797", "#8ec1f5")
+"""Of a curve: ground, letters, grid, the loss of what is learned from, and that of what is held out."""
+
+
+def kind(accounts: Sequence[object]) -> str:
+    """Return what a voice is called that was made of so many accounts."""
+    return "AI CYBORG" if len(accounts) > 1 else "AI BOT"
 
 
 def card(model: Model) -> dict[str, Any]:
@@ -67,7 +76,9 @@ def full_card(db: Database, model: Model) -> dict[str, Any]:
 
 
 def _command(model: Model, recipe: dict[str, Any], start: int | None) -> str:
-    """Return the command line that trains a model again; it names what was chosen, lest a later Mynah choose otherwise."""
+    """Return the command line that makes a model again; it names what was chosen, lest a later Mynah choose otherwise."""
+    if "imported" in recipe:
+        return f"mynah import-model FOLDER --as {model.voice}"
     settings = {name: recipe[name] for name in Trainer.model_fields if recipe.get(name) is not None}
     words = [f"{PREFIX}TRAINER__{name.upper()}={shlex.quote(str(value))}" for name, value in settings.items()]
     words += ["mynah train", *model.handles, "--from", "base" if start is None else "last"]
@@ -85,7 +96,7 @@ async def save_curve(store: Store, model: Model, folder: Path) -> Path:
     return path
 
 
-def draw_curve(events: list[dict[str, Any]], result: dict[str, Any]) -> bytes:
+def draw_curve(events: list[dict[str, Any]], result: dict[str, Any], *, dark: bool = False) -> bytes:
     """Draw the curve, about 1160 by 740 pixels; the reported losses stand in its title.
 
     Its letters are large, because Discord shows a picture in a card at a third of that.
@@ -94,19 +105,23 @@ def draw_curve(events: list[dict[str, Any]], result: dict[str, Any]) -> bytes:
 
     steps = [(e["step"], e["loss"]) for e in events if e["type"] == "step"]
     evaluations = [(e["step"], e["loss"]) for e in events if e["type"] == "evaluation"]
-    figure = Figure(figsize=(4.48, 2.8), dpi=250, layout="constrained")
-    axes = figure.add_subplot()
+    ground, ink, grid, learned, held_out = DARK if dark else LIGHT
+    figure = Figure(figsize=(4.48, 2.8), dpi=250, layout="constrained", facecolor=ground)
+    axes = figure.add_subplot(facecolor=ground)
     if steps:
-        axes.plot(*zip(*steps, strict=True), color="#8aa3b1", linewidth=1.0, label="posts it learns from")
+        axes.plot(*zip(*steps, strict=True), color=learned, linewidth=1.0, label="posts it learns from")
     if evaluations:
-        axes.plot(*zip(*evaluations, strict=True), color="#1d4e89", marker="o", markersize=4, linewidth=1.8, label="posts held out")
+        axes.plot(*zip(*evaluations, strict=True), color=held_out, marker="o", markersize=4, linewidth=1.8, label="posts held out")
     if axes.lines:
-        axes.legend(frameon=False)
-    axes.set_title(f"{result['loss_before']:.2f} before, {result['loss_after']:.2f} after, on posts it never saw", fontsize=10)
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss, nats a token")
-    axes.grid(visible=True, color="#e6e6e6", linewidth=0.6)
+        axes.legend(frameon=False, labelcolor=ink)
+    title = f"{result['loss_before']:.2f} before, {result['loss_after']:.2f} after, on posts it never saw"
+    axes.set_title(title, fontsize=10, color=ink)
+    axes.set_xlabel("step", color=ink)
+    axes.set_ylabel("loss, nats a token", color=ink)
+    axes.tick_params(colors=ink)
+    axes.grid(visible=True, color=grid, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["bottom", "left"]].set_color(ink)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", bbox_inches="tight", pad_inches=0.12)
     return picture.getvalue()

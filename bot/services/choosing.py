@@ -37,8 +37,9 @@ class Score:
 
 
 def typical(model: Model) -> float:
-    """Return the mean log-likelihood of posts that a voice never saw, nats a token."""
-    return -float(model.result["loss_after"])
+    """Return the mean log-likelihood of posts that a voice never saw, nats a token; of an imported one, that of its own first lines."""
+    loss = model.result["loss_after"]
+    return float(model.result["details"]["typical"]) if loss is None else -float(loss)
 
 
 def score(log_likelihood: float, typical: float, style: float, relevance: float) -> Score:

@@ -2,6 +2,7 @@
 
 import shutil
 
+from bot.services import workplace
 from bot.services.training import Training
 from bot.services.weights import adapter_file
 from bot.settings import Settings
@@ -32,6 +33,7 @@ async def forget(store: Store, training: Training, settings: Settings, handle: s
             left.unlink(missing_ok=True)
     for voice in voices:
         shutil.rmtree(settings.data_dir / "cards" / voice, ignore_errors=True)
+    workplace.tidy(settings)
     await store.wipe()
     return gone
 

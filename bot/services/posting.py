@@ -18,11 +18,12 @@ from bot.services.sending import Retry, Sender, SendError
 from bot.services.times import span
 from bot.settings import X
 from bot.x import text as rules
-from data import outbox, schedules
+from data import mentions, outbox, schedules
 from data.outbox import DEFAULT_ACCOUNT, Destination, Pause, Post, State
 from data.store import Store
 
 SENDER = "mynah"
+UNATTENDED_ANSWERS = "unattended answers"
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 300.0
 GRACE_SECONDS = 5.0  # for an answer that is on its way when Mynah is told to stop
@@ -94,8 +95,8 @@ class Posting:
 
     @property
     def sends(self) -> bool:
-        """Whether there is an account to post with."""
-        return bool(self.accounts)
+        """Whether the account can post that drafts are for where none is named."""
+        return DEFAULT_ACCOUNT in self.accounts
 
     async def draft(
         self, voice: str, schedule: str | None, text: str, who: str, *, account: str | None = None, channel: int | None = None
@@ -116,14 +117,34 @@ class Posting:
         return await self._store.write(_draft, voice, schedule, self._disclosed(text, to), who, to)
 
     def put(
-        self, db: Database, *, voice: str, schedule: str, text: str, who: str, to: Destination, not_before: datetime, unattended: bool
+        self,
+        db: Database,
+        *,
+        voice: str,
+        schedule: str | None,
+        text: str,
+        who: str,
+        to: Destination,
+        not_before: datetime,
+        unattended: bool,
+        in_reply_to: str | None = None,
     ) -> Post:
-        """Put a schedule's line into the outbox, in a transaction of the scheduler's; `unattended` says yes to it, if it may go there."""
+        """Put a schedule's line, or an answer to a post on X, into the outbox, in a transaction of who writes it.
+
+        `unattended` says yes to it, if it may go there.
+        """
         text = self._disclosed(text, to)
-        post = outbox.add_draft(db, voice=voice, schedule=schedule, text=text, who=who, to=to, not_before=not_before)
-        if unattended and not self._refusal(text):
-            return outbox.change(db, post.id, State.APPROVED, who=f"unattended: {schedule}", why="x.unattended names its schedule")
-        return post
+        post = outbox.add_draft(
+            db, voice=voice, schedule=schedule, text=text, who=who, to=to, not_before=not_before, in_reply_to=in_reply_to
+        )
+        if not unattended or self._refusal(text):
+            return post
+        by, why = (
+            (UNATTENDED_ANSWERS, "x.mentions.unattended is on")
+            if schedule is None
+            else (f"unattended: {schedule}", "x.unattended names its schedule")
+        )
+        return outbox.change(db, post.id, State.APPROVED, who=by, why=why)
 
     async def approve(self, post_id: int, who: str, *, seen: int | None = None) -> Post:
         """Say yes to a post: to a draft, to one that failed, or to one that may be there and was looked for.
@@ -295,13 +316,16 @@ class Posting:
     async def _refused(self, sender: Sender, post: Post, error: SendError, *, again: bool) -> None:
         log.warning("not posted", post=post.id, to=str(post.destination), retry=error.retry.name, error=str(error))
         match error.retry:
-            case Retry.REGENERATE if again:
+            case Retry.REGENERATE | Retry.MOOT if again:
                 await self._look(sender, post, refused=str(error))
             case Retry.REGENERATE:
                 self._lanes[post.destination].failures = 0
                 done = await self._write(post, self._duplicate, str(error))
                 if done is False and self.regenerate is not None:
                     self._beside("a new draft in the place of a duplicate", self.regenerate(post))
+            case Retry.MOOT:
+                self._lanes[post.destination].failures = 0
+                await self._undone(post, State.FAILED, str(error))
             case Retry.NEVER:
                 await self._undone(post, State.FAILED, str(error), awaits_person=True)
             case Retry.WAIT | Retry.LATER:
@@ -515,6 +539,9 @@ def _take(db: Database, post_id: int, moment: datetime) -> Post | None:
         if outbox.paused(db) or outbox.get(db, post_id).status is not State.APPROVED:
             return None
     except NotStoredError:
+        return None
+    if mentions.stopped_post(db, post_id):  # since it was approved, or while a look was due
+        outbox.change(db, post_id, State.REJECTED, who=SENDER, why=mentions.WITHDRAWN)
         return None
     outbox.mark_try(db, post_id, moment)
     return outbox.change(db, post_id, State.SENDING, who=SENDER, why="sent")

@@ -15,6 +15,8 @@ class Retry(Enum):
     NEVER = auto()
     #: This very text is there already: a new one must be written.
     REGENERATE = auto()
+    #: What it answers is gone, or closed to answers: this one will never be taken, and others may.
+    MOOT = auto()
     #: A limit is exhausted: nothing may be sent until `SendError.until`.
     WAIT = auto()
     #: Nothing left this machine: it may be sent again, a little later.

@@ -114,7 +114,10 @@ class Speaking:
             raise BadRequestError("That message holds nothing to answer once links and white space are taken out: give one with words.")
         if seed is not None and not 0 <= seed < 2**32:
             raise BadRequestError("A seed is a whole number from 0 to 4294967295.")
-        sampling = wanted.sampling
+        name = voice_name(voice.split("-"))
+        wanted_version = (models.current, name) if version is None else (models.version, name, version)
+        model = await self._store.read(*wanted_version)
+        sampling = own_sampling(model, self._settings)
         temperature = sampling.temperature if temperature is None else temperature
         if not 0 <= temperature <= 2:
             raise BadRequestError("Creativity is a number from 0 to 2.")
@@ -123,9 +126,6 @@ class Speaking:
         prompt = without_controls(" ".join(prompt.split()))
         if refused := await self.refusal(prompt, origin.server if origin else None):
             raise BadRequestError(f"That prompt {refused.reason}, so no line that begins with it may be said: give another.")
-        name = voice_name(voice.split("-"))
-        wanted_version = (models.current, name) if version is None else (models.version, name, version)
-        model = await self._store.read(*wanted_version)
         return await self._store.write(
             _add,
             self._settings.quotas,
@@ -266,6 +266,11 @@ def _add(db: Database, /, quotas: Quotas, *, origin: Origin | None, **wish: Any)
     if origin:
         check_lines(db, origin, quotas_of(db, origin.server, quotas))
     return request
+
+
+def own_sampling(model: models.Model, settings: Settings) -> protocol.Sampling:
+    """Return how a model's lines are drawn: as the settings say, but for what an imported one says of itself."""
+    return replace(settings.speaker.sampling, **model.result["details"].get("sampling", {}))
 
 
 def _author(model: models.Model, handle: str) -> str:

@@ -5,12 +5,13 @@ the file is laid down anew.
 """
 
 import asyncio
+import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
-from threading import get_ident
+from secrets import token_hex
 
-from bot.errors import NotStoredError
+from bot.errors import DamagedError, NotStoredError
 from bot.settings import Settings
 from data import models
 from data.store import Store
@@ -30,8 +31,7 @@ async def lay_down(store: Store, settings: Settings, model: models.Model, *, ane
     """
     path = adapter_file(settings, model.sha256)
     if anew or not await asyncio.to_thread(_touch, path):
-        weights = await store.read(models.load_weights, model.id)
-        await asyncio.to_thread(_write_whole, path, weights)
+        await _write_whole(store, model, path)
         if not await store.read(models.exists, model.id):  # forgotten while it was written
             path.unlink(missing_ok=True)
             raise NotStoredError(f"{model.voice} was forgotten.")
@@ -63,12 +63,23 @@ def _make_room(newest: Path, most: int) -> None:
         total -= size
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+async def _write_whole(store: Store, model: models.Model, path: Path) -> None:
+    """Write a file of what is stored, piece by piece: a full model has 500 MB, and others read the database in between."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # A trainer and a speaker may need the same weights at once, and so may two processes: each writes a part of its own.
-    part = path.with_suffix(f".{os.getpid()}-{get_ident()}.part")
+    part = path.with_suffix(f".{os.getpid()}-{token_hex(4)}.part")
+    digest = hashlib.sha256()
     try:
-        part.write_bytes(content)
+        with part.open("wb") as file:
+            number = 0
+            while (piece := await store.read(models.chunk, model.id, number)) is not None:
+                digest.update(piece)
+                await asyncio.to_thread(file.write, piece)
+                number += 1
+        if digest.hexdigest() != model.sha256:
+            if not await store.read(models.exists, model.id):
+                raise NotStoredError(f"{model.voice} was forgotten.")
+            raise DamagedError(f"The stored weights of {model.voice} are damaged: restore a backup, or train it again.")
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

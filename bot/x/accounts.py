@@ -18,12 +18,21 @@ def clients_of(settings: Settings, secrets: Secrets) -> dict[str, TweepyClient]:
         SettingsError: of an account's keys some are there and some are missing.
     """
     found = {}
-    for name, account in settings.x.every_account.items():
+    for name in settings.x.every_account:
         keys = secrets.of_x(name)
         if keys.access_token or keys.access_secret or keys.refresh_token:
-            tokens = settings.data_dir / "x-tokens" / f"{name}.json" if account.auth == "oauth2" else None
-            found[name] = TweepyClient(secrets, name, tokens=tokens, api_url=settings.x.api_url)
+            found[name] = client_of(settings, secrets, name)
     return found
+
+
+def client_of(settings: Settings, secrets: Secrets, name: str) -> TweepyClient:
+    """Return a client for one account.
+
+    Raises:
+        SettingsError: some of its keys are missing.
+    """
+    tokens = settings.data_dir / "x-tokens" / f"{name}.json" if settings.x.every_account[name].auth == "oauth2" else None
+    return TweepyClient(secrets, name, tokens=tokens, api_url=settings.x.api_url)
 
 
 def accounts_of(

@@ -7,7 +7,23 @@ from typing import Protocol
 from bot.services.sending import Retry, SendError
 from data.tweets import Tweet
 
-__all__ = ["PAGE", "REACH", "SMALLEST_PAGE", "OwnPost", "OwnPosts", "Page", "Profile", "Retry", "User", "XClient", "XError", "XReader"]
+__all__ = [
+    "PAGE",
+    "REACH",
+    "SMALLEST_PAGE",
+    "Author",
+    "Mention",
+    "Mentions",
+    "OwnPost",
+    "OwnPosts",
+    "Page",
+    "Profile",
+    "Retry",
+    "User",
+    "XClient",
+    "XError",
+    "XReader",
+]
 
 PAGE = 100
 """Posts to a page, at most."""
@@ -40,6 +56,48 @@ class OwnPosts:
 
 
 @dataclass(frozen=True)
+class Author:
+    """Who mentioned an account, as far as X tells."""
+
+    id: str
+    handle: str
+    """As its owner writes it."""
+    bio: str
+    label: str
+    """What X says below the name, such as whom the account belongs to."""
+    protected: bool
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A post that mentions the account."""
+
+    id: str
+    author: Author
+    text: str
+    """As a reader sees it."""
+    at: datetime
+    summons: bool
+    """Its author wrote the account's name; X adds the name by itself to whatever answers a post that has it."""
+    edits: tuple[str, ...]
+    """X's ids of what it was before it was edited."""
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """Some of the posts that mention the account, the newest first, and what X delivered with them, which is what it takes money for."""
+
+    mentions: tuple[Mention, ...]
+    newest_id: str | None
+    """This and the next are None where there are none."""
+    oldest_id: str | None
+    next_token: str | None
+    """What the next page is asked for with; None: this is the last."""
+    posts: int
+    users: int
+
+
+@dataclass(frozen=True)
 class Profile:
     """What everybody can read of an account."""
 
@@ -66,8 +124,8 @@ class XClient(Protocol):
             XError: X refused, or did not answer.
         """
 
-    async def create_post(self, text: str) -> str:
-        """Post a text and return X's id of it.
+    async def create_post(self, text: str, in_reply_to: str | None = None) -> str:
+        """Post a text, in answer to another post if one is named, and return X's id of it.
 
         Raises:
             XError: it was not posted, or nobody knows; `retry` says which.
@@ -81,6 +139,22 @@ class XClient(Protocol):
             since_id: only later ones than this.
             since: where there is no `since_id`, only such as are not older than this.
             token: of the page before.
+
+        Raises:
+            XError: X refused, or did not answer; `retry` says whether it may be asked again.
+        """
+
+    async def mentions(
+        self, most: int, *, since_id: str | None, since: datetime, until_id: str | None = None, token: str | None = None
+    ) -> Mentions:
+        """Return the newest posts that mention the account.
+
+        Args:
+            most: how many at most, 5 to 100; as many authors come with them, and as many posts that they answer.
+            since_id: only later ones than this.
+            since: where there is no `since_id`, only such as are not older than this.
+            until_id: only earlier ones than this.
+            token: of the page before, which was asked for with the same ids.
 
         Raises:
             XError: X refused, or did not answer; `retry` says whether it may be asked again.

@@ -8,7 +8,7 @@ from bot.errors import BudgetError, StoreError
 from bot.services.spending import Budget, Charge
 from bot.settings import X
 from bot.x.port import Retry, XClient, XError
-from bot.x.text import has_link, same_text
+from bot.x.text import has_link, same_text, without_leading_names
 from data import outbox, spending
 from data.outbox import Post
 from data.spending import Kind, Share
@@ -62,11 +62,13 @@ class XSender:
         Raises:
             XError: it was not sent, or nobody knows; `retry` says which. A cap that is used up is a limit that resets with the UTC day.
         """
-        kind = Kind.POSTS_WITH_LINK_WRITTEN if has_link(post.text) else Kind.POSTS_WRITTEN
+        kind = Kind.REPLIES_WRITTEN if post.in_reply_to else Kind.POSTS_WRITTEN
+        if has_link(post.text):
+            kind = Kind.POSTS_WITH_LINK_WRITTEN
         x_id = None
         try:
             async with self._budget.reserve(kind, 1, f"post {post.id}", self._account) as charge:
-                x_id = await self._client.create_post(post.text)
+                x_id = await self._client.create_post(post.text, post.in_reply_to)
                 charge.count = 1
         except BudgetError as error:
             tomorrow = spending.day(self._clock().astimezone(UTC)) + timedelta(days=1)
@@ -98,7 +100,8 @@ class XSender:
                 page = await self._client.own_posts(PAGE, since_id=since_id, since=first_try - SKEW, token=token)
                 charge.count = len(page.posts)
             for own in page.posts:
-                if own.id not in known and own.created_at >= first_try - SKEW and same_text(post.text, own.text):
+                theirs = without_leading_names(own.text) if post.in_reply_to else own.text
+                if own.id not in known and own.created_at >= first_try - SKEW and same_text(post.text, theirs):
                     return own.id
             token = page.next_token
             if token is None:

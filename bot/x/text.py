@@ -15,6 +15,7 @@ MAX_LENGTH = 280
 _DISGUISED = re.compile(r"\b[a-z][a-z\d+.-]{1,15} ?: ?//|\w ?[\[({] ?(?:\.|dot) ?[\])}] ?\w", re.IGNORECASE)
 _FULL_STOP = re.compile(r"(?<=[A-Za-z\d])。(?=[A-Za-z]{2})")  # a browser takes it for a dot
 _CASHTAG = re.compile(r"(?<![\w$])\$[a-z]{1,6}(?:[._][a-z]{1,2})?(?!\w)", re.IGNORECASE)
+LEADING_NAMES = re.compile(r"\A(?:[@\uff20][A-Za-z0-9_]{1,20}(?:\s+|$))*")
 _TRADE_MARKS = str.maketrans("\u2122\u2120", "  ")  # else `one.™` would be read as one.tm
 
 
@@ -31,6 +32,11 @@ def has_link(text: str) -> bool:
 def same_text(ours: str, theirs: str) -> bool:
     """Say whether a text of X's is one that was sent there: X escapes &, < and >, shortens links, composes letters and trims."""
     return _as_kept(theirs) == _as_kept(ours) or _as_kept(html.unescape(theirs)) == _as_kept(ours)
+
+
+def without_leading_names(text: str) -> str:
+    """Return a text without the names that it begins with, as X puts them before an answer."""
+    return LEADING_NAMES.sub("", text)
 
 
 def _as_kept(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Posting on X with tweepy, and looking whether a post is there."""
+"""One account on X with tweepy: posting, looking whether a post is there, and reading who mentions it."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,12 +8,15 @@ from requests_oauthlib import OAuth1  # type: ignore[import-untyped]
 
 from bot.settings import Secrets, XAccount, x_variable
 from bot.threads import in_daemon_thread
+from bot.x.mentions import mentions_of
 from bot.x.oauth2 import Tokens
-from bot.x.port import OwnPost, OwnPosts, Profile, Retry, XError
+from bot.x.port import Mentions, OwnPost, OwnPosts, Profile, Retry, XError
 from bot.x.tweepy_session import (
     CONNECT_SECONDS,
     READ_SECONDS,
     TWEEPY_HOST,
+    UNKNOWN_FORM,
+    Signs,
     common_refusal,
     detail,
     keys_of,
@@ -61,22 +64,25 @@ class TweepyClient:
         keys = keys_of(secrets, "Posting on X", account, needs)
         #: X's number of the account, as far as it is known; an access token of OAuth 1.0a begins with it.
         self.id: str | None = None
+        auth: Signs
         if tokens is None:
-            self._client = open_signed(OAuth1(*keys), api_url=api_url, timeout=timeout)
+            auth = OAuth1(*keys)
             self.id = keys[2].partition("-")[0]
         else:
             auth = Tokens(tokens, secrets.of_x(account), account, api_url=api_url.rstrip("/"), timeout=timeout)
-            self._client = open_signed(auth, api_url=api_url, timeout=timeout)
+        self._client = open_signed(auth, api_url=api_url, timeout=timeout)
+        # What tweepy makes of mentions knows neither long posts nor the names that X has published for what comes with them.
+        self._raw = open_signed(auth, api_url=api_url, timeout=timeout, return_type=dict)
         self._account = account
         self._keys = [x_variable(account, name) for name in needs]
 
-    async def create_post(self, text: str) -> str:
-        """Post a text and return X's id of it.
+    async def create_post(self, text: str, in_reply_to: str | None = None) -> str:
+        """Post a text, in answer to another post if one is named, and return X's id of it.
 
         Raises:
             XError: it was not posted, or nobody knows; `retry` says which.
         """
-        return await in_daemon_thread(lambda: self._create(text))
+        return await in_daemon_thread(lambda: self._create(text, in_reply_to))
 
     async def profile(self) -> Profile:
         """Ask X for the account's own profile, and keep its number as `id`.
@@ -102,15 +108,33 @@ class TweepyClient:
         """
         return await in_daemon_thread(lambda: self._own(most, since_id, since, token))
 
+    async def mentions(
+        self, most: int, *, since_id: str | None, since: datetime, until_id: str | None = None, token: str | None = None
+    ) -> Mentions:
+        """Return the newest posts that mention the account.
+
+        Args:
+            most: how many at most, 5 to 100; as many authors come with them, and as many posts that they answer.
+            since_id: only later ones than this.
+            since: where there is no `since_id`, only such as are not older than this.
+            until_id: only earlier ones than this.
+            token: of the page before, which was asked for with the same ids.
+
+        Raises:
+            XError: X refused, or did not answer; `retry` says whether it may be asked again.
+        """
+        return await in_daemon_thread(lambda: self._mentions(most, since_id, since, until_id, token))
+
     async def close(self) -> None:
         """Give up what is open; a request on its way is not waited for."""
         self._client.session.close()
+        self._raw.session.close()
 
-    def _create(self, text: str) -> str:
+    def _create(self, text: str, in_reply_to: str | None) -> str:
         try:
-            answer = self._client.create_tweet(text=text, user_auth=False)
+            answer = self._client.create_tweet(text=text, in_reply_to_tweet_id=in_reply_to, user_auth=False)
         except tweepy.HTTPException as error:
-            raise self._refused(error) from error
+            raise self._refused(error, answering=in_reply_to is not None) from error
         except Exception as error:
             unsure = XError(f"X {silence(error)}, so the post may be there.", Retry.UNSURE)
             raise never_sent(error) or unsure from error
@@ -141,8 +165,31 @@ class TweepyClient:
         posts = tuple(OwnPost(str(post.id), post.text, post.created_at) for post in answer.data or ())
         return OwnPosts(posts, answer.meta.get("next_token"))
 
-    def _refused(self, error: tweepy.HTTPException, *, looking: bool = False) -> XError:
-        """Say what X's answer means, to a post or to a look at own posts."""
+    def _mentions(self, most: int, since_id: str | None, since: datetime, until_id: str | None, token: str | None) -> Mentions:
+        start = {"since_id": since_id} if since_id else {"start_time": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+        try:
+            answer = self._raw.get_users_mentions(
+                self.id,
+                max_results=most,
+                until_id=until_id,
+                pagination_token=token,
+                expansions=["author_id", "referenced_tweets.id"],
+                tweet_fields=["author_id", "created_at", "entities", "note_tweet", "referenced_tweets"],
+                user_fields=["affiliation", "description", "protected", "username"],
+                user_auth=False,
+                **start,
+            )
+        except tweepy.HTTPException as error:
+            raise self._refused(error, looking=True) from error
+        except Exception as error:
+            raise never_sent(error) or XError(f"X {silence(error)} when it was asked for mentions.", Retry.UNSURE) from error
+        try:
+            return mentions_of(answer, str(self.id))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise XError(UNKNOWN_FORM, Retry.UNSURE) from error
+
+    def _refused(self, error: tweepy.HTTPException, *, looking: bool = False, answering: bool = False) -> XError:
+        """Say what X's answer means: to a post, to a look at own posts or at mentions, or to an answer."""
         status = error.response.status_code
         words = detail(error)
         if status == 401:
@@ -154,13 +201,15 @@ class TweepyClient:
                 "The credits on X are used up (402): buy some in the developer console, then approve the post again.", Retry.NEVER
             )
         if status >= 500 and looking:
-            return XError(f"X failed with {status} when it was asked for own posts.", Retry.LATER)
+            return XError(f"X failed with {status} when it was asked for own posts or mentions.", Retry.LATER)
         if status >= 500:
             return XError(f"X failed with {status} while it had the post, which may be there.", Retry.UNSURE)
         if looking:
-            return XError(f"X does not show own posts ({status}: {words}).", Retry.NEVER)
+            return XError(f"X does not show own posts or mentions ({status}: {words}).", Retry.NEVER)
         if status == 403 and (DUPLICATE_CODE in error.api_codes or "duplicate content" in str(error).lower()):
             return XError("X has this very text from this account already: regenerate it and approve another.", Retry.REGENERATE)
+        if status in (400, 403) and answering:  # it was deleted, or its author has blocked this account, or was not asking for it
+            return XError(f"X does not take this answer ({status}: {words}), so it is left out.", Retry.MOOT)
         if status == 403:
             return XError(f"X does not permit this post (403: {words}): mend that in the developer console or the text.", Retry.NEVER)
         return XError(f"X does not take this post ({status}: {words}): change the text, or check x.api_url.", Retry.NEVER)

@@ -12,6 +12,7 @@ from bot.x.tweepy_session import (
     CONNECT_SECONDS,
     READ_SECONDS,
     TWEEPY_HOST,
+    UNKNOWN_FORM,
     common_refusal,
     cut_detail,
     detail,
@@ -103,9 +104,7 @@ class TweepyReader:
             try:
                 return parse(answer)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise XError(
-                    "X's answer is not of the form that Mynah knows: see its log, and look for a newer Mynah.", Retry.UNSURE
-                ) from error
+                raise XError(UNKNOWN_FORM, Retry.UNSURE) from error
 
         return await in_daemon_thread(ask)
 

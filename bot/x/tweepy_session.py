@@ -23,6 +23,7 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0  # an answer that comes late costs less than a post that a person must look for
 WINDOW = timedelta(minutes=15)  # X's, for a 429 that names no reset
 DETAIL_LENGTH = 200
+UNKNOWN_FORM = "X's answer is not of the form that Mynah knows: see its log, and look for a newer Mynah."
 Signs = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 LIMITS = ("x-rate-limit", "x-app-limit-24hour", "x-user-limit-24hour")
 

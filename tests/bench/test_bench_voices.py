@@ -8,6 +8,7 @@ import pytest
 from bench import crowd, voices
 from data import jobs, models
 from data.corpus import build_corpus
+from tests.voices import stored_weights
 
 
 async def test_a_made_up_voice_is_one_that_could_have_been_trained(store, tmp_path):
@@ -18,7 +19,7 @@ async def test_a_made_up_voice_is_one_that_could_have_been_trained(store, tmp_pa
     ann, bob = (await store.read(models.page)).models
     assert (ann.voice, ann.handles, ann.version, ann.current) == ("ann", ("ann",), 1, True)
     assert ann.corpus != bob.corpus
-    assert await store.read(models.load_weights, ann.id) == b"weights"
+    assert await store.read(stored_weights, ann.id) == b"weights"
     stored = await store.read(jobs.corpus_of, ann.corpus)
     assert {post.author for post in stored.train + stored.stop + stored.report} == {"ann"}
     assert len(stored.train + stored.stop + stored.report) == 150

@@ -756,3 +756,9 @@ async def test_a_disclosure_is_added_once_to_what_goes_to_x_and_counts(store, x,
     assert (await posting.draft(VOICE, None, "Here.", "a test", channel=7)).text == "Here."
     with pytest.raises(BadRequestError, match="takes 281 of"):
         await approved(posting, "a" * 278)
+
+
+def test_lines_are_sent_to_x_where_the_account_has_keys_that_is_meant_when_none_is_named(store, x):
+    assert Posting(store, {DEFAULT_ACCOUNT: x}).sends
+    assert not Posting(store, {"news": x}).sends
+    assert not Posting(store).sends

@@ -45,6 +45,27 @@ def test_sampling_is_the_preset_with_what_is_set_over_it(config):
     assert wanted == Sampling(temperature=1.0, top_p=0.95, top_k=0, min_p=0.1, max_tokens=160)
 
 
+def test_who_answers_mentions(config):
+    path = config('[x.mentions]\non = true\nvoice = "Bob-@ann"\nnever = ["@Chatter"]\ninterval = "90s"\n')
+    mentions = load_settings(path).x.mentions
+    assert (mentions.voice, mentions.never, mentions.interval, mentions.unattended) == ("ann-bob", {"chatter"}, 90, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("on = true", "voice must name who answers"),
+        ("on = true\nvoice = '!'", "x.mentions.voice"),
+        ("account = 'news'", "mentions.account must be one of default"),
+        ("interval = '59s'", "greater than or equal to 60"),
+        ("unattended = 'yes, but'", "x.mentions.unattended"),
+    ],
+)
+def test_a_mistake_in_who_answers_mentions_is_named(config, text, says):
+    with pytest.raises(SettingsError, match=says):
+        load_settings(config(f"[x.mentions]\n{text}\n"))
+
+
 def test_the_environment_outranks_the_file(config, monkeypatch):
     path = config("[trainer]\nmax_posts = 50\nseed = 3\n")
     monkeypatch.setenv("MYNAH_TRAINER__MAX_POSTS", "70")

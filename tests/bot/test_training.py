@@ -21,6 +21,7 @@ from data.jobs import Status
 from data.tweets import Tweet
 from tests.bot.test_local_executor import FAKE, gone
 from tests.conftest import made_up_tweets, store_account
+from tests.voices import stored_weights
 from trainer import protocol
 from trainer.protocol import Done, Failed, Sample, Stage
 
@@ -62,7 +63,7 @@ async def test_a_training_ends_as_a_stored_model(training, filled):
     async with queue(training):
         model = await training.result(requested.job.id)
     assert (model.voice, model.version, model.result["loss_after"]) == ("ann", 1, 4.25)
-    assert len(await filled.read(models.load_weights, model.id)) == 8000
+    assert len(await filled.read(stored_weights, model.id)) == 8000
     assert (await filled.read(jobs.get, requested.job.id)).status is Status.DONE
 
 
@@ -389,7 +390,7 @@ async def test_a_training_can_start_from_the_version_that_speaks_now(training, e
     assert anew.new
     while await training.run_next():
         pass
-    weights = await filled.read(models.load_weights, 1)
+    weights = await filled.read(stored_weights, 1)
     assert [job.start is not None for job in executor.jobs] == [False, True, False]
     assert executor.jobs[1].start_sha256 == hashlib.sha256(weights).hexdigest() == second.job.recipe["start"]
     assert Path(executor.jobs[1].start).read_bytes() == weights

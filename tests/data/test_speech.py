@@ -108,3 +108,16 @@ async def test_looking_for_work_reads_the_open_requests_alone(store):
         )
 
     assert "requests_open" in await store.read(plan)
+
+
+async def test_what_a_model_drew_is_told_with_its_verdicts_the_newest_first(voice, store):
+    def draw(db, *verdicts):
+        request = ask(db, voice)
+        speech.finish(db, request.id, [line(number, f"{request.id}.{number}", verdict=verdict) for number, verdict in enumerate(verdicts)])
+
+    await store.write(draw, "passed", "copy")
+    await store.write(draw, "profane")
+    model = (await store.read(speech.get, 1)).model
+    assert await store.read(speech.judged, model, 9) == [("2.0", "profane"), ("1.0", "passed"), ("1.1", "copy")]
+    assert await store.read(speech.judged, model, 2) == [("2.0", "profane"), ("1.0", "passed")]
+    assert await store.read(speech.judged, model + 1, 9) == []

@@ -3,7 +3,9 @@
 import re
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import discord
+import structlog
 from discord import app_commands
 from discord.ext import commands
 from sqlite_utils import Database
@@ -19,7 +21,8 @@ from bot.faces.discord.language import aloud, aside, tr
 from bot.faces.discord.naming import called
 from bot.faces.discord.render_posts import Shown
 from bot.faces.discord.text import CHOICE, CHOICES
-from data import outbox, post_cards, schedules
+from bot.x.text import without_leading_names
+from data import mentions, outbox, post_cards, schedules, speech
 from data.outbox import Pause, Post, State
 from data.post_cards import PostCard
 from data.speech import Purpose
@@ -44,6 +47,8 @@ OFFERED = {
     State.SENDING: ("again", "confirm", "leave"),
 }
 """What can be decided about a post that waits."""
+log = structlog.get_logger()
+Number = app_commands.Range[int, 1, 2**53 - 1]  # as a slash command takes them
 _YES = ("approve", "retry", "again")
 _FORM = re.compile(r"mynah:outboxed:(?P<post>\d{1,18}):(?P<seen>\d{1,6})")
 
@@ -78,7 +83,7 @@ class Approving(commands.Cog):
     @hybrid(usage="[post]")
     @in_servers
     @app_commands.describe(post="Whose card is to be put up anew; empty: list them")
-    async def approve(self, ctx: Context, post: int | None = None) -> None:
+    async def approve(self, ctx: Context, post: Number | None = None) -> None:
         """List the posts that wait for a yes, or put up the card of one anew."""
         await ctx.begin("Looking at the posts …", private=True)
         guild = await need_approver(self.bot, ctx)
@@ -180,27 +185,42 @@ class PostButton(
         shown = await bot.app.store.read(_as_seen, self.post, self.seen)
         by, where = signature(interaction.user), origin(interaction.user, interaction.guild)
         schedule = await bot.app.store.read(schedules.get, shown.post.schedule) if shown.post.schedule else None
+        message = without_leading_names(await bot.app.store.read(mentions.asked, shown.post))
         request = await bot.app.speaking.request(
             shown.post.voice,
             by=by,
+            message=message,
             origin=where,
             prompt=schedule.prompt if schedule else "",
             temperature=schedule.creativity if schedule else None,
             count=1,
             purpose=Purpose.POST,
         )
-        (line,) = (await bot.app.speaking.answer(request.id)).lines
+        try:
+            (line,) = (await bot.app.speaking.answer(request.id)).lines
+        finally:
+            if message:
+                await bot.app.store.write(speech.forget_messages)
         await bot.app.posting.edit(self.post, line.text, by, seen=self.seen)
         await interaction.edit_original_response(content=tr(f"Post {self.post} has another line."))
 
 
 async def _answer_with_card(bot: "MynahBot", interaction: discord.Interaction[Any], number: int, guild: discord.Guild) -> None:
-    """Show what was decided in the card at once, where all can see it."""
-    shown = await bot.app.store.read(shown_of, number)
-    aloud()
-    content, view = render_posts.card(shown, guild.id), buttons(shown)
-    aside()
-    await interaction.edit_original_response(content=content, view=view)
+    """Show what was decided in the card at once, where all can see it.
+
+    Whatever becomes of the post meanwhile, as that it is posted, may be shown before this edit arrives; so it is looked at once more.
+    """
+    shown = None
+    while shown != (now := await bot.app.store.read(shown_of, number)):
+        shown = now
+        aloud()
+        content, view = render_posts.card(shown, guild.id), buttons(shown)
+        aside()
+        try:
+            await interaction.edit_original_response(content=content, view=view)
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:  # it is decided: `Carding` brings the card up to date
+            log.info("a decision is shown later", post=number, error=str(error))
+            return
 
 
 def _form(shown: Shown) -> discord.ui.Modal:

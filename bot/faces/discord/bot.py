@@ -25,6 +25,7 @@ from bot.faces.discord.conversing import AnswerAs, Conversing
 from bot.faces.discord.delivering import Delivering
 from bot.faces.discord.editing import EditButton, Editing
 from bot.faces.discord.ending import VoiceButton
+from bot.faces.discord.exporting import Exporting
 from bot.faces.discord.failures import explain
 from bot.faces.discord.following import CancelButton
 from bot.faces.discord.forgetting import ForgetButton, Forgetting
@@ -64,6 +65,7 @@ COGS = (
     Carding,
     Delivering,
     Planning,
+    Exporting,
     Forgetting,
     Configuring,
     Editing,

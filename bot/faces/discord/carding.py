@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
 
 LOOK_SECONDS = 1.0
+AT_ONCE = 5  # messages in a look, which is what Discord takes in five seconds: however many wait, a decision shows soon
 PAUSE_SECONDS = 5.0  # after an outage
 CLOSED_SECONDS = 60.0  # after Discord refused a card, as where the bot may not write: somebody has to mend that
 log = structlog.get_logger()
@@ -35,6 +36,8 @@ class Carding(commands.Cog):
         self.app = bot.app
         self._messages: dict[int, tuple[str, Shown | None]] = {}
         """By card what its message shows, with the card's state; made anew after a restart, by an edit of each."""
+        self._sent: dict[int, int] = {}
+        """By card the message that was put up and could not be written down yet, as on a full disk."""
         self._due: dict[int, float] = {}
         """By card when it may be tried again."""
 
@@ -64,16 +67,24 @@ class Carding(commands.Cog):
             if await self.app.store.read(_unsettled, channel):
                 await self.app.store.write(post_cards.settle, channel)
             followed = await self.app.store.read(_followed)
-            for card, shown in followed:
-                free = self._due.get(card.id, 0.0) <= time.monotonic() and knows(self.bot, card.channel)
-                if free and self._messages.get(card.id) != (card.state, shown):
-                    await self._bring_up_to_date(card, shown)
+            behind = [(card, shown) for card, shown in followed if self._free(card) and self._messages.get(card.id) != (card.state, shown)]
+            for card, shown in sorted(behind, key=self._turn)[:AT_ONCE]:
+                await self._bring_up_to_date(card, shown)
         except Exception:
             log.exception("the cards of posts cannot be followed")
             return
         there = {card.id for card, _ in followed}
         self._messages = {number: shows for number, shows in self._messages.items() if number in there}
+        self._sent = {number: message for number, message in self._sent.items() if number in there}
         self._due = {number: due for number, due in self._due.items() if number in there}
+
+    def _free(self, card: PostCard) -> bool:
+        return self._due.get(card.id, 0.0) <= time.monotonic() and knows(self.bot, card.channel)
+
+    def _turn(self, found: tuple[PostCard, Shown | None]) -> int:
+        """Return when a card's turn is: first what was decided just now, then what nobody sees yet, and what a restart left last."""
+        card, _ = found
+        return 0 if card.id in self._messages else 1 if card.message is None else 2
 
     async def _bring_up_to_date(self, card: PostCard, shown: Shown | None) -> None:
         """Put up or edit one message. What is gone or shows its end is followed no more; an outage is waited for."""
@@ -82,7 +93,9 @@ class Carding(commands.Cog):
             await self._show(card, shown)
         except Exception as error:
             gone = lost(error, card=card.id, channel=card.channel)
-            if not gone or (card.message is None and shown is not None):
+            # A moderator who closes a channel may open it again; a server that the bot has left stays closed.
+            closed = isinstance(error, discord.Forbidden) and self.bot.get_channel(card.channel) is not None
+            if not gone or closed or (card.message is None and shown is not None):
                 self._due[card.id] = time.monotonic() + (CLOSED_SECONDS if gone else PAUSE_SECONDS)
                 return
             over = True
@@ -95,16 +108,20 @@ class Carding(commands.Cog):
         await arrive(self.bot, guild)
         server = guild.id if guild else 0
         channel = self.bot.get_partial_messageable(card.channel)
+        message = card.message or self._sent.get(card.id)
         if shown is None:
-            if card.message is not None:
-                await channel.get_partial_message(card.message).edit(content=self._last_words(card), view=None)
-        elif card.message is not None:
-            await channel.get_partial_message(card.message).edit(content=render_posts.card(shown, server), view=buttons(shown))
+            if message is not None:
+                await channel.get_partial_message(message).edit(content=self._last_words(card), view=None)
+            return
+        if message is not None:
+            await channel.get_partial_message(message).edit(content=render_posts.card(shown, server), view=buttons(shown))
         else:
             # Discord answers a second sending within minutes with the first, should this process die before the row holds the message.
             nonce = f"card-{card.id}-{card.post}"[:25]
-            message = await channel.send(render_posts.card(shown, server), view=buttons(shown) or discord.utils.MISSING, nonce=nonce)
-            await self.app.store.write(post_cards.put_up, card.id, message.id)
+            sent = await channel.send(render_posts.card(shown, server), view=buttons(shown) or discord.utils.MISSING, nonce=nonce)
+            message = self._sent[card.id] = sent.id
+        if card.message is None:
+            await self.app.store.write(post_cards.put_up, card.id, message)
 
     def _last_words(self, card: PostCard) -> str:
         if card.post is None:

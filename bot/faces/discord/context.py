@@ -115,9 +115,9 @@ class Context(commands.Context["MynahBot"]):
         return moderates(self)
 
 
-def lacking(channel: Any) -> str:
-    """Return the permission without which the bot cannot write in a channel of a server; empty: it can."""
-    may = channel.permissions_for(channel.guild.me)
+def lacking(channel: Any, member: discord.Member | None = None) -> str:
+    """Return the permission without which a member (None: the bot) cannot write in a channel of a server; empty: he can."""
+    may = channel.permissions_for(member or channel.guild.me)
     if not may.view_channel:
         return "View Channel"
     if isinstance(channel, discord.Thread):

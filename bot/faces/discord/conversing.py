@@ -21,7 +21,7 @@ from bot.faces.discord.saying import Send, lines_for, say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
 from bot.faces.discord.webhooks import OVER, Webhooks
 from bot.services.speaking import MAX_PROMPT
-from data import models, speech, talk
+from data import models, outbox, speech, talk
 from data.handles import voice_name
 
 if TYPE_CHECKING:
@@ -165,6 +165,8 @@ class Conversing(commands.Cog):
             if request is not None:
                 line = await self.app.store.read(speech.get, request)
                 return line.voice, line.author
+            if voice := await self.app.store.read(outbox.voice_of, message.channel.id, str(to.message_id)):
+                return voice, ""
         binding = await self.app.store.read(talk.bound, message.channel.id)
         return (binding.voice, "") if binding and self._addressed(message) else ("", "")
 

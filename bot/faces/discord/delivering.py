@@ -1,6 +1,7 @@
 """Posts for channels of Discord: sent as lines of their voice are, once, and looked for where nobody knows whether they are there."""
 
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -9,9 +10,9 @@ from discord.ext import commands
 
 from bot.errors import MynahError
 from bot.faces.discord import render
-from bot.faces.discord.admitting import arrive, guild_of, knows
+from bot.faces.discord.admitting import arrive, knows
 from bot.faces.discord.text import safe
-from bot.faces.discord.webhooks import Webhooks
+from bot.faces.discord.webhooks import OVER, Webhooks
 from bot.services.sending import Retry, SendError
 from data import talk
 from data.outbox import Post
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 LOOKS_AFTER = timedelta(seconds=10)
 SKEW = timedelta(minutes=2)  # by which this machine's clock may be ahead of Discord's
 LOOKED_AT = 500  # messages
+AWAY = "Discord is not there at the moment."
+ASKED = "Discord could not be asked for the channel's messages."
 OUTAGE = "Discord did not answer clearly, so the line may be in the channel or not."
 
 
@@ -59,7 +62,7 @@ class Delivering(commands.Cog):
         except discord.DiscordServerError as error:
             raise SendError(OUTAGE, Retry.UNSURE) from error
         except discord.HTTPException as error:
-            raise SendError(f"Discord refused the line for the channel ({error.text or error.status}).", Retry.NEVER) from error
+            raise SendError(f"Discord refused the line for the channel ({error.text or error.status}).", _retry(error)) from error
         except (aiohttp.ClientError, OSError) as error:
             raise SendError(OUTAGE, Retry.UNSURE) from error
 
@@ -78,12 +81,12 @@ class Delivering(commands.Cog):
                 seen += 1
                 if await self._shows(channel, binding, message, post):
                     return str(message.id)
-        except discord.DiscordServerError as error:
-            raise SendError("Discord could not be asked for the channel's messages.", Retry.LATER) from error
         except discord.HTTPException as error:
+            if _retry(error) is Retry.LATER:
+                raise SendError(ASKED, Retry.LATER) from error
             raise SendError("I may not read the messages of the channel.", Retry.NEVER) from error
         except (aiohttp.ClientError, OSError, MynahError) as error:
-            raise SendError("Discord could not be asked for the channel's messages.", Retry.LATER) from error
+            raise SendError(ASKED, Retry.LATER) from error
         if seen == LOOKED_AT:
             raise SendError("The channel has too many messages since to look through.", Retry.NEVER)
         return None
@@ -95,12 +98,25 @@ class Delivering(commands.Cog):
         """Return the channel of a post, and speak in this task as in its server."""
         number = post.channel or 0
         if not knows(self.bot, number):
-            raise SendError("Discord is not there at the moment.", Retry.LATER)
-        channel = self.bot.get_channel(number)
-        if channel is None:
+            raise SendError(AWAY, Retry.LATER)
+        channel: Any = self.bot.get_channel(number) or await self._fetched(number)
+        if not isinstance(channel, discord.abc.Messageable):
             raise SendError("The channel is gone, or I cannot see it any more.", Retry.NEVER)
-        await arrive(self.bot, guild_of(self.bot, number))
+        await arrive(self.bot, getattr(channel, "guild", None))
         return channel
+
+    async def _fetched(self, number: int) -> Any:
+        """Return a channel that the library does not hold, as none of the threads that nobody wrote in for long; None: it is gone."""
+        try:
+            return await self.bot.fetch_channel(number)
+        except discord.HTTPException as error:
+            if _retry(error) is Retry.LATER:
+                raise SendError(AWAY, Retry.LATER) from error
+            return None
+        except discord.InvalidData:
+            return None
+        except (aiohttp.ClientError, OSError) as error:
+            raise SendError(AWAY, Retry.LATER) from error
 
     async def _say(self, channel: Any, post: Post) -> discord.Message:
         binding = await self._binding(channel, post)
@@ -114,7 +130,7 @@ class Delivering(commands.Cog):
             except (discord.HTTPException, MynahError):  # the webhook cannot be used, and nothing was sent: the bot itself speaks
                 pass
         # Discord answers a second sending within minutes with the first.
-        message: discord.Message = await channel.send(_line(post), nonce=f"post-{post.id}")
+        message: discord.Message = await channel.send(render.lines(post.voice, [post.text]), nonce=f"post-{post.id}")
         return message
 
     async def _binding(self, channel: Any, post: Post) -> Binding | None:
@@ -124,7 +140,7 @@ class Delivering(commands.Cog):
 
     async def _shows(self, channel: Any, binding: Binding | None, message: discord.Message, post: Post) -> bool:
         if self.bot.user is not None and message.author.id == self.bot.user.id:
-            return message.content == _line(post)
+            return OVER.sub("", message.content) == safe(post.text)  # the voice may be called otherwise by now
         if binding is None or message.webhook_id != binding.webhook:
             return False
         return (message.content or await self._webhooks.read(channel, binding, message.id)) == safe(post.text)
@@ -136,8 +152,9 @@ class Delivering(commands.Cog):
         return webhooks
 
 
-def _line(post: Post) -> str:
-    return render.lines(post.voice, [post.text])
+def _retry(error: discord.HTTPException) -> Retry:
+    """Return what may be done after Discord refused something of which it did nothing: a limit and an outage pass."""
+    return Retry.LATER if error.status == HTTPStatus.TOO_MANY_REQUESTS or error.status >= 500 else Retry.NEVER
 
 
 async def _no_second_time(response: aiohttp.ClientResponse) -> None:

@@ -64,7 +64,22 @@ class Catalogue:
         for fixed, names, own in self._patterns:
             if values := _between(fixed, text):
                 return _PLACE.sub(partial(self._value, dict(zip(names, values, strict=True)), depth), own)
-        return None
+        return self._joined(text, depth)
+
+    def _joined(self, text: str, depth: int) -> str | None:
+        """Return two sentences of which a semicolon makes one; None: one of them has no entry, so it may be a person's."""
+        first, _, second = text.removesuffix(".").rpartition("; ")
+        if not depth or not first or (after := self._within(second, depth - 1)) is None:
+            return None
+        before = self._within(first, depth - 1)
+        return None if before is None else f"{before}。{after}。"
+
+    def _within(self, text: str, depth: int) -> str | None:
+        """Return words that stand in a sentence, where one that is whole elsewhere has no full stop; None: they have no entry."""
+        found = self.find(text, depth)
+        if found is None and (whole := self.find(f"{text}.", depth)) is not None:
+            found = whole.removesuffix("。")
+        return found
 
     def _value(self, values: dict[str, str], depth: int, place: re.Match[str]) -> str:
         """Return a value as a sentence takes it; Mynah's own words may be several, with commas between."""
@@ -75,7 +90,7 @@ class Catalogue:
             return value
         pieces = [self.find(piece, depth - 1) for piece in value.split(", ")]
         found = [piece for piece in pieces if piece is not None]
-        return "、".join(found) if len(found) == len(pieces) else self.find(value, depth - 1) or value
+        return "、".join(found) if len(found) == len(pieces) else self._within(value, depth - 1) or value
 
 
 def _between(fixed: list[str], text: str) -> list[str] | None:

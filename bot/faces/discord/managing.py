@@ -46,7 +46,8 @@ class VersionMenu(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], templ
     def __init__(self, model: int, versions: list[Model] | None = None) -> None:
         options = [discord.SelectOption(label=tr("Always the newest version"), value=NEWEST)]
         for version in (versions or [])[: CHOICES - 1]:
-            about = tr(f"{moment(version.created_at)} UTC, loss {version.result['loss_after']:.3f}")
+            loss, made = version.result["loss_after"], moment(version.created_at)
+            about = tr(f"{made} UTC, imported" if loss is None else f"{made} UTC, loss {loss:.3f}")
             label = tr(f"Version {version.version}")
             options.append(discord.SelectOption(label=label, value=str(version.version), description=about, default=version.pinned))
         options[0].default = not any(option.default for option in options)

@@ -77,7 +77,7 @@ class Planning(commands.Cog):
         if account and channel:
             raise BadRequestError("A post goes to an account on X or to a channel, not to both: name one of them.")
         if channel is not None:
-            _need_reach(channel, guild)
+            _need_reach(channel, guild, ctx.author)
         spec = Spec(
             **when(times),
             timezone=timezone,
@@ -120,9 +120,13 @@ class Planning(commands.Cog):
     async def run_schedule(self, ctx: Context, name: str) -> None:
         """Have a schedule write a post now, besides its times."""
         await self._begin(ctx)
-        run = await self.app.scheduling.run_now(name, signature(ctx.author))
-        channel = self.app.settings.x.approval_channel
-        await ctx.answer(tr(f"**{safe(run.schedule)}** writes a post now: its card comes in <#{channel}>."))
+        planned = await self.app.scheduling.get(name)
+        await self.app.scheduling.run_now(name, signature(ctx.author))
+        what, channel = safe(planned.schedule.name), self.app.settings.x.approval_channel
+        if planned.unattended:
+            await ctx.answer(tr(f"**{what}** writes a post now, which goes out without approval, as the operator set it."))
+        else:
+            await ctx.answer(tr(f"**{what}** writes a post now: its card comes in <#{channel}>."))
 
     @within(schedule, name="remove", usage="name")
     @in_servers
@@ -187,8 +191,8 @@ def when(text: str) -> dict[str, Any]:
     return {"cron": text} if _CRON.fullmatch(text.strip()) else {"times": text}
 
 
-def _need_reach(channel: Any, guild: discord.Guild) -> None:
-    """Make sure that lines can be posted in a channel of the server where it is asked for.
+def _need_reach(channel: Any, guild: discord.Guild, member: Any) -> None:
+    """Make sure that lines can be posted in a channel of the server where it is asked for, by who could write there himself.
 
     Raises:
         BadRequestError: they cannot; the text says why.
@@ -197,6 +201,8 @@ def _need_reach(channel: Any, guild: discord.Guild) -> None:
         raise BadRequestError("That channel is not in this server: name one that is.")
     if lacks := lacking(channel):
         raise BadRequestError(f"I may not write in that channel: ask a moderator to give me the permission {lacks}.")
+    if lacks := lacking(channel, member):
+        raise BadRequestError(f"You may not write in that channel yourself: you lack the permission {lacks}.")
 
 
 def _choices(names: Any) -> list[app_commands.Choice[str]]:

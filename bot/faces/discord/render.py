@@ -8,10 +8,12 @@ import discord
 from bot.faces.discord.language import tr
 from bot.faces.discord.naming import both, called
 from bot.faces.discord.text import EMBED_DESCRIPTION, EMBED_FIELD, EMBED_TITLE, MESSAGE, cut, moment, plural, safe, sentence, who
+from bot.services.cards import kind
 from data.jobs import Job, Status
 
 COLOUR = discord.Colour(0x1D4E89)
 CURVE = "curve.png"
+SAID = "voice.png"
 SAMPLES = 3
 SAMPLE = 280
 ACCOUNTS_SHOWN = 10
@@ -22,20 +24,19 @@ MARKS = {Status.QUEUED: "⏳", Status.RUNNING: "🐦", Status.DONE: "✅", Statu
 
 def card(document: dict[str, Any], *, curve: bool) -> discord.Embed:
     """Render a model's card, with what quizzes say if it holds that; with `curve`, its picture is attached as curve.png."""
-    who = "AI CYBORG" if len(document["accounts"]) > 1 else "AI BOT"
     samples = "\n".join(f"• {safe(line, SAMPLE)}" for line in document["samples"][:SAMPLES])
     embed = discord.Embed(
-        title=safe(f"{called(document['name'])} · {who}", EMBED_TITLE),
+        title=safe(f"{called(document['name'])} · {kind(document['accounts'])}", EMBED_TITLE),
         description=cut(samples, EMBED_DESCRIPTION),
         colour=COLOUR,
     )
     loss = document["loss"]
-    embed.add_field(
-        name=tr("Loss on unseen posts"),
-        value=tr(f"{loss['before']:.3f} → **{loss['after']:.3f}**\nnats a token,\nless is better"),
-        inline=True,
-    )
-    embed.add_field(name=tr("Time"), value=duration(document["seconds"]), inline=True)
+    if loss["after"] is None:
+        embed.add_field(name=tr("Made"), value=tr("elsewhere, and imported"), inline=True)
+    else:
+        value = tr(f"{loss['before']:.3f} → **{loss['after']:.3f}**\nnats a token,\nless is better")
+        embed.add_field(name=tr("Loss on unseen posts"), value=value, inline=True)
+        embed.add_field(name=tr("Time"), value=duration(document["seconds"]), inline=True)
     embed.add_field(name=tr("Size"), value=f"{document['bytes'] / 1e6:.1f} MB", inline=True)
     if rate := document.get("fool_rate"):
         value = tr(f"**{rate['share']:.0%}** of {rate['guesses']:,} guesses were wrong\n(by chance: {rate['chance']:.0%})")
@@ -50,6 +51,8 @@ def card(document: dict[str, Any], *, curve: bool) -> discord.Embed:
 
 
 def _counts(handle: str, counts: dict[str, int]) -> str:
+    if not counts["downloaded"]:  # of an imported voice whose card does not tell
+        return tr(f"**{safe(handle)}**: nobody counted them")
     return tr(
         f"**{safe(handle)}**: {counts['downloaded']:,} downloaded = {counts['retweets']:,} retweets + {counts['short']:,} short"
         f" + {counts['kept']:,} kept ({counts['duplicates']:,} of them duplicates)"
@@ -70,6 +73,9 @@ def models(documents: Sequence[dict[str, Any]], search: str, page: int, pages: i
 def _row(document: dict[str, Any]) -> str:
     kept = sum(counts["kept"] for counts in document["counts"].values())
     loss = document["loss"]
+    if loss["after"] is None:
+        made = document["created_at"][:10]
+        return tr(f"• **{safe(both(document['name']))}** · version {document['version']} · {plural(kept, 'post')} · imported · {made}")
     return tr(
         f"• **{safe(both(document['name']))}** · version {document['version']} · {plural(kept, 'post')} · "
         f"loss {loss['before']:.2f} → {loss['after']:.2f} · {document['created_at'][:10]}"

@@ -7,8 +7,8 @@ from typing import Any
 
 from bot.faces.discord.language import tr
 from bot.faces.discord.naming import called
-from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence, who
-from bot.services.posting import SENDER
+from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence, units, who
+from bot.services.posting import SENDER, UNATTENDED_ANSWERS
 from bot.x import text as rules
 from data.outbox import DEFAULT_ACCOUNT, Destination, Pause, Post, State
 from data.post_cards import PostCard
@@ -52,6 +52,8 @@ def card(shown: Shown, server: int) -> str:
     post = shown.post
     quoted = "\n".join(f"> {line}" for line in safe(post.text, TEXT).split("\n"))
     facts = [tr(f"schedule {safe(post.schedule, NAME)}" if post.schedule else "no schedule")]
+    if post.in_reply_to:
+        facts = [tr(f"answers <https://x.com/i/web/status/{post.in_reply_to}>")]
     due = post.not_before
     facts.append(tr(f"for {at(due, 'f')} ({at(due, 'R')})" if due else "as soon as it is approved"))
     facts += [] if post.account is None else [tr(f"{rules.weighted_length(post.text)} of {rules.MAX_LENGTH} characters")]
@@ -82,6 +84,8 @@ def _fate(shown: Shown, server: int) -> list[str]:
 
 
 def _yes(change: dict[str, Any]) -> str:
+    if change["who"] == UNATTENDED_ANSWERS:
+        return tr("Approved beforehand: `[x.mentions] unattended` in config.toml is on.")
     if change["who"].startswith("unattended: "):
         return tr("Approved beforehand: `[x] unattended` in config.toml names its schedule.")
     return tr(f"Approved by {who(change['who'])} {at(change['at'], 'R')}.")
@@ -94,11 +98,14 @@ def _link(post: Post, server: int) -> str:
 
 def waiting(posts: Sequence[tuple[Post, PostCard | None]], pause: Pause | None, server: int) -> str:
     """Render the list of posts that wait for a person, each with a link to its card in a server."""
-    lines = [paused(pause)] if pause else []
-    lines += [_row(post, card, server) for post, card in posts[:LISTED]] or [tr("No post waits.")]
-    if len(posts) > LISTED:
-        lines.append(tr(f"{plural(len(posts) - LISTED, 'post')} besides"))
-    return cut("\n".join(lines), MESSAGE)
+    head = [paused(pause)] if pause else []
+    rows = [_row(post, card, server) for post, card in posts[:LISTED]]
+    while True:
+        left = len(posts) - len(rows)
+        text = "\n".join([*head, *(rows or [tr("No post waits.")]), *([tr(f"{plural(left, 'post')} besides")] if left else [])])
+        if units(text) <= MESSAGE:
+            return text
+        rows.pop()
 
 
 def _row(post: Post, card: PostCard | None, server: int) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import discord
@@ -19,7 +20,7 @@ from bot.faces.discord.managing import card_menus
 from bot.faces.discord.naming import both, called, default_prompt, voices_called
 from bot.faces.discord.saying import lines_for, say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
-from bot.services import cards
+from bot.services import cards, pictures
 from bot.services.speaking import MAX_LINES
 from data import models
 from data.handles import voice_name
@@ -76,6 +77,7 @@ class Speaking(commands.Cog):
 
     @hybrid()
     @portable
+    @commands.bot_has_permissions(embed_links=True)
     @app_commands.describe(voice="Whose card")
     async def show(self, ctx: Context, *, voice: str) -> None:
         """Show a voice's card."""
@@ -112,10 +114,27 @@ async def show_card(ctx: Context, app: Mynah, model: models.Model, words: str, v
 
 
 async def curve_file(app: Mynah, model: models.Model) -> discord.File | None:
-    """Return the curve as a file to attach; None if it cannot be drawn, because a card without it is still a card."""
+    """Return the curve as a file to attach; None if it cannot be drawn, because a card without it is still a card.
+
+    Of an imported voice there is none.
+    """
+    if model.result["loss_after"] is None:
+        return None
     try:
         path = await cards.save_curve(app.store, model, app.settings.data_dir / "cards")
         return discord.File(io.BytesIO(await asyncio.to_thread(path.read_bytes)), render.CURVE)
     except Exception:
         log.exception("a curve could not be drawn", voice=model.voice, version=model.version)
+        return None
+
+
+async def said_file(model: models.Model, lines: Sequence[str]) -> discord.File | None:
+    """Return the picture of lines that may be shown as a file to attach; None where there are none, or it cannot be drawn."""
+    if not lines:
+        return None
+    accounts, said = [pictures.Account(handle) for handle in model.handles], pictures.Said("", tuple(lines))
+    try:
+        return discord.File(io.BytesIO(await asyncio.to_thread(pictures.predictions, accounts, said, "dark")), render.SAID)
+    except Exception:
+        log.exception("what a voice said could not be drawn", voice=model.voice, version=model.version)
         return None

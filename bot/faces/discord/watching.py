@@ -18,7 +18,7 @@ from bot.faces.discord.failures import lost
 from bot.faces.discord.language import tr
 from bot.faces.discord.naming import called
 from bot.faces.discord.progress import Progress
-from bot.faces.discord.speaking import curve_file
+from bot.faces.discord.speaking import curve_file, said_file
 from bot.faces.discord.text import MESSAGE, cut, safe, sentence
 from bot.services import cards
 from bot.services.training import warnings_of
@@ -143,12 +143,12 @@ class Watching(commands.Cog):
         await self._end(view)
 
     async def _show_model(self, watch: jobs.Watch, model: models.Model, words: str) -> None:
-        picture = await curve_file(self.app, model)
+        curve = await curve_file(self.app, model)
         document = await self.app.store.read(cards.told_card, model)
         document["samples"] = await self._allowed(watch, document["samples"])
-        embed = render.card(document, curve=picture is not None)
+        embed = render.card(document, curve=curve is not None)
+        attachments = [file for file in (await said_file(model, document["samples"]), curve) if file]
         try:
-            attachments = [picture] if picture else []
             await self._message(watch).edit(content=words, embed=embed, attachments=attachments, view=buttons(watch.job))
         except discord.Forbidden:  # most likely no permission to attach files: the words alone may still be shown
             await self._message(watch).edit(content=words, view=buttons(watch.job))

@@ -11,9 +11,9 @@ import structlog
 
 from bot.errors import BadRequestError, MynahError
 from bot.faces.discord.naming import called
-from bot.faces.discord.portraits import portrait
 from bot.faces.discord.saying import Send
 from bot.faces.discord.text import units
+from bot.services.portraits import portrait
 from data import talk
 from data.talk import Binding
 

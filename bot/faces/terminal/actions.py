@@ -12,7 +12,7 @@ from rich.text import Text
 from bot.app import Mynah
 from bot.errors import BadRequestError, SpeechFailedError
 from bot.faces.terminal import progress, render
-from bot.services import cards, choosing, forgetting
+from bot.services import bringing, cards, choosing, exporting, forgetting, publishing, pushing
 from bot.services.importing import import_file
 from bot.services.paging import Estimate
 from bot.services.scheduling import Planned, Spec
@@ -139,9 +139,10 @@ async def show(app: Mynah, handles: Sequence[str], *, version: int | None = None
 
 async def _card(app: Mynah, model: models_table.Model, *, full: bool = False) -> Answer:
     document = await app.store.read(cards.full_card if full else cards.told_card, model)
-    picture = await cards.save_curve(app.store, model, app.settings.data_dir / "cards")
-    document["curve"] = str(picture)
-    said = [render.card(document), Text(f"The curve: {picture}")]
+    said = [render.card(document)]
+    if model.result["loss_after"] is not None:  # an imported voice has no curve
+        document["curve"] = str(await cards.save_curve(app.store, model, app.settings.data_dir / "cards"))
+        said.append(Text(f"The curve: {document['curve']}"))
     if not model.current:
         spoken = await app.store.read(models_table.current, model.voice)
         why = "which is pinned" if spoken.pinned else "its newest"
@@ -155,6 +156,40 @@ async def _card(app: Mynah, model: models_table.Model, *, full: bool = False) ->
     if full:
         said.append(render.particulars(document))
     return Answer(document, Group(*said))
+
+
+async def card(
+    app: Mynah,
+    voice: str,
+    folder: Path | None = None,
+    *,
+    html: bool = False,
+    prompt: str | None = None,
+    names: Sequence[str] = (),
+    avatars: Sequence[str] = (),
+    version: int | None = None,
+) -> Answer:
+    """Write the model card of the version that a voice speaks with, or of another, and its pictures; `names`, `avatars`: HANDLE=… each."""
+    name = voice_name(_handles([voice]))
+    wanted = (models_table.current, name) if version is None else (models_table.version, name, version)
+    model = await app.store.read(*wanted)
+    to = folder or app.settings.data_dir / "cards" / model.voice / f"v{model.version}"
+    faces = {handle: publishing.read_avatar(Path(file)) for handle, file in _pairs(avatars, "--avatar").items()}
+    written = await app.lead_until(
+        publishing.publish(
+            app.store, app.settings, app.speaking, model, to, names=_pairs(names, "--name"), avatars=faces, prompt=prompt, page=html
+        )
+    )
+    document = {"name": model.voice, "version": model.version, "files": [str(file) for file in written]}
+    return Answer(document, Group(Text(f"The card of {model.voice}, version {model.version}:"), *(Text(f"  {file}") for file in written)))
+
+
+def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+    """Return by handle what was given as HANDLE=VALUE."""
+    pairs = [text.partition("=") for text in texts]
+    if wrong := next((text for text, (_, _, value) in zip(texts, pairs, strict=True) if not value.strip()), None):
+        raise BadRequestError(f"{option} {wrong} says nothing of an account: write HANDLE=, and then what it is.")
+    return {normalise_handle(handle): value for handle, _, value in pairs}
 
 
 async def generate(
@@ -273,6 +308,30 @@ async def forget(app: Mynah, handle: str, by: str) -> Answer:
     return Answer({"handle": handle.removeprefix("@").lower(), "deleted": gone}, Text(f"Forgotten: {said}."))
 
 
+async def export(app: Mynah, voice: str, folder: Path, *, version: int | None = None, adapter: bool = False, push: str = "") -> Answer:
+    """Write a voice as a model that needs nothing of Mynah; `push`: and upload it there."""
+    if push:
+        pushing.check_push(push, app.secrets.hf_token)
+    written = await app.lead_until(
+        exporting.export(app.store, app.settings, app.speaking, voice, folder, version=version, adapter=adapter, address=push)
+    )
+    document = {"name": written.model.voice, "version": written.model.version, "folder": str(written.folder), "bytes": written.bytes}
+    said = f"Version {written.model.version} of {written.model.voice} is in {written.folder} ({written.bytes / 1e6:,.1f} MB)."
+    if push:
+        document["address"] = await pushing.push(written.folder, push, app.secrets.hf_token)
+        said += f" It is at {document['address']}, for you alone to see."
+    return Answer(document, Text(said))
+
+
+async def import_model(app: Mynah, source: str, voice: str, by: str, ground: str | None = None) -> Answer:
+    """Make a voice of a model that was made elsewhere, and answer with its card."""
+    model, new = await bringing.import_model(app.store, app.settings, source, voice, by=by, ground=Ground(ground) if ground else None)
+    card = await _card(app, model)
+    if new:
+        return card
+    return Answer(card.document, Group(Text(f"It is stored already, as version {model.version}.", style="yellow"), card.text))
+
+
 async def posts(app: Mynah) -> Answer:
     """List the outbox."""
     rows, pause = await app.posting.listed(), await app.posting.paused()
@@ -328,6 +387,19 @@ async def resume(app: Mynah, by: str) -> Answer:
     return Answer(
         {"ended": asdict(ended)}, Text("Posting goes on: what is approved is sent while `mynah run` runs, and schedules fire again.")
     )
+
+
+async def mentions(app: Mynah) -> Answer:
+    """List mentions, answers and stops."""
+    seen = await app.mentions.overview()
+    listed = [asdict(one) | {"answer": asdict(seen.answers[one.post]) if one.post is not None else None} for one in seen.mentions]
+    document = {
+        "on": app.mentions.on,
+        "poll": asdict(seen.poll) if seen.poll else None,
+        "mentions": listed,
+        "stops": [asdict(one) for one in seen.stops],
+    }
+    return Answer(document, render.mentions(seen, on=app.mentions.on))
 
 
 async def spend(app: Mynah) -> Answer:

@@ -204,6 +204,28 @@ def show(
 
 
 @cli.command()
+def card(
+    handle: HandleArgument,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Where to; otherwise a folder of its own in the data folder.")
+    ] = None,
+    html: Annotated[bool, typer.Option("--html", help="A page for browsers too, in one file.")] = False,
+    prompt: Annotated[str | None, typer.Option(help="What its lines begin with; otherwise what config.toml says.")] = None,
+    names: Annotated[list[str] | None, typer.Option("--name", metavar="HANDLE=NAME", help="What an account calls itself.")] = None,
+    avatars: Annotated[list[str] | None, typer.Option("--avatar", metavar="HANDLE=FILE", help="An account's picture.")] = None,
+    version: VersionOption = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Write a voice's model card and pictures into a folder."""
+    _run(
+        config,
+        json,
+        lambda app: actions.card(app, handle, folder, html=html, prompt=prompt, names=names or (), avatars=avatars or (), version=version),
+    )
+
+
+@cli.command()
 def pin(
     handle: HandleArgument,
     version: Annotated[int, typer.Argument(metavar="VERSION")],
@@ -260,7 +282,41 @@ def spend(json: JsonOption = False, config: ConfigOption = None) -> None:
     _run(config, json, actions.spend)
 
 
+@cli.command()
+def export(
+    handle: HandleArgument,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is not there yet, or is empty.")],
+    version: VersionOption = None,
+    adapter: Annotated[bool, typer.Option("--adapter", help="The adapter alone, as peft takes it, and not the whole model.")] = False,
+    push: Annotated[str, typer.Option("--push", metavar="OWNER/NAME", help="Upload it into this private repository of the hub.")] = "",
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Write a voice as a Hugging Face model, which needs nothing of Mynah."""
+    _run(config, json, lambda app: actions.export(app, handle, folder, version=version, adapter=adapter, push=push))
+
+
+@cli.command("import-model")
+def import_model(
+    source: Annotated[str, typer.Argument(metavar="DIR_OR_NAME", help="A model's folder, or its name on the hub.")],
+    handle: Annotated[str, typer.Option("--as", metavar="HANDLE", help="Whose posts it learned from; a-b of a joint one.")],
+    ground: Annotated[
+        Literal["permission", "parody"] | None, typer.Option("--consent", help="Claim that it may be used, on this ground.")
+    ] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Make a voice of a huggingtweets model, of an exported one, or of a LoRA of a known base."""
+    _run(config, json, lambda app: actions.import_model(app, source, handle, _by(), ground))
+
+
 PostArgument = Annotated[int, typer.Argument(metavar="POST", min=1, max=2**63 - 1)]
+
+
+@cli.command()
+def mentions(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List who mentioned the account on X that answers, what became of it, and who is never answered again."""
+    _run(config, json, actions.mentions)
 
 
 @posts_cli.callback()

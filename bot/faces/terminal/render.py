@@ -13,15 +13,18 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.faces.words import GROUNDS
+from bot.services.cards import kind
 from bot.services.choosing import STYLE
 from bot.services.doctor import Finding
 from bot.services.importing import Imported
+from bot.services.mentions import Mentioned
 from bot.services.paging import Estimate, Read
 from bot.services.scheduling import Planned
 from bot.services.spending import Overview
 from bot.services.times import span
 from data.consents import Ground
 from data.jobs import Job
+from data.mentions import Fate, Mention
 from data.outbox import Pause, Post, State
 from data.schedules import Schedule
 from data.speech import PASSED, Generation
@@ -41,8 +44,11 @@ def card(document: dict[str, Any]) -> RenderableType:
         counts.add_row(name, *(f"{document['counts'][handle][name]:,}" for handle in document["accounts"]))
     loss = document["loss"]
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("loss on posts it never saw", f"{loss['before']:.3f} before, [bold]{loss['after']:.3f}[/] after (nats a token)")
-    facts.add_row("time", f"{document['seconds']:.0f} s")
+    if loss["after"] is None:
+        facts.add_row("made", "elsewhere, and imported")
+    else:
+        facts.add_row("loss on posts it never saw", f"{loss['before']:.3f} before, [bold]{loss['after']:.3f}[/] after (nats a token)")
+        facts.add_row("time", f"{document['seconds']:.0f} s")
     facts.add_row("size", f"{document['bytes'] / 1e6:.1f} MB")
     facts.add_row("base", Text(f"{document['base']} ({document['method']})"))
     facts.add_row("version", str(document["version"]))
@@ -50,8 +56,7 @@ def card(document: dict[str, Any]) -> RenderableType:
         facts.add_row(
             "fool rate", f"[bold]{rate['share']:.0%}[/] of {rate['guesses']:,} guesses were wrong (by chance: {rate['chance']:.0%})"
         )
-    who = "AI CYBORG" if len(document["accounts"]) > 1 else "AI BOT"
-    title = Text(f"{document['name']} · {who}", style="bold")
+    title = Text(f"{document['name']} · {kind(document['accounts'])}", style="bold")
     return Panel(Group(counts, facts), title=title, title_align="left", box=box.ROUNDED, expand=False, padding=(0, 2))
 
 
@@ -169,8 +174,8 @@ def models(documents: Sequence[dict[str, Any]]) -> RenderableType:
         table.add_column(name, justify="left" if name in ("voice", "made") else "right", no_wrap=name != "voice", overflow="fold")
     for d in documents:
         version = f"{d['version']}, pinned" if d["pinned"] else str(d["version"])
-        kept, before, after, size = _figures(d)
-        table.add_row(Text(d["name"]), version, kept, f"{before:.3f}", f"{after:.3f}", size, d["created_at"][:10])
+        kept, before, after, size = _figures(d, 3)
+        table.add_row(Text(d["name"]), version, kept, before, after, size, d["created_at"][:10])
     return table
 
 
@@ -184,18 +189,19 @@ def versions(documents: Sequence[dict[str, Any]]) -> RenderableType:
             table.add_column(name, justify="right" if name in ("v", "posts", "MB") else "left", no_wrap=not fold, overflow="fold")
         for d in group:
             mark = "pinned" if d["pinned"] else "newest" if d["current"] else ""
-            kept, before, after, size = _figures(d)
-            figures = (d["created_at"][:10], kept, f"{before:.2f} → {after:.2f}", size, d["method"], Text(d["base"]))
+            kept, before, after, size = _figures(d, 2)
+            figures = (d["created_at"][:10], kept, f"{before} → {after}", size, d["method"], Text(d["base"]))
             table.add_row(str(d["version"]), mark, *figures, style="bold" if d["current"] else "")
         tables += [table, Text()]
     return Group(*tables[:-1])
 
 
-def _figures(document: dict[str, Any]) -> tuple[str, float, float, str]:
-    """Return the posts kept, the loss before and after, and the megabytes."""
+def _figures(document: dict[str, Any], digits: int) -> tuple[str, str, str, str]:
+    """Return the posts kept, the loss before and after, and the megabytes; of an imported voice nobody measured the loss."""
     kept = sum(counts["kept"] for counts in document["counts"].values())
     loss = document["loss"]
-    return f"{kept:,}", loss["before"], loss["after"], f"{document['bytes'] / 1e6:.1f}"
+    before, after = ("-" if loss[when] is None else f"{loss[when]:.{digits}f}" for when in ("before", "after"))
+    return f"{kept:,}", before, after, f"{document['bytes'] / 1e6:.1f}"
 
 
 def jobs(rows: Sequence[Job]) -> RenderableType:
@@ -251,11 +257,45 @@ def post(one: Post, history: Sequence[Mapping[str, Any]]) -> RenderableType:
             why.append(f"\nit said: {change['was']}", style="dim")
         grid.add_row(moment(change["at"]), Text(change["status"]), Text(change["who"]), why)
     number = f", {one.x_id} there" if one.x_id else ""
+    number += f", in answer to {one.in_reply_to}" if one.in_reply_to else ""
     return Group(Text(one.text, style="bold"), Text(f"post {one.id} of {one.voice} to {one.destination}{number}"), Text(""), grid)
 
 
 def _place(post: Post) -> str:
     return f"X {post.account}" if post.account is not None else f"Discord {post.channel}"
+
+
+def mentions(seen: Mentioned, *, on: bool) -> RenderableType:
+    """Render the newest mentions with what became of each, below whether they are read, and above who is never answered again."""
+    lines: list[RenderableType] = []
+    if not on:
+        lines.append(Text("Mentions are not read (x.mentions.on; docs/x.md says what X demands first)."))
+    elif seen.poll is None:
+        lines.append(Text("Mentions are read while `mynah run` runs; none was yet."))
+    elif seen.poll.problem:
+        lines.append(Text(f"{seen.poll.problem} Mentions are read again at {moment(seen.poll.next_at)}.", style="yellow"))
+    if seen.mentions:
+        table = Table(box=box.SIMPLE_HEAD)
+        for name in ("mentioned at", "by", "text", "what became of it"):
+            table.add_column(name, no_wrap=name == "mentioned at")
+        for one in seen.mentions:
+            table.add_row(moment(one.posted_at), Text(f"@{one.handle}"), Text(one.text or "(not kept)"), Text(_fate(one, seen)))
+        lines.append(table)
+    if seen.stops:
+        lines.append(Text("Said stop, and never answered again:"))
+        lines += [Text(f"  @{one.handle} ({one.author}), {moment(one.said_at)}, in post {one.mention}") for one in seen.stops]
+    return Group(*(lines or [Text("Nobody has mentioned the account yet.")]))
+
+
+def _fate(mention: Mention, seen: Mentioned) -> str:
+    if mention.state is Fate.SEEN:
+        return "is to be answered"
+    if mention.state is Fate.IGNORED:
+        return f"ignored: {mention.why}"
+    if mention.post is None:
+        return "its answer was forgotten with the voice"
+    answer = seen.answers[mention.post]
+    return f"{answer.status}, post {answer.id}: {answer.text}"
 
 
 def findings(rows: Sequence[Finding]) -> RenderableType:

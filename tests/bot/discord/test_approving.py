@@ -6,13 +6,15 @@ import discord
 import pytest
 import pytest_asyncio
 
+from bot.errors import StoreError
 from bot.faces.discord.bot import MynahBot
-from bot.services.posting import Posting
+from bot.services.posting import UNATTENDED_ANSWERS, Posting
 from bot.services.scheduling import Spec
 from bot.services.sending import Retry, SendError
 from bot.services.speaking import Speaking
-from data import accounts, members, outbox, post_cards, servers
+from data import accounts, members, mentions, outbox, post_cards, servers
 from data.outbox import State
+from data.store import now
 from tests.bot.discord.conftest import Stage, approve_in
 from tests.bot.discord.test_games import labels
 from tests.bot.discord.test_saying import last_request
@@ -114,6 +116,24 @@ async def test_a_card_is_sent_with_a_nonce_so_that_a_crash_does_not_double_it(re
     assert len(sent) >= 2  # which Discord takes for one; simcord knows no nonces
     assert {(body["nonce"], body["enforce_nonce"]) for body in sent} == {("card-1-1", True)}
     assert await ready.app.store.read(lambda db: db["post_cards"].count) == 1
+
+
+async def test_a_card_that_cannot_be_written_down_is_put_up_once_all_the_same(ready: Stage, monkeypatch):
+    kept = post_cards.put_up
+
+    def full(db, card, message):
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr(post_cards, "put_up", full)
+    await drafted(ready)
+    await ready.env.advance_time(20)
+    monkeypatch.setattr(post_cards, "put_up", kept)
+    await ready.app.posting.edit(1, "The fog is here.", "operator")
+    await ready.env.advance_time(8)
+    (card,) = at_desk(ready)
+    assert "> The fog is here.\n" in card.content
+    assert len(ready.sent("POST", f"/channels/{ready.desk.id}/messages")) == 1
+    assert (await ready.app.store.read(post_cards.of_post, 1)).message == card.id
 
 
 async def test_a_card_follows_its_post_whatever_hand_changes_it_and_across_restarts(ready: Stage):
@@ -218,6 +238,43 @@ async def test_where_the_bot_may_not_write_it_tries_again_later_and_the_others_a
     assert len(at_desk(ready)) == 2
 
 
+async def test_a_card_in_a_channel_that_was_closed_for_a_while_is_followed_again(ready: Stage, monkeypatch):
+    monkeypatch.setattr("bot.faces.discord.carding.CLOSED_SECONDS", 5.0)
+    card = await drafted(ready)
+    ready.env.inject_error("PATCH", "/channels/*/messages/*", status=403, code=50001, message="Missing Access")
+    await restart(ready)
+    await ready.app.posting.reject(1, "operator", "")
+    await ready.env.advance_time(7)
+    assert "Rejected by operator" in at_desk(ready)[0].content
+    assert card.id == at_desk(ready)[0].id
+
+
+async def test_however_many_posts_wait_for_a_card_a_decision_shows_at_once(ready: Stage):
+    await drafted(ready)
+    for number in range(30):
+        await ready.app.posting.draft("keeper", None, f"Line {number}.", "operator")
+    await ready.app.posting.reject(1, "operator", "")
+    await ready.env.advance_time(2)
+    assert "Rejected by operator" in at_desk(ready)[0].content
+    assert 1 < len(at_desk(ready)) < 31
+    await ready.env.advance_time(10)
+    assert len(at_desk(ready)) == 31
+
+
+async def test_a_restart_edits_what_stands_after_it_put_up_what_is_new(ready: Stage, monkeypatch):
+    monkeypatch.setattr("bot.faces.discord.carding.AT_ONCE", 1)
+    for number in range(5):
+        await ready.app.posting.draft("keeper", None, f"Line {number}.", "operator")
+    await ready.env.advance_time(10)
+    begun = len(ready.env.http_requests)
+    await ready.env.restart_bot(MynahBot(ready.app, prefix_commands=True))
+    await ready.app.posting.draft("keeper", None, "New.", "operator")
+    await ready.env.advance_time(10)
+    methods = [request.method for request in ready.env.http_requests[begun:] if f"/channels/{ready.desk.id}/messages" in request.path]
+    assert len(methods) == 6
+    assert "POST" in methods[:2]
+
+
 async def test_a_card_that_somebody_deleted_does_not_come_back_by_itself(ready: Stage):
     card = await drafted(ready)
     ready.env.backend.delete_message(ready.desk.id, card.id)
@@ -278,6 +335,34 @@ async def test_who_approves_is_told_by_the_card_at_once(ready: Stage):
     assert approved.status is State.APPROVED
     (_, change) = await ready.app.posting.history(1)
     assert change["who"].startswith("boss (Discord ")
+
+
+async def test_a_decision_whose_edit_arrives_late_does_not_hide_what_came_of_it(ready: Stage, monkeypatch):
+    card = await drafted(ready)
+    edit, late = discord.Interaction.edit_original_response, []
+
+    async def overtaken(self, **wanted):
+        if not late:
+            late.append(wanted)
+            await ready.app.store.write(outbox.change, 1, State.SENDING, who="mynah", why="sent")
+            await ready.app.store.write(outbox.change, 1, State.POSTED, who="mynah", why="posted", x_id="77")
+            await ready.env.bot.get_cog("Carding")._look()
+        return await edit(self, **wanted)
+
+    monkeypatch.setattr(discord.Interaction, "edit_original_response", overtaken)
+    await ready.boss.click(card, label="Approve")
+    await ready.env.advance_time(2)
+    assert at_desk(ready)[0].content.endswith(": <https://x.com/i/web/status/77>")
+
+
+async def test_a_decision_that_cannot_be_shown_at_once_is_no_failure(ready: Stage):
+    card = await drafted(ready)
+    ready.env.inject_error("PATCH", "/webhooks/*/messages/@original", status=401)
+    decided = await ready.boss.click(card, label="Approve")
+    assert decided.followups == []
+    assert (await post(ready)).status is State.APPROVED
+    await ready.env.advance_time(1)
+    assert "Approved by @\u200bboss" in at_desk(ready)[0].content
 
 
 async def test_a_post_is_rejected(ready: Stage):
@@ -353,6 +438,55 @@ async def test_the_voice_writes_another_line_in_its_place(ready: Stage):
     assert changed.text.startswith("line ")
     assert f"> {changed.text}\n" in at_desk(ready)[0].content
     assert labels(at_desk(ready)[0]) == ALL
+
+
+async def answering(stage: Stage) -> None:
+    """Put a draft into the outbox that answers somebody on X."""
+
+    def put(db) -> None:
+        asking = mentions.Mention("99", "default", "7", "ann", "@keeper is it dark?", now(), now(), mentions.Fate.SEEN, "", 1, None, None)
+        mentions.add(db, asking)
+        to = outbox.Destination("default")
+        draft = outbox.add_draft(db, voice="keeper", schedule=None, text="Dark.", who="answers", to=to, in_reply_to="99")
+        mentions.answer(db, "99", draft.id, stage.app.clock())
+
+    await stage.app.store.write(put)
+    await stage.env.advance_time(1)
+
+
+async def test_the_card_of_an_answer_links_what_it_answers_and_another_line_answers_the_same(ready: Stage):
+    await answering(ready)
+    (card,) = at_desk(ready)
+    assert "-# answers <https://x.com/i/web/status/99> · " in card.content
+    assert "is it dark" not in card.content  # it is somebody's own, who may take it down there
+    asked = []
+    request = ready.app.speaking.request
+
+    async def listened(*args, **wanted):
+        asked.append(wanted["message"])
+        return await request(*args, **wanted)
+
+    ready.app.speaking.request = listened
+    await ready.boss.click(card, label="Another")
+    assert (await post(ready)).text.startswith("line ")
+    assert (await post(ready)).in_reply_to == "99"
+    assert asked == ["is it dark?"]
+    assert (await last_request(ready)).message == ""
+
+
+async def test_of_what_is_not_kept_any_more_no_other_answer_is_written(ready: Stage):
+    await answering(ready)
+    await ready.app.store.write(lambda db: db.conn.execute("UPDATE mentions SET text = NULL"))
+    pressed = await ready.boss.click(at_desk(ready)[0], label="Another")
+    assert said(pressed) == "What post 1 answers is not kept any more: edit it, or reject it."
+    assert (await post(ready)).text == "Dark."
+
+
+async def test_the_card_of_an_unattended_answer_says_whose_yes_it_has(ready: Stage):
+    await answering(ready)
+    await ready.app.store.write(outbox.change, 1, State.APPROVED, who=UNATTENDED_ANSWERS, why="x.mentions.unattended is on")
+    await ready.env.advance_time(1)
+    assert "`[x.mentions] unattended` in config.toml is on." in at_desk(ready)[0].content
 
 
 async def test_the_line_in_the_place_of_a_schedules_is_asked_for_as_the_schedule_says(ready: Stage):
@@ -554,6 +688,21 @@ async def test_a_long_list_is_cut_and_counted(ready: Stage):
     listed = (await ready.boss.slash(ready.channel, "approve")).response.content
     assert listed.count("•") == 15
     assert listed.endswith("2 posts besides")
+
+
+async def test_a_list_counts_what_no_message_has_room_for(ready: Stage):
+    for number in range(17):
+        await drafted(ready, f"Line {number} " + "goes on and on " * 10)
+    listed = (await ready.boss.slash(ready.channel, "approve")).response.content
+    shown = listed.count("•")
+    assert shown < 15
+    assert listed.endswith(f"\n{17 - shown} posts besides")
+    assert len(listed) <= 2000
+
+
+async def test_a_typed_number_that_no_post_can_have_lists_what_waits_as_any_other_word_does(ready: Stage):
+    await ready.boss.send(ready.channel, "!approve 99999999999999999999")
+    assert ready.history[-1].content == "No post waits."
 
 
 async def test_approve_puts_a_card_up_anew(ready: Stage):

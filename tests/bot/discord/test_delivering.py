@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from unittest.mock import AsyncMock
 
 import aiohttp
 import discord
@@ -13,11 +15,12 @@ from bot.faces.discord import delivering
 from bot.faces.discord.bot import MynahBot
 from bot.faces.discord.webhooks import Webhooks
 from bot.services.sending import Retry, SendError
-from data import outbox
+from data import called, outbox
 from data.outbox import Post, State
 from data.store import stamp
 from tests.bot.discord.conftest import Stage
 from tests.bot.discord.test_approving import at_desk, ready, said  # noqa: F401 - a fixture
+from tests.bot.discord.test_saying import last_request
 from tests.bot.discord.test_speaking import NASTY, pings
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)  # when simcord's messages begin
@@ -168,12 +171,60 @@ async def test_a_channel_that_is_gone_fails_and_one_that_is_not_known_yet_waits(
     cog = ready.env.bot.get_cog("Delivering")
     await approved(ready)
     monkeypatch.setattr(ready.env.bot, "get_channel", lambda number: None)
+    for status in (401, 404):
+        ready.env.inject_error("GET", f"/channels/{ready.channel.id}", status=status)
+        with pytest.raises(SendError, match="The channel is gone") as gone:
+            await cog.send(await post(ready))
+    ready.env.inject_error("GET", f"/channels/{ready.channel.id}", status=404)
     with pytest.raises(SendError, match="The channel is gone") as gone:
         await cog.send(await post(ready))
     monkeypatch.setattr(ready.env.bot, "is_ready", lambda: False)
     with pytest.raises(SendError, match="Discord is not there") as away:
         await cog.find(await unsure(ready))
     assert (gone.value.retry, away.value.retry) == (Retry.NEVER, Retry.LATER)
+
+
+async def test_a_thread_in_which_nobody_wrote_for_long_is_written_in_all_the_same(ready: Stage, monkeypatch):  # noqa: F811
+    await approved(ready)
+    monkeypatch.setattr(ready.env.bot, "get_channel", lambda number: None)  # the library holds none that was archived
+    await ready.app.posting.send_next()
+    assert [line.content for line in lines(ready)] == ["**keeper**: The fog is late."]
+
+
+async def test_what_takes_no_messages_is_no_channel_for_a_post(ready: Stage):  # noqa: F811
+    category = await ready.env.bot.get_guild(ready.channel.guild.id).create_category("Lights")
+    post = await ready.app.posting.draft("keeper", None, "The fog is late.", "operator", channel=category.id)
+    with pytest.raises(SendError, match="The channel is gone") as refused:
+        await ready.env.bot.get_cog("Delivering").send(post)
+    assert refused.value.retry is Retry.NEVER
+
+
+async def test_a_voice_that_is_called_otherwise_meanwhile_is_found_again(ready: Stage):  # noqa: F811
+    await approved(ready)
+    await ready.app.posting.send_next()
+    await ready.app.store.write(called.put, ready.channel.guild.id, "keeper", called.Called("Ottoline"), "boss")
+    assert await ready.env.bot.get_cog("Delivering").find(await unsure(ready)) == str(lines(ready)[0].id)
+
+
+@pytest.mark.parametrize("webhook", [False, True])
+async def test_a_reply_to_a_line_that_was_posted_goes_on_in_its_voice(ready: Stage, webhook):  # noqa: F811
+    if webhook:
+        await ready.boss.slash(ready.channel, "bind", voice="keeper", webhook=True)
+    await approved(ready)
+    await ready.app.posting.send_next()
+    (line,) = lines(ready)
+    await ready.bob.send(ready.channel, "Is it?", reply_to=line)
+    assert lines(ready)[-1].id != line.id
+    assert (await last_request(ready)).message == "The fog is late. Is it?"
+
+
+async def test_limits_pass(ready: Stage, monkeypatch):  # noqa: F811
+    await approved(ready)
+    busy = discord.HTTPException(SimpleNamespace(status=429, reason="Too Many Requests"), "Too many")
+    monkeypatch.setattr(discord.TextChannel, "send", AsyncMock(side_effect=busy))
+    with pytest.raises(SendError) as refused:
+        await ready.env.bot.get_cog("Delivering").send(await post(ready))
+    assert refused.value.retry is Retry.LATER
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -13,6 +13,7 @@ import bot.errors
 from bot.faces.discord import language
 from bot.faces.discord.bot import MynahBot
 from bot.faces.discord.language import catalogue
+from bot.services.posting import LOOK
 from data import servers
 from tests.bot.discord.conftest import unlike
 from trainer import protocol
@@ -20,14 +21,21 @@ from trainer import protocol
 ROOT = Path(bot.__file__).parents[1]
 FACE = ROOT / "bot" / "faces" / "discord"
 ERRORS = {*bot.errors.__all__, "BadWeightsError", "SendError", "XError"} - {"SettingsError", "MynahError"}
-UNHEARD = ("bot/faces/terminal", "bot/services/blocklist.py")
-"""Whose errors no member can run into: the terminal's, and those of the settings."""
+UNHEARD = (
+    "bot/faces/terminal",
+    "bot/services/blocklist.py",
+    "bot/services/bringing.py",
+    "bot/services/publishing.py",
+    "bot/services/pushing.py",
+)
+"""Whose errors no member can run into: the terminal's, the settings', and those of folders with cards and models."""
 SENTENCES = {"tr": 0, "begin": 0, "publish": 0, "fail": 2, "Failed": 1, "Verdict": 1, "Broken": 1}
 """Functions that take a sentence, and at which place."""
 SHOWN = ("content", "label", "placeholder", "title", "description", "name", "text")
 SHOWING = {"answer", "ask", "refuse", "send", "reply", "send_message", "edit", "edit_message", "edit_original_response", "add_field"} | {
     "set_footer", "Button", "Select", "RoleSelect", "ChannelSelect", "SelectOption", "Label", "Modal", "TextInput", "Embed"
 }  # fmt: skip
+LOOK_JA = "投稿先をご確認ください。なければ承認（再送）、あれば確認済み、放っておくなら却下にします"
 PLACES = re.compile(r"\{[^{}]*\}")
 
 
@@ -231,6 +239,40 @@ def test_a_value_in_a_sentence_is_never_translated_and_mynahs_own_words_in_it_ar
     assert find(" and 12 besides") == "、ほか12人"
     assert find("**a** · job 1 · " * 1000).startswith("**a** · ジョブ 1 · **a** · ジョブ 1 · ")  # in no time, and not without end
     assert find("A sentence that nobody wrote down.") is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "own"),
+    [
+        (
+            f"Mynah stopped while this was being sent, so it may be there; {LOOK}.",
+            f"送信中にMynahが停止したため、投稿されている可能性があります。{LOOK_JA}。",
+        ),
+        (
+            f"X failed with 503 while it had the post, which may be there; {LOOK}.",
+            f"投稿の送信中に、Xがエラー 503 を返しました。投稿されている可能性があります。{LOOK_JA}。",
+        ),
+        (
+            "Discord did not answer clearly, so the line may be in the channel or not; Mynah looks before it sends it again.",
+            "Discordからはっきりした応答がなく、文がチャンネルにあるかどうか分かりません。もう一度送る前に、Mynahが確認します。",
+        ),
+        (
+            f"It may be there, and Mynah could not look (I may not read the messages of the channel); {LOOK}.",
+            f"すでに投稿されている可能性があります。Mynahは確認できませんでした（チャンネルのメッセージを読む権限がありません）。{LOOK_JA}。",
+        ),
+        (
+            f"It may be there, and Mynah looked and did not find it; {LOOK}.",
+            f"すでに投稿されている可能性があります。Mynahが確認しましたが、見つかりませんでした。{LOOK_JA}。",
+        ),
+        ("It was not taken yet: I cannot see it; nor you.", "まだ受け付けられていません：I cannot see it; nor you."),
+    ],
+)
+def test_reasons_that_are_made_of_two_sentences_are_translated_and_a_persons_are_not(reason, own):
+    assert catalogue("ja").find(reason) == own
+
+
+def test_what_a_person_wrote_with_a_semicolon_stays():
+    assert catalogue("ja").find("Too dull; the gull was better.") is None
 
 
 # --------------------------------------------------------------------- in a server

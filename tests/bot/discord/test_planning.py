@@ -8,6 +8,7 @@ import pytest
 from bot.errors import BadRequestError
 from bot.faces.discord.bot import MynahBot
 from bot.faces.discord.planning import _need_reach, when
+from bot.services.scheduling import Spec
 from data import schedules, servers
 from data.schedules import Schedule
 from tests.bot.discord.conftest import Stage, approve_in
@@ -96,13 +97,26 @@ async def test_a_channel_in_which_the_bot_may_not_write_is_refused(ready: Stage)
     assert len(ready.env.errors) == 1
 
 
+async def test_nobody_has_a_voice_write_where_he_may_not_write_himself(ready: Stage):  # noqa: F811
+    guild = ready.channel.guild
+    fog, keepers = guild.create_text_channel("fog"), guild.create_role("Keepers")
+    ready.env.backend.get_guild(guild.id).roles[guild.id].permissions &= ~discord.Permissions(send_messages=True).value
+    await ready.app.store.write(servers.change, guild.id, "boss", post_roles=(keepers.id,))
+    await ready.env.restart_bot(MynahBot(ready.app, prefix_commands=True))
+    carol = guild.add_member(ready.env.create_user("carol"), roles=[keepers])
+    refused = await carol.slash(ready.channel, "schedule add", name="mornings", voice="keeper", times="9:00", channel=fog)
+    assert said(refused) == "You may not write in that channel yourself: you lack the permission Send Messages."
+    assert await none_is_stored(ready)
+    assert len(ready.env.errors) == 1
+
+
 async def test_a_channel_of_another_server_is_refused(ready: Stage):  # noqa: F811
     beach = ready.env.create_guild("Island").create_text_channel("beach")
     await ready.boss.send(ready.channel, f'!schedule add mornings keeper 9:00 UTC "" "" 2 "" {beach.id}')
     assert ready.history[-1].content.startswith("Type it as: `!schedule add name voice times ")
     assert await none_is_stored(ready)
     with pytest.raises(BadRequestError, match="That channel is not in this server"):
-        _need_reach(ready.env.bot.get_channel(beach.id), ready.env.bot.get_guild(ready.channel.guild.id))
+        _need_reach(ready.env.bot.get_channel(beach.id), ready.env.bot.get_guild(ready.channel.guild.id), None)
     assert len(ready.env.errors) == 1
 
 
@@ -209,6 +223,13 @@ async def test_run_has_a_line_written_now_whose_card_comes(ready: Stage):  # noq
     refused = await ready.boss.slash(ready.channel, "schedule run", name="mornings")
     assert said(refused).startswith("The schedule mornings writes nothing now: ")
     assert len(ready.env.errors) == 1
+
+
+async def test_run_says_that_a_line_goes_out_without_approval(ready: Stage):  # noqa: F811
+    ready.app.scheduling._settings = ready.app.settings.x.model_copy(update={"unattended": frozenset({"mornings"})})
+    await ready.app.scheduling.add("mornings", "keeper", Spec(times="9:00"), by="operator", operator=True)
+    run = await ready.boss.slash(ready.channel, "schedule run", name="mornings")
+    assert run.response.content == "**mornings** writes a post now, which goes out without approval, as the operator set it."
 
 
 async def test_what_is_offered(ready: Stage):  # noqa: F811

@@ -1,5 +1,6 @@
 """Having voices speak in Discord, their list and their cards."""
 
+import discord
 import pytest
 
 from bot.faces.discord.bot import MynahBot
@@ -171,6 +172,20 @@ async def test_show(stage: Stage):
     assert stage.history[-1].embeds[0].title == embed.title
 
 
+async def test_a_typed_command_whose_card_may_not_be_shown_says_which_permission_lacks(stage: Stage):
+    """An answer to a slash command needs none."""
+    await stage.train()
+    server = stage.env.backend.get_guild(stage.channel.guild.id)
+    (role,) = [role for role in server.roles.values() if role.name == stage.env.bot.user.name]
+    role.permissions &= ~discord.Permissions(embed_links=True, administrator=True).value
+    server.roles[server.id].permissions &= ~discord.Permissions(embed_links=True).value
+    await stage.env.restart_bot(MynahBot(stage.app, prefix_commands=True))
+    await stage.alice.send(stage.channel, "!show keeper")
+    assert stage.history[-1].content == "I lack the permission Embed Links here: ask a moderator to give it to me."
+    assert (await stage.alice.slash(stage.channel, "show", voice="keeper")).response.embeds
+    assert len(stage.env.errors) == 1
+
+
 async def test_commands_in_private(stage: Stage):
     """In a direct message the commands work as in a server; forgetting says why it does not."""
     await stage.train()
@@ -218,7 +233,9 @@ async def test_declared_limits(stage: Stage):
     talking = {"generate", "ask", "bind", "models", "show"}
     games = {"quiz", "duel", "leaderboard"}
     posts = {"approve", "schedule", "pause", "resume"}
-    assert set(commands) == {"train", "import", "cancel", "queue", "forget", "settings", "about", "help"} | talking | games | posts
+    assert (
+        set(commands) == {"train", "import", "cancel", "queue", "export", "forget", "settings", "about", "help"} | talking | games | posts
+    )
     for name in ("forget", "bind", "settings", "import"):
         assert commands[name]["contexts"] == [0]
         assert int(commands[name]["default_member_permissions"]) == 1 << 5

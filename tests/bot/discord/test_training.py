@@ -3,10 +3,12 @@
 import itertools
 
 import discord
+import pytest
 
 from bot.errors import StoreError
 from bot.faces.discord import asking
 from bot.faces.discord.bot import MynahBot
+from bot.services import pictures
 from data import jobs
 from tests.bot.discord.conftest import Stage
 from trainer import protocol
@@ -55,7 +57,7 @@ async def test_prefix_training_is_acknowledged_followed_and_told(stage: Stage):
     assert fields["Loss on unseen posts"].startswith("4.250 → **3.125**\n")
     assert fields["Time"] == "1:23 min"
     assert "150 downloaded = 0 retweets + 0 short + 150 kept" in fields["Posts"]
-    assert [attachment.filename for attachment in card.attachments] == ["curve.png"]
+    assert [attachment.filename for attachment in card.attachments] == ["voice.png", "curve.png"]
     assert told.content.startswith(f"<@{stage.alice.id}>")
     assert [user.id for user in told.mentions] == [stage.alice.id]
     assert stage.sent("POST", "/messages")[-1].json["allowed_mentions"] == {"parse": [], "users": [stage.alice.id]}
@@ -262,6 +264,31 @@ async def test_deleted_message_ends_its_watch_quietly(stage: Stage):
     await stage.app.training.ended(1)
     await stage.env.advance_time(10)
     assert stage.history == []
+
+
+@pytest.mark.parametrize("samples", [[], ["ask @everyone"]])
+async def test_card_of_a_voice_whose_samples_may_not_be_shown_has_the_curve_alone(stage: Stage, samples: list[str]):
+    """What may not be said is in no picture, either."""
+    await stage.asks(stage.alice, "keeper")
+    run = await stage.run()
+    run.done(samples=samples)
+    await stage.app.training.ended(1)
+    await stage.env.advance_time(6)
+    card, _ = stage.history
+    assert [attachment.filename for attachment in card.attachments] == ["curve.png"]
+
+
+async def test_card_whose_picture_cannot_be_drawn_is_still_a_card(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    """A picture is an ornament."""
+    monkeypatch.setattr(pictures, "predictions", lambda *_: 1 / 0)
+    await stage.asks(stage.alice, "keeper")
+    run = await stage.run()
+    run.done()
+    await stage.app.training.ended(1)
+    await stage.env.advance_time(6)
+    card, _ = stage.history
+    assert card.embeds[0].title == "keeper · AI BOT"
+    assert [attachment.filename for attachment in card.attachments] == ["curve.png"]
 
 
 async def test_card_without_permission_to_attach(stage: Stage):

@@ -12,9 +12,9 @@ from simcord.http.routes import interactions
 from bot.errors import StoreError
 from bot.faces.discord import webhooks
 from bot.faces.discord.bot import MynahBot
-from bot.faces.discord.portraits import SIDE, portrait
 from bot.faces.discord.text import units
 from bot.faces.discord.webhooks import FULL, MARK, MISSING, NAME, shown_name
+from bot.services.portraits import SIDE, portrait
 from data import talk
 from tests.bot.discord.conftest import Stage
 from tests.bot.discord.test_conversing import me

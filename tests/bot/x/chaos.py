@@ -103,10 +103,10 @@ class Mortal(Store):
 
     async def write(self, work: Callable[..., Any], *args: Any, **more: Any) -> Any:  # type: ignore[override]
         """Run `work` in one transaction, if the process lives to see its end."""
-        # A decision stands within the check of what was seen.
-        inner, said = (args[1], args[2:]) if work.__name__ == "_as_seen" else (work, args)
+        within_a_check = [number for number, one in enumerate(args) if callable(one)]  # of what was seen, which a decision stands in
+        inner, rest = (args[within_a_check[0]], args[within_a_check[0] + 1 :]) if within_a_check else (work, args)
         told = WRITES.get(inner.__name__)
-        name = told(*said, **more) if told else inner.__name__
+        name = told(*rest, **more) if told else inner.__name__
 
         def within(db: Any) -> Any:
             result = work(db, *args, **more)

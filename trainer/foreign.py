@@ -1,0 +1,121 @@
+"""A folder that anybody may have made: only files of known names are opened, none of them too large, none elsewhere, and none is run.
+
+What is not named here is never looked at: training_args.bin and the like are pickles.
+"""
+
+import json
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from trainer.errors import BadJob, first_line
+from trainer.protocol import NOTE
+from trainer.trainable import MOST_BYTES
+
+MIB = 1 << 20
+CONFIG, CARD, ADAPTER_CONFIG = "config.json", "README.md", "adapter_config.json"
+WEIGHTS, PICKLED, ADAPTER = "model.safetensors", "pytorch_model.bin", "adapter_model.safetensors"
+TOKENIZERS = {
+    "tokenizer.json": 64 * MIB,
+    "tokenizer_config.json": 8 * MIB,
+    "special_tokens_map.json": MIB,
+    "added_tokens.json": MIB,
+    "vocab.json": 16 * MIB,
+    "merges.txt": 16 * MIB,
+}
+#: What is ever opened, with the most bytes that it may have.
+LIMITS = {CONFIG: MIB, "generation_config.json": MIB, CARD: MIB, NOTE: MIB, ADAPTER_CONFIG: MIB, **TOKENIZERS} | dict.fromkeys(
+    (WEIGHTS, PICKLED, ADAPTER), MOST_BYTES
+)
+
+
+class Folder:
+    """The files of such a folder, each checked before a byte of it is read."""
+
+    def __init__(self, path: Path) -> None:
+        """Look at the folder.
+
+        Raises:
+            BadJob: it is none, or one of its files is a link, no plain file, or too large.
+        """
+        if not path.is_dir():
+            raise BadJob(f"There is no folder {path}: name one with config.json and model.safetensors, or a model of the hub.")
+        self._path = path
+        self._there: set[str] = set()
+        for name, most in LIMITS.items():
+            with suppress(FileNotFoundError):
+                state = (path / name).lstat()
+                if not stat.S_ISREG(state.st_mode):
+                    raise BadJob(f"{name} in that folder is a link or no file: copy the file itself there.")
+                if state.st_size > most:
+                    raise BadJob(f"{name} in that folder has {state.st_size / 1e6:,.0f} MB, and may have {most / 1e6:,.0f}.")
+                self._there.add(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._there
+
+    def text(self, name: str) -> str:
+        """Return a file as text; empty where it is not there. What is no UTF-8 in it becomes a sign that says so."""
+        return (self._path / name).read_text(encoding="utf-8", errors="replace") if name in self else ""
+
+    def document(self, name: str) -> dict[str, Any]:
+        """Return a JSON object; empty where it is not there.
+
+        Raises:
+            BadJob: it is something else, or asks for code of its own.
+        """
+        if name not in self:
+            return {}
+        try:
+            found = json.loads((self._path / name).read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise BadJob(f"{name} in that folder is no JSON that can be read: fetch the model again.") from error
+        if not isinstance(found, dict):
+            raise BadJob(f"{name} in that folder is no JSON object: fetch the model again.")
+        if "auto_map" in found:
+            raise BadJob(f"{name} in that folder asks for code of its own, and no code of a model is ever run: choose another.")
+        return found
+
+    def copy_tokenizer(self, to: Path) -> None:
+        """Copy what a tokenizer is made of, and nothing else, into a folder.
+
+        Raises:
+            BadJob: one of the files asks for code of its own, or cannot be read.
+        """
+        for name in TOKENIZERS:
+            if name in self:
+                if name.endswith(".json"):
+                    self.document(name)
+                (to / name).write_bytes((self._path / name).read_bytes())
+
+    def tensors(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        """Return the tensors of the first of these files that is there, as they lie in it.
+
+        Raises:
+            BadJob: none is there, it holds something else, or code.
+        """
+        name = next((name for name in names if name in self), None)
+        if name is None:
+            raise BadJob("That folder holds no weights: name one with model.safetensors, pytorch_model.bin or adapter_model.safetensors.")
+        path = self._path / name
+        if name != PICKLED:
+            try:
+                with safe_open(path, "pt") as file:
+                    return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+            except (SafetensorError, OSError) as error:
+                raise BadJob(f"{name} in that folder is damaged ({first_line(error)}): fetch the model again.") from error
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        except UnpicklingError as error:
+            raise BadJob(f"{name} in that folder holds more than weights, such as code, which is never run: choose another.") from error
+        except Exception as error:  # a zip, a pickle and torch's own: each has exceptions of its own
+            raise BadJob(f"{name} in that folder is damaged ({first_line(error)}): fetch the model again.") from error
+        if not isinstance(found, dict) or not all(isinstance(k, str) and isinstance(t, torch.Tensor) for k, t in found.items()):
+            raise BadJob(f"{name} in that folder holds something else than named weights: choose another model.")
+        return found
