@@ -34,6 +34,8 @@ def configure_logging(file: Path | None = None) -> None:
         )
     )
     root = logging.getLogger()
+    for old in [old for old in root.handlers if isinstance(old, logging.FileHandler)]:
+        old.close()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     for chatty in ("apscheduler", "matplotlib", "asyncio", "discord.http", "discord.client"):
