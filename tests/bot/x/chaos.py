@@ -29,7 +29,7 @@ START = datetime(2100, 2, 1, tzinfo=UTC)  # after any real moment, which rows ar
 MONTH = timedelta(days=28)
 ACCOUNTS = (DEFAULT_ACCOUNT, "news")
 SETTINGS = X(look_at_own_posts=True, look_after_seconds=120, look_daily_cap=1000, daily_cap=1000, monthly_cap=10_000, accounts={"news": {}})
-#: What writes for each account, by its schedule's name; each draft is written before the month's end, however late its moment is drawn.
+#: What writes for each account, by its schedule's name; ahead by more than a moment may be drawn later, so always within the month.
 SCHEDULES = {"tides": Spec(account=DEFAULT_ACCOUNT), "weather": Spec(account="news", jitter="30m", ahead="1h")}
 #: What anything takes, in virtual seconds: no two things fall on one instant, nor on a schedule's time.
 MOMENT = 1.001
@@ -190,18 +190,16 @@ class Person:
 
     async def act(self) -> None:
         """Do all that is to be done now."""
-        for schedule in await self._store.read(schedules.listed):
-            if self._clock() >= START + MONTH and not schedule.paused_at:
-                await self._scheduling.pause(schedule.name, "ann")
-        for post in await self._store.read(outbox.in_state, State.DRAFT):
-            if number_of(post.text) % 10 == REJECTED:
+        if self._clock() >= START + MONTH:
+            for name in SCHEDULES:
+                await self._scheduling.pause(name, "ann")
+        for post in await self._store.read(_undecided):
+            if post.awaits_person:
+                await self._settle(post)
+            elif number_of(post.text) % 10 == REJECTED:
                 await self._posting.reject(post.id, "ann", "dull")
             elif number_of(post.text) % 10 != LEFT:
                 await self._posting.approve(post.id, "ann")
-        for state in (State.FAILED, State.SENDING):
-            for post in await self._store.read(outbox.in_state, state):
-                if post.awaits_person:
-                    await self._settle(post)
 
     async def _settle(self, post: Post) -> None:
         """Mend what was wrong and have it sent, or look with a person's own eyes first."""
@@ -213,11 +211,13 @@ class Person:
             await self._posting.approve(post.id, "ann")
 
 
-def _over(db: Database) -> bool:
-    """Say whether the month is over and everything is settled."""
+def _undecided(db: Database) -> list[Post]:
+    return [*outbox.in_state(db, State.DRAFT), *outbox.awaiting(db)]
+
+
+def _settled(db: Database) -> bool:
     underway = [post for state in (State.APPROVED, State.SENDING) for post in outbox.in_state(db, state)]
-    waiting = [*schedules.due(db), *underway, *outbox.awaiting(db)]
-    return all(schedule.paused_at for schedule in schedules.listed(db)) and not waiting
+    return not [*schedules.due(db), *underway, *outbox.awaiting(db)]
 
 
 def _ensure_model(db: Database) -> None:
@@ -243,21 +243,21 @@ async def post_all(folder: Path, url: str, count: int, death: Death | None) -> N
             if (wake and clock() >= wake) or await store.read(schedules.due):
                 wake = await scheduling.step()
             await person.act()
-            if await store.read(_over):
+            if clock() >= START + MONTH and await store.read(_settled):
                 return
             if await posting.send_next():
                 if any(post.status is State.SENDING for post in await store.read(outbox.unsettled, START, clock())):
                     await asyncio.sleep(0.05)  # of real time: what left this process arrives within the virtual minutes before a look
                 clock.pass_(MOMENT)
                 continue
-            clock.pass_(MOMENT + await _idle(store, clock(), wake))
+            clock.pass_(MOMENT + await store.read(_idle, clock(), wake))
 
 
-async def _idle(store: Store, now: datetime, wake: datetime | None) -> float:
+def _idle(db: Database, now: datetime, wake: datetime | None) -> float:
     """Return for how many virtual seconds nothing is to be done: no time of a schedule, no post's own, no other try."""
-    approved = [post.not_before for post in await store.read(outbox.in_state, State.APPROVED)]
-    next_ = [wake, START + MONTH, *(datetime.fromisoformat(moment) for moment in approved if moment)]
-    if await store.read(outbox.unsettled, START - MONTH, now):
+    own = [post.not_before for post in outbox.in_state(db, State.APPROVED)]
+    next_ = [wake, START + MONTH, *(datetime.fromisoformat(moment) for moment in own if moment)]
+    if outbox.unsettled(db, START - MONTH, now):
         next_.append(now + timedelta(minutes=1))
     return min(((moment - now).total_seconds() for moment in next_ if moment and moment > now), default=0.0)
 
