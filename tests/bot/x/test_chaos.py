@@ -1,4 +1,4 @@
-"""A month of posts while the process is killed again and again and X fails as it likes: each approved post is there exactly once."""
+"""A month of schedules while the process is killed again and again and X fails as it likes: each approved post is there exactly once."""
 
 import asyncio
 import multiprocessing
@@ -8,15 +8,17 @@ import signal
 import sqlite3
 import time
 from collections import Counter, deque
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from bot.services.scheduling import TRIES
+from data.store import stamp
 from tests.bot.x import chaos
-from tests.bot.x.chaos import ACCOUNTS, AGAIN, LEFT, MONTH, REJECTED, START, Death, DiskClock, number_of
+from tests.bot.x.chaos import ACCOUNTS, LEFT, MONTH, REJECTED, SCHEDULES, START, Death, DiskClock, number_of
 from tests.loopback_x import Answer, LoopbackX
 
 #: How often X gives each answer to a post, and to a look; the rest is as it should be.
@@ -39,10 +41,12 @@ POSTS = {
     Answer.NO_ID: 0.02,
 }
 LOOKS = {Answer.FAILED: 0.1, Answer.LIMITED: 0.04, Answer.FORBIDDEN: 0.03, Answer.SILENT: 0.02}
-#: Where a process dies: between any two changes of a post's state, and at X itself.
+#: Where a process dies: between any two changes of a time's state or a post's, and at X itself.
 AT_X = ("arrived, not made", "made, not answered")
 WRITES = (
-    "draft",
+    "take up",
+    "begin",
+    "finish",
     "approve",
     "sending",
     "reserve posts_written",
@@ -55,8 +59,12 @@ WRITES = (
     "refused: failed",
 )
 PLACES = (*AT_X, *(f"{phase} {write}" for write in WRITES for phase in chaos.PHASES))
-#: Those that each post passes, which even a short month comes by.
-COMMON = (*AT_X, *(f"{phase} {write}" for write in ("approve", "sending", "posted") for phase in chaos.PHASES))
+#: Those that each post passes, which even a short month comes by, and after which the disk says something new.
+COMMON = (
+    *AT_X,
+    *(f"after {write}" for write in ("take up", "begin", "finish", "approve", "sending", "posted")),
+    *(f"within {write}" for write in ("take up", "finish", "sending", "posted")),
+)
 
 
 #: What the outbox says of a look that found the post, of one that did not, and of a post that a person has to look for.
@@ -170,6 +178,8 @@ def check(folder: Path, server: ChaosX, deaths: Counter[str], count: int, second
     posts = db.execute("SELECT * FROM posts ORDER BY id").fetchall()
     approved = {row["post"] for row in db.execute("SELECT DISTINCT post FROM post_changes WHERE status = 'approved'")}
     whys = [row["why"] for row in db.execute("SELECT why FROM post_changes")]
+    runs = db.execute("SELECT * FROM schedule_runs ORDER BY id").fetchall()
+    created = {row["name"]: datetime.fromisoformat(row["created_at"]) for row in db.execute("SELECT * FROM schedules")}
     spent = sum(row["cost"] for row in db.execute("SELECT cost FROM spending WHERE kind = 'posts_written'"))
     (integrity,) = db.execute("PRAGMA integrity_check").fetchone()
     db.close()
@@ -184,27 +194,40 @@ def check(folder: Path, server: ChaosX, deaths: Counter[str], count: int, second
         assert (post["id"] in approved) == (post["status"] in ("posted", "failed")), dict(post)
         assert post["x_id"] is None or server.posts[post["x_id"]] == post["text"]
     assert sum(there.values()) == by_status["posted"]
-    assert {number_of(post["text"]) for post in posts} == set(range(count))
-    for number in range(count):
-        kinds = {post["status"] for post in posts if number_of(post["text"]) == number}
-        assert kinds <= {REJECTED: {"rejected"}, LEFT: {"draft"}}.get(number % 10, {"posted", "failed"})
+    for post in posts:
+        fates = {REJECTED: {"rejected"}, LEFT: {"draft", "rejected"}}  # what is left is rejected a day after its time
+        assert post["status"] in fates.get(number_of(post["text"]) % 10, {"posted", "failed"}), dict(post)
+    assert len({post["text"] for post in posts}) == len(posts)
+
+    step, times = timedelta(seconds=chaos.every(count)), count // len(SCHEDULES)
+    for name in SCHEDULES:
+        own = sorted(run["nominal"] for run in runs if run["schedule"] == name and run["asked_by"] is None)
+        assert own == [stamp(created[name] + number * step) for number in range(1, times + 1)], f"each time of {name} once"
+    for run in runs:
+        assert run["outcome"] == "drafted" or (run["outcome"], run["tries"]) == ("failed", TRIES), dict(run)
+    drafted = {run["post"]: run for run in runs if run["outcome"] == "drafted"}
+    given_up = [run for run in runs if run["outcome"] == "failed"]
+    assert sorted(drafted) == [post["id"] for post in posts], "a draft for each time, and none besides"
+    assert len(drafted) + len(given_up) == len(runs), "no draft for two times"
+    assert all(drafted[post["id"]]["schedule"] == post["schedule"] for post in posts)
     for account, number in numbers.items():
-        ids = {post["text"]: post["id"] for post in posts if post["account"] == account}
-        made = [ids[post.text] for post in server.made if post.account == number]
+        turns = {post["text"]: (drafted[post["id"]]["at"], post["id"]) for post in posts if post["account"] == account}
+        made = [turns[post.text] for post in server.made if post.account == number]
         assert made == sorted(made), f"the order on {account}"
     assert spent >= 15_000 * len(server.made), "what was posted is in the ledger"
     assert integrity == "ok"
     said = Counter(sign for sign in (FOUND, NOT_FOUND, ASKED) for why in whys if sign in why)
-    anew = sum(post["text"].endswith(AGAIN) for post in posts)
-    assert anew == len(duplicates), "what takes a duplicate's place is written with its refusal"
+    anew = sum(run["asked_by"] == "mynah" for run in runs)
+    assert anew == len(duplicates), "what takes a duplicate's place is asked for with its refusal"
     failures = ", ".join(
         f"{answer.name.lower()} {number}" for answer, number in sorted(server.answers.items(), key=lambda one: one[0].value)
     )
     return f"""
-{count} posts in {MONTH.days} virtual days on {len(ACCOUNTS)} accounts, {seconds:.0f} s of real time
+{count} times of {len(SCHEDULES)} schedules in {MONTH.days} virtual days, {seconds:.0f} s of real time
+  {len(posts)} drafts, {sum(run["tries"] > 1 for run in runs)} of them begun more than once, {len(given_up)} given up
   {len(approved)} approved: {by_status["posted"]} posted, each once and in its order;
     {len(duplicates)} called duplicates by X, {anew} written anew
-  {by_status["rejected"]} rejected, {by_status["draft"]} left as drafts: none of them posted
+  {by_status["rejected"]} rejected by a person or as too late, {by_status["draft"]} left as drafts: none of them posted
   {len(server.requests)} requests to post for {len(server.made)} posts made; {len(server.looked)} looks:
     {said[FOUND]} posts found, {said[NOT_FOUND]} not there and sent again, {said[ASKED]} left to a person
   answers: {failures}
