@@ -281,7 +281,11 @@ class Commands(RuleBasedStateMachine):
         self.runner.run(self.store.write(add_model))
         for handle in HANDLES:
             self.x.write(handle)
-        self.changed(x={"daily_cap": 1.0, "monthly_cap": 3.0}, answers={}, prices={})
+        self.changed(
+            x={"daily_cap": 0.3, "monthly_cap": 0.7, "reading_daily_cap": 0.1, "look_daily_cap": 0.05},
+            answers={"read_daily_cap": 0.2},
+            prices={},
+        )
 
     def teardown(self) -> None:
         self.runner.run(self.store.__aexit__(None, None, None))
@@ -344,15 +348,16 @@ class Commands(RuleBasedStateMachine):
 
         self._do(both(), mishaps)
 
-    @rule(count=st.sampled_from([1, 5]), link=st.booleans(), mishaps=MISHAPS)
-    def draft(self, count: int, link: bool, mishaps: Mishaps) -> None:
-        async def draft() -> None:
+    @rule(count=st.sampled_from([1, 5, 15]), link=st.booleans(), mishaps=MISHAPS)
+    def post(self, count: int, link: bool, mishaps: Mishaps) -> None:
+        async def post() -> None:
             for _ in range(count):
                 self.lines += 1
                 text = f"Owl {self.lines} is awake{', see https://owls.example' if link else ''}."
                 await self.posting.approve((await self.posting.draft(VOICE, None, text, "a test")).id, "a test")
+            await self._send()
 
-        self._do(draft(), mishaps)
+        self._do(post(), mishaps)
 
     @rule(mishaps=MISHAPS)
     def say_yes_to_all(self, mishaps: Mishaps) -> None:
@@ -366,11 +371,7 @@ class Commands(RuleBasedStateMachine):
 
     @rule(mishaps=MISHAPS)
     def send(self, mishaps: Mishaps) -> None:
-        async def send() -> None:
-            while await self.posting.send_next():
-                pass
-
-        self._do(send(), mishaps)
+        self._do(self._send(), mishaps)
 
     @rule(mishaps=MISHAPS)
     def answer(self, mishaps: Mishaps) -> None:
@@ -399,6 +400,10 @@ class Commands(RuleBasedStateMachine):
         self.posting = Posting(store, {DEFAULT_ACCOUNT: sender}, settings=x, clock=clock, jitter=lambda: 0.0)
         self.mentions = Mentions(store, self.posting, budget, x, lambda: Client(self.x, Purpose.ANSWERING), self._speak, clock=clock)
         self.runner.run(self.posting.recover())
+
+    async def _send(self) -> None:
+        while await self.posting.send_next():
+            pass
 
     async def _speak(self, _text: str) -> str:
         self.lines += 1
