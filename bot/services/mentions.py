@@ -25,7 +25,7 @@ from bot.x.text import without_leading_names
 from data import mentions, models, outbox, spending
 from data.mentions import Fate, Mention, Poll, Stop
 from data.outbox import Destination, Post
-from data.spending import Kind
+from data.spending import Kind, Share
 from data.store import Store, stamp
 
 READING = "reading mentions"
@@ -181,19 +181,23 @@ class Mentions:
 
     async def _learn_id(self, client: XClient) -> None:
         if client.id is None:
-            async with self._budget.reserve(Kind.USERS_READ, 1, READING, self._settings.account) as charge:
+            async with self._budget.reserve(Kind.USERS_READ, 1, READING, self._settings.account, self._share) as charge:
                 await client.profile()
                 charge.count = 1
 
     @asynccontextmanager
     async def _reserved(self, size: int) -> AsyncIterator[tuple[Charge, Charge]]:
         """Put aside for a page: for its posts with those that they answer, and for their authors."""
-        account = self._settings.account
-        async with self._budget.reserve(Kind.POSTS_READ, 2 * size, READING, account) as posts:
+        account, share = self._settings.account, self._share
+        async with self._budget.reserve(Kind.POSTS_READ, 2 * size, READING, account, share) as posts:
             posts.count = 0  # should there not be enough for the rest, nothing is asked
-            async with self._budget.reserve(Kind.USERS_READ, size, READING, account) as users:
+            async with self._budget.reserve(Kind.USERS_READ, size, READING, account, share) as users:
                 posts.count = None
                 yield posts, users
+
+    @property
+    def _share(self) -> Share:
+        return Share("mentions.read_daily_cap", round(self._settings.read_daily_cap * spending.MICRO), READING)
 
     async def _affordable(self) -> int:
         """Return how many mentions the next page may have.
@@ -201,7 +205,7 @@ class Mentions:
         Raises:
             BudgetError: none.
         """
-        cap = round(self._settings.read_daily_cap * spending.MICRO)
+        cap = self._share.cap
         left = cap - await self._store.read(spending.spent_on, READING, spending.day(self._clock().astimezone(UTC)))
         each = 2 * self._budget.price(Kind.POSTS_READ) + self._budget.price(Kind.USERS_READ)
         size = min(PAGE, left // each) if each else PAGE

@@ -19,7 +19,7 @@ from bot.x.tweepy_session import UNKNOWN_FORM
 from data import mentions, outbox, spending
 from data.mentions import Fate, Mention
 from data.outbox import DEFAULT_ACCOUNT, Post, State
-from data.store import Store
+from tests.bot.x.frail import Crash, Frail
 from tests.bot.x.rows import VOICE, add_model, sender_to
 from tests.loopback_x import FIRST_ID, SECRETS, Account, Answer, LoopbackX, Made
 
@@ -40,28 +40,6 @@ class Clock:
 
     def pass_(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
-
-
-class Crash(BaseException):
-    """What a process dies of."""
-
-
-class Frail(Store):
-    """A store in which the process dies at a write, counted from when a test says so: before it begins, or once it is done."""
-
-    left: int | None = None
-    """Writes; None: it does not die."""
-    after = False
-
-    async def write(self, work: Callable[..., Any], *args: Any, **more: Any) -> Any:  # type: ignore[override]
-        if self.left is not None:
-            self.left -= 1
-            if self.left < 0 or (self.left == 0 and not self.after):
-                raise Crash  # what is dead writes nothing on its way out either
-        result = await super().write(work, *args, **more)
-        if self.left == 0:
-            raise Crash
-        return result
 
 
 class Stage:
@@ -655,6 +633,15 @@ async def test_beyond_its_cap_nothing_is_read_until_the_next_utc_day(make, serve
     assert poll.next_at.startswith("2026-11-22T00:00:00")
     await stage.later()
     assert server.polled == []
+
+
+async def test_its_own_number_is_learnt_within_the_cap_too(make):
+    stage = make(read_daily_cap=0.009)
+    stage.client.id = None
+    await stage.mentions.step()
+    poll = (await stage.mentions.overview()).poll
+    assert "x.mentions.read_daily_cap ($0.009) leaves $0.009" in poll.problem
+    assert await stage.store.read(spending.spent, START - timedelta(days=1)) == 0
 
 
 async def test_beyond_the_cap_of_all_nothing_is_read_nor_left_put_aside(make, server):
