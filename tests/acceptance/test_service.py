@@ -99,6 +99,38 @@ async def test_stopped_in_mid_training_it_goes_on_at_the_next_start_in_the_same_
     assert final["id"] == shown["id"]
 
 
+async def test_a_socket_dropped_in_mid_training_is_taken_up_again_in_the_same_message(mynah, service, loopback_discord, tmp_path):
+    server = loopback_discord
+    mynah.json("import", str(write_posts(tmp_path / "ann.jsonl", 4000)), "--as", "ann")
+    long = {"MYNAH_TRAINER__MAX_POSTS": "4000", "MYNAH_TRAINER__EPOCHS": "2"}  # so long that edits fall before the drop and after it
+    process = service(**discord_environment(server), **long)
+    await server.connected()
+    await server.say("!train ann")
+    shown = await server.message(lambda m: m["components"], SECONDS)
+    await server.press(shown, "Train")
+
+    def progress():
+        """Return the edits of the message in which the training was at work."""
+        edits = (one for one in server.requests if one.method == "PATCH" and one.path.endswith(f"/messages/{shown['id']}"))
+        return [one for one in edits if "learning" in (one.json.get("content") or "")]
+
+    await server.until(progress, SECONDS)
+    await server.drop()
+    await server.until(lambda: server.resumes or len(server.identifies) > 1, SECONDS)
+    seen = len(progress())
+    await server.until(lambda: len(progress()) > seen, SECONDS)
+    final = await server.message(lambda m: m["embeds"], 2 * SECONDS)
+    assert final["id"] == shown["id"]
+    member = server.member["id"]
+    await server.message(lambda m: f"<@{member}>" in m["content"] and m["author"]["id"] == server.bot["id"], SECONDS)
+    assert await ended(process) == 0
+    assert [m["id"] for m in server.messages.values() if m["embeds"]] == [shown["id"]]
+    assert len([m for m in server.messages.values() if f"<@{member}>" in m["content"]]) == 1
+    with contextlib.closing(sqlite3.connect(mynah.database)) as db:
+        assert db.execute("SELECT status FROM jobs").fetchall() == [("done",)]
+    assert "Traceback" not in (tmp_path / "run.log").read_text()
+
+
 async def test_a_gateway_that_is_down_at_the_start_is_tried_again(service, loopback_discord):
     loopback_discord.gateway_down = True
     process = service(**discord_environment(loopback_discord))

@@ -2,6 +2,7 @@
 
 import random
 from collections import OrderedDict
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import discord
@@ -160,20 +161,40 @@ class Conversing(commands.Cog):
 
     async def _voice(self, message: discord.Message) -> tuple[str, str]:
         """Return the voice that is meant, and as which of its accounts: that of the line replied to, else the channel's."""
-        if to := _replied_to(message):
-            request = await self.app.store.read(talk.request_of, to.message_id)
-            if request is not None:
-                line = await self.app.store.read(speech.get, request)
-                return line.voice, line.author
-            if voice := await self.app.store.read(outbox.voice_of, message.channel.id, str(to.message_id)):
-                return voice, ""
+        if (to := _replied_to(message)) and (line := await self._line(message.channel.id, to.message_id)):
+            return line
         binding = await self.app.store.read(talk.bound, message.channel.id)
         return (binding.voice, "") if binding and self._addressed(message) else ("", "")
 
+    async def _line(self, channel: int, message: int) -> tuple[str, str] | None:
+        """Return the voice whose line or post a message shows, and as which of its accounts; None: it shows none."""
+        request = await self.app.store.read(talk.request_of, message)
+        if request is not None:
+            line = await self.app.store.read(speech.get, request)
+            return line.voice, line.author
+        voice = await self.app.store.read(outbox.voice_of, channel, str(message))
+        return (voice, "") if voice else None
+
     async def _context(self, message: discord.Message) -> str:
-        """Return what is to be answered: the message, after those that it replies to, as far back as there is room for."""
+        """Return what is to be answered: the message, after what was said before it, as far back as there is room for."""
         lines = [_words(message, self.bot)]
         room = MAX_PROMPT - len(lines[0])
+        async for before in self._before(message):
+            words = _words(before, self.bot)
+            room -= len(words) + 1
+            if room < 0:
+                break
+            lines.insert(0, words)
+        return "\n".join(line for line in lines if line)[-MAX_PROMPT:]
+
+    async def _before(self, message: discord.Message) -> AsyncIterator[discord.Message]:
+        """Yield what was said before a message, newest first: in its thread, else by what it replies to, one after another."""
+        recent = await self._recent(message)
+        for before in recent:
+            if await self._is_talk(before):
+                yield before
+        if recent:
+            return
         for _ in range(THREAD):
             if (to := _replied_to(message)) is None:
                 break
@@ -181,14 +202,29 @@ class Conversing(commands.Cog):
                 message = to.cached_message or await message.channel.fetch_message(to.message_id)
             except discord.HTTPException:  # deleted, or not to be read: what is there is context enough
                 break
-            if not message.author.bot and (await self.bot.get_context(message)).command is not None:
+            if await self._is_command(message):
                 break
-            words = _words(message, self.bot)
-            room -= len(words) + 1
-            if room < 0:
-                break
-            lines.insert(0, words)
-        return "\n".join(line for line in lines if line)[-MAX_PROMPT:]
+            yield message
+
+    async def _recent(self, message: discord.Message) -> list[discord.Message]:
+        """Return the last messages of the thread that a message is in, newest first; none if it replies to an older one."""
+        if not isinstance(message.channel, discord.Thread):
+            return []
+        try:
+            recent = [before async for before in message.channel.history(limit=THREAD, before=message)]
+        except discord.HTTPException:  # not to be read
+            return []
+        to = _replied_to(message)
+        return recent if to is None or to.message_id in {before.id for before in recent} else []
+
+    async def _is_talk(self, message: discord.Message) -> bool:
+        """Whether a message of a thread is a line of a voice, or one that somebody who is listened to wrote, and no command."""
+        if self.bot.user is not None and message.author.id == self.bot.user.id:
+            return bool(await self._line(message.channel.id, message.id))
+        return not (message.is_system() or blocked(self.bot, message.author) or await self._is_command(message))
+
+    async def _is_command(self, message: discord.Message) -> bool:
+        return not message.author.bot and (await self.bot.get_context(message)).command is not None
 
 
 def _replied_to(message: discord.Message) -> Any:

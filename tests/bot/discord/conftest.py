@@ -190,6 +190,12 @@ def approve_in(stage: Stage, channel: int) -> None:
     stage.app.settings = stage.app.settings.model_copy(update={"x": x})
 
 
+def block(stage: Stage, *members: Any) -> None:
+    """Let the operator's list hold these, as after a restart with another config.toml."""
+    changed = stage.app.settings.discord.model_copy(update={"blocked_users": frozenset(member.id for member in members)})
+    stage.app.settings = stage.app.settings.model_copy(update={"discord": changed})
+
+
 @asynccontextmanager
 async def mynah(folder: Path, **discord_settings: str | int) -> AsyncIterator[Mynah]:
     """All of Mynah with two accounts' posts, leading and working, in a folder of its own."""

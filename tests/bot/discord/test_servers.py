@@ -9,7 +9,7 @@ from bot.errors import StoreError
 from bot.faces.discord.bot import MynahBot
 from data import accounts, jobs, models, servers, talk
 from data.servers import ServerSettings
-from tests.bot.discord.conftest import Stage, unlike
+from tests.bot.discord.conftest import Stage, block, unlike
 from tests.bot.discord.test_conversing import me
 from tests.voices import add_version
 
@@ -427,12 +427,6 @@ async def test_nobody_is_told_why_an_answer_that_he_did_not_ask_for_does_not_com
 
 
 # ------------------------------------------------------------------ the blocked
-
-
-def block(stage: Stage, *members: Any) -> None:
-    """Let the operator's list hold these, as after a restart with another config.toml."""
-    changed = stage.app.settings.discord.model_copy(update={"blocked_users": frozenset(member.id for member in members)})
-    stage.app.settings = stage.app.settings.model_copy(update={"discord": changed})
 
 
 async def test_a_blocked_user_is_refused_in_private_and_his_messages_are_ignored(stage: Stage):
