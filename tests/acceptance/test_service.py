@@ -101,8 +101,8 @@ async def test_stopped_in_mid_training_it_goes_on_at_the_next_start_in_the_same_
 
 async def test_a_socket_dropped_in_mid_training_is_taken_up_again_in_the_same_message(mynah, service, loopback_discord, tmp_path):
     server = loopback_discord
-    mynah.json("import", str(write_posts(tmp_path / "ann.jsonl", 4000)), "--as", "ann")
-    long = {"MYNAH_TRAINER__MAX_POSTS": "4000", "MYNAH_TRAINER__EPOCHS": "2"}  # so long that edits fall before the drop and after it
+    mynah.json("import", str(write_posts(tmp_path / "ann.jsonl", 2000)), "--as", "ann")
+    long = {"MYNAH_TRAINER__MAX_POSTS": "2000", "MYNAH_TRAINER__EPOCHS": "2"}  # so long that edits fall before the drop and after it
     process = service(**discord_environment(server), **long)
     await server.connected()
     await server.say("!train ann")
