@@ -37,6 +37,7 @@ async def test_a_model_of_the_hub_becomes_a_voice(hub, store, settings):
     assert not list((settings.data_dir / "travel").glob("*"))
 
 
+@pytest.mark.long
 async def test_a_model_that_is_too_large_or_not_there_is_not_fetched(hub, store, settings):
     hub.sizes["pytorch_model.bin"] = 1 << 40
     with pytest.raises(TravelError, match=r"pytorch_model\.bin of huggingtweets/ann has 1,099,512 MB"):

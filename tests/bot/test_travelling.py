@@ -354,6 +354,7 @@ async def test_a_child_that_says_nothing_is_one_sentence(settings, tmp_path, mon
         await carry(order, Exported, tmp_path / "log")
 
 
+@pytest.mark.long
 async def test_a_huggingtweets_model_comes_in_speaks_and_goes_out(settings, tmp_path, monkeypatch):
     """The whole way in real processes; what goes out comes in again as the same model."""
     monkeypatch.setenv("MYNAH_THREADS", "1")

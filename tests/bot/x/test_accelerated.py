@@ -121,6 +121,7 @@ def judge(watched: Watched, posts: list[Post], server: LoopbackX, *, hours: floa
     return gaps
 
 
+@pytest.mark.long
 async def test_posts_flow_through_some_quick_hours(tmp_path):
     seconds, factor = 10.0, 1200.0
     watched, posts, server = await day(tmp_path, seconds, factor, "30m")
