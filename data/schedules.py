@@ -209,8 +209,8 @@ def runs(db: Database, name: str, limit: int = NEWEST) -> list[Run]:
 
 
 def due(db: Database) -> list[Run]:
-    """Return the runs whose draft is not there yet, oldest first."""
-    return [_run(row) for row in db.query("SELECT * FROM schedule_runs WHERE outcome = 'due' ORDER BY id")]
+    """Return the runs whose draft is not there yet, schedule by schedule, each schedule's oldest first."""
+    return [_run(row) for row in db.query("SELECT * FROM schedule_runs WHERE outcome = 'due' ORDER BY schedule, id")]
 
 
 def begin(db: Database, run_id: int) -> None:

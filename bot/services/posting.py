@@ -18,7 +18,7 @@ from bot.services.sending import Retry, Sender, SendError
 from bot.services.times import span
 from bot.settings import X
 from bot.x import text as rules
-from data import mentions, outbox, schedules
+from data import mentions, outbox
 from data.outbox import DEFAULT_ACCOUNT, Destination, Pause, Post, State
 from data.store import Store
 
@@ -109,12 +109,25 @@ class Posting:
             BadRequestError: there is no such account, or both were given.
             NotStoredError: the voice was forgotten meanwhile.
         """
+        to = self.destination(account, channel)
+        return await self._store.write(_draft, voice, schedule, self._disclosed(text, to), who, to)
+
+    def destination(self, account: str | None, channel: int | None) -> Destination:
+        """Return where posts go for which this account or this channel is named; the default account where neither is.
+
+        Raises:
+            BadRequestError: there is no such account, no such channel can be, or both were given.
+        """
         if account is not None and channel is not None:
             raise BadRequestError("A post goes to an account on X or to a channel in Discord, not to both.")
-        to = Destination(account if account is not None or channel is not None else DEFAULT_ACCOUNT, channel)
-        if to.account is not None and to.account not in self._settings.every_account:
-            raise BadRequestError(f"There is no X account {to.account}: config.toml names {', '.join(self._settings.every_account)}.")
-        return await self._store.write(_draft, voice, schedule, self._disclosed(text, to), who, to)
+        if channel is not None:
+            if not 0 < channel < 2**63:
+                raise BadRequestError("A channel in Discord is named by its id, a number of up to 19 digits.")
+            return Destination(channel=channel)
+        account = DEFAULT_ACCOUNT if account is None else account
+        if account not in self._settings.every_account:
+            raise BadRequestError(f"There is no X account {account[:40]}: config.toml names {', '.join(self._settings.every_account)}.")
+        return Destination(account)
 
     def put(
         self,
@@ -489,7 +502,7 @@ class Posting:
 def _draft(db: Database, voice: str, schedule: str | None, text: str, who: str, to: Destination) -> Post:
     if db["voices"].count_where("name = ?", [voice]) == 0:
         raise NotStoredError(f"There is no voice {voice}: `mynah models` lists those there are.")
-    if all(known.name != schedule for known in schedules.listed(db)):
+    if db["schedules"].count_where("name = ?", [schedule]) == 0:
         schedule = None
     return outbox.add_draft(db, voice=voice, schedule=schedule, text=text, who=who, to=to)
 

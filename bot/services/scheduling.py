@@ -7,11 +7,11 @@ is anything written for it. So a crash, a clock that is set back and a second pr
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import islice, takewhile
+from itertools import groupby, islice, takewhile
 from typing import Literal
 
 import structlog
@@ -23,9 +23,9 @@ from bot.services import times
 from bot.services.posting import Posting
 from bot.services.times import SCHEDULE_NAME, SHOWN_TIMES, Time, times_of
 from bot.settings import X
-from data import models, outbox, schedules
+from data import models, outbox, schedules, spending
 from data.handles import voice_name
-from data.outbox import DEFAULT_ACCOUNT, Destination, Post, State
+from data.outbox import Destination, Post, State
 from data.schedules import Outcome, Run, Schedule
 from data.store import Store, stamp
 
@@ -114,7 +114,7 @@ class Scheduling:
         self._clock = clock
         self._may_spend = may_spend
         self._loaded: dict[str, Schedule] = {}
-        self._writing: dict[int, asyncio.Task[None]] = {}
+        self._writing: dict[str, asyncio.Task[None]] = {}
         self._seen = clock()
         self._pruned: date | None = None
 
@@ -139,12 +139,8 @@ class Scheduling:
         name = _name(name)
         if name in self._settings.unattended and not operator:
             raise BadRequestError(f"The name {name} is kept for the operator: take another.")
-        if spec.account is not None and spec.account not in self._settings.every_account:
-            raise BadRequestError(
-                f"There is no X account {spec.account[:40]}: config.toml names {', '.join(self._settings.every_account)}."
-            )
-        created = self._clock()
-        schedule = replace(_read(name, voice_name(voice.split("-")), spec, created), created_by=by, operator=operator, server=server)
+        to, created = self._posting.destination(spec.account, spec.channel), self._clock()
+        schedule = replace(_read(name, voice_name(voice.split("-")), spec, to, created), created_by=by, operator=operator, server=server)
         if not next(times_of(schedule, created), None):
             raise BadRequestError(f"The times {schedule.expression} never come: check the day, the month and the quiet hours.")
         await self._store.write(_add, schedule)
@@ -384,7 +380,7 @@ class Scheduling:
         if pause := outbox.paused(db):
             return f"posting was paused by {pause.paused_by}"
         if schedule.channel is None:
-            day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            day = spending.day(at.astimezone(UTC))
             if outbox.on_x(db, day, day + timedelta(days=1)) + _waiting(db, day) >= self._settings.posts_a_day:
                 return f"the {self._settings.posts_a_day} posts of this UTC day are used up (x.posts_a_day)"
             if why := self._may_spend(db):
@@ -406,10 +402,19 @@ class Scheduling:
             self._pruned = now.date()
 
     async def _write_due(self) -> None:
-        """Begin the drafts that are not begun."""
-        for run in await self._store.read(schedules.due):
-            if run.id not in self._writing:
-                self._writing[run.id] = asyncio.create_task(self._write(run))
+        """Begin the drafts that are not begun; one schedule's are written one after the other, so that they lie in their times' order."""
+        for name, runs in groupby(await self._store.read(schedules.due), key=lambda run: run.schedule):
+            if name not in self._writing:
+                self._writing[name] = asyncio.create_task(self._write_each(name, list(runs)))
+
+    async def _write_each(self, name: str, runs: Sequence[Run]) -> None:
+        try:
+            for run in runs:
+                await self._write(run)
+        except asyncio.CancelledError:
+            log.info("a draft was cut off by the end; it is written at the next start", schedule=name)
+        finally:
+            del self._writing[name]
 
     async def _write(self, run: Run) -> None:
         """Write a run's draft; whatever goes wrong is its outcome, and the next time comes."""
@@ -424,13 +429,9 @@ class Scheduling:
             await asyncio.sleep(STORE_SECONDS)
         except MynahError as error:
             await self._fail(run, str(error))
-        except asyncio.CancelledError:
-            log.info("a draft was cut off by the end; it is written at the next start", schedule=run.schedule)
         except Exception:
             log.exception("a schedule broke", schedule=run.schedule)
             await self._fail(run, "Mynah failed for a reason of its own, which is in its log")
-        finally:
-            del self._writing[run.id]
 
     async def _fail(self, run: Run, why: str) -> None:
         log.warning("a schedule made no draft", schedule=run.schedule, why=why)
@@ -531,8 +532,8 @@ def _upcoming(db: Database, schedule: Schedule, now: datetime) -> list[datetime]
     return found
 
 
-def _read(name: str, voice: str, spec: Spec, created: datetime) -> Schedule:
-    """Return what a spec means.
+def _read(name: str, voice: str, spec: Spec, to: Destination, created: datetime) -> Schedule:
+    """Return what a spec means, but for its destination, which is known.
 
     Raises:
         BadRequestError: something of it is off.
@@ -546,10 +547,6 @@ def _read(name: str, voice: str, spec: Spec, created: datetime) -> Schedule:
         "cron": times.cron_line,
         "times": times.clock_times,
     }
-    if spec.account is not None and spec.channel is not None:
-        raise BadRequestError("A post goes to an account on X or to a channel in Discord, not to both.")
-    if spec.channel is not None and not 0 < spec.channel < 2**63:
-        raise BadRequestError("A channel in Discord is named by its id, a number of up to 19 digits.")
     if spec.max_a_day is not None and not 1 <= spec.max_a_day <= MAX_A_DAY:
         raise BadRequestError(f"The most a day is a number from 1 to {MAX_A_DAY}.")
     if spec.creativity is not None and not 0 <= spec.creativity <= 2:
@@ -569,8 +566,8 @@ def _read(name: str, voice: str, spec: Spec, created: datetime) -> Schedule:
         jitter=times.seconds_of(spec.jitter, 0) if spec.jitter else 0,
         quiet=times.quiet_hours(spec.quiet) if spec.quiet else "",
         max_a_day=spec.max_a_day,
-        account=spec.account if spec.account or spec.channel else DEFAULT_ACCOUNT,
-        channel=spec.channel,
+        account=to.account,
+        channel=to.channel,
         prompt=spec.prompt.strip(),
         creativity=spec.creativity,
         missed=spec.missed,

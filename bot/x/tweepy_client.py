@@ -1,5 +1,7 @@
 """One account on X with tweepy: posting, looking whether a post is there, and reading who mentions it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,52 +79,23 @@ class TweepyClient:
         self._keys = [x_variable(account, name) for name in needs]
 
     async def create_post(self, text: str, in_reply_to: str | None = None) -> str:
-        """Post a text, in answer to another post if one is named, and return X's id of it.
-
-        Raises:
-            XError: it was not posted, or nobody knows; `retry` says which.
-        """
+        """Post a text, as `XClient` says."""
         return await in_daemon_thread(lambda: self._create(text, in_reply_to))
 
     async def profile(self) -> Profile:
-        """Ask X for the account's own profile, and keep its number as `id`.
-
-        Raises:
-            XError: X refused, or did not answer.
-        """
+        """Ask X for the account's own profile, as `XClient` says."""
         found = await in_daemon_thread(self._me)
         self.id = found.id
         return found
 
     async def own_posts(self, most: int, *, since_id: str | None, since: datetime, token: str | None = None) -> OwnPosts:
-        """Return the newest posts of the account itself.
-
-        Args:
-            most: how many at most, 5 to 100.
-            since_id: only later ones than this.
-            since: where there is no `since_id`, only such as are not older than this.
-            token: of the page before.
-
-        Raises:
-            XError: X refused, or did not answer; `retry` says whether it may be asked again.
-        """
+        """Return the newest posts of the account itself, as `XClient` says."""
         return await in_daemon_thread(lambda: self._own(most, since_id, since, token))
 
     async def mentions(
         self, most: int, *, since_id: str | None, since: datetime, until_id: str | None = None, token: str | None = None
     ) -> Mentions:
-        """Return the newest posts that mention the account.
-
-        Args:
-            most: how many at most, 5 to 100; as many authors come with them, and as many posts that they answer.
-            since_id: only later ones than this.
-            since: where there is no `since_id`, only such as are not older than this.
-            until_id: only earlier ones than this.
-            token: of the page before, which was asked for with the same ids.
-
-        Raises:
-            XError: X refused, or did not answer; `retry` says whether it may be asked again.
-        """
+        """Return the newest posts that mention the account, as `XClient` says."""
         return await in_daemon_thread(lambda: self._mentions(most, since_id, since, until_id, token))
 
     async def close(self) -> None:
@@ -143,31 +116,22 @@ class TweepyClient:
         return str(answer.data["id"])
 
     def _me(self) -> Profile:
-        try:
+        with self._looking("whose account it is"):
             me = self._client.get_me(user_fields=["description"], user_auth=False).data
             return Profile(str(me.id), me.username.lower(), me.name, me.description or "")
-        except tweepy.HTTPException as error:
-            raise self._refused(error, looking=True) from error
-        except Exception as error:
-            raise never_sent(error) or XError(f"X {silence(error)} when it was asked whose account it is.", Retry.UNSURE) from error
 
     def _own(self, most: int, since_id: str | None, since: datetime, token: str | None) -> OwnPosts:
-        # X's times have no fractions of seconds here.
-        start = {"since_id": since_id} if since_id else {"start_time": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-        try:
+        start = _start(since_id, since)
+        with self._looking("for own posts"):
             answer = self._client.get_users_tweets(
                 self.id, max_results=most, pagination_token=token, tweet_fields=["created_at"], user_auth=False, **start
             )
-        except tweepy.HTTPException as error:
-            raise self._refused(error, looking=True) from error
-        except Exception as error:
-            raise never_sent(error) or XError(f"X {silence(error)} when it was asked for own posts.", Retry.UNSURE) from error
         posts = tuple(OwnPost(str(post.id), post.text, post.created_at) for post in answer.data or ())
         return OwnPosts(posts, answer.meta.get("next_token"))
 
     def _mentions(self, most: int, since_id: str | None, since: datetime, until_id: str | None, token: str | None) -> Mentions:
-        start = {"since_id": since_id} if since_id else {"start_time": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-        try:
+        start = _start(since_id, since)
+        with self._looking("for mentions"):
             answer = self._raw.get_users_mentions(
                 self.id,
                 max_results=most,
@@ -179,14 +143,20 @@ class TweepyClient:
                 user_auth=False,
                 **start,
             )
-        except tweepy.HTTPException as error:
-            raise self._refused(error, looking=True) from error
-        except Exception as error:
-            raise never_sent(error) or XError(f"X {silence(error)} when it was asked for mentions.", Retry.UNSURE) from error
         try:
             return mentions_of(answer, str(self.id))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise XError(UNKNOWN_FORM, Retry.UNSURE) from error
+
+    @contextmanager
+    def _looking(self, what: str) -> Iterator[None]:
+        """Say of whatever goes wrong with a question, which asks X for `what`, what it means."""
+        try:
+            yield
+        except tweepy.HTTPException as error:
+            raise self._refused(error, looking=True) from error
+        except Exception as error:
+            raise never_sent(error) or XError(f"X {silence(error)} when it was asked {what}.", Retry.UNSURE) from error
 
     def _refused(self, error: tweepy.HTTPException, *, looking: bool = False, answering: bool = False) -> XError:
         """Say what X's answer means: to a post, to a look at own posts or at mentions, or to an answer."""
@@ -213,3 +183,8 @@ class TweepyClient:
         if status == 403:
             return XError(f"X does not permit this post (403: {words}): mend that in the developer console or the text.", Retry.NEVER)
         return XError(f"X does not take this post ({status}: {words}): change the text, or check x.api_url.", Retry.NEVER)
+
+
+def _start(since_id: str | None, since: datetime) -> dict[str, str]:
+    """Return what X is told of where posts begin: after one of them, or else at a time, which has no fractions of seconds there."""
+    return {"since_id": since_id} if since_id else {"start_time": f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}

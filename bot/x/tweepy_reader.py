@@ -52,29 +52,17 @@ class TweepyReader:
         self._client = open_client(keys, api_url=api_url, timeout=(connect_timeout, read_timeout), return_type=dict)
 
     async def user(self, handle: str) -> User | None:
-        """Look an account up; None: there is none of this name.
-
-        Raises:
-            XError: it is suspended, or X refused, or did not answer.
-        """
+        """Look an account up, as `XReader` says."""
         return await self._ask(lambda: self._client.get_user(username=handle, user_fields=USER_FIELDS, user_auth=True), _user)
 
     async def user_by_id(self, user_id: str) -> User | None:
-        """Look up what an account is called now; None: there is none of this number any more.
-
-        Raises:
-            XError: as above.
-        """
+        """Look up what an account is called now, as `XReader` says."""
         return await self._ask(lambda: self._client.get_user(id=user_id, user_fields=USER_FIELDS, user_auth=True), _user)
 
     async def page(
         self, user_id: str, *, most: int = PAGE, since_id: str | None = None, until_id: str | None = None, token: str | None = None
     ) -> Page:
-        """Return posts of an account between two, both left out, the newest first, without retweets.
-
-        Raises:
-            XError: they are protected, or X refused, or did not answer.
-        """
+        """Return posts of an account between two, as `XReader` says."""
         return await self._ask(
             lambda: self._client.get_users_tweets(
                 user_id,

@@ -18,7 +18,7 @@ from bot.settings import Secrets, X
 from data import accounts, outbox, schedules
 from data.outbox import DEFAULT_ACCOUNT, Destination, Post, State
 from data.schedules import Outcome, Run, Schedule
-from data.store import Store
+from data.store import Store, stamp
 from tests.bot.x.rows import VOICE, add_model, add_voice
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)  # a Saturday
@@ -342,6 +342,26 @@ async def cut_off(world: World, moment: datetime) -> None:
         task.cancel()
     await asyncio.gather(step, *world.scheduling._writing.values(), return_exceptions=True)
     world.start()
+
+
+async def test_drafts_of_times_that_are_taken_up_at_once_lie_in_their_order(store):
+    """A start after a time takes up that and the next one; the first line is the slower one here."""
+    world = World(store, ahead=3600)
+    await world.add()
+    rounds = iter((50, 0))
+
+    async def slower_first(schedule: Schedule) -> str:
+        line = await world.speak(schedule)
+        for _ in range(next(rounds)):
+            await world.store.read(schedules.listed)
+        return line
+
+    world.scheduling._speak = slower_first
+    await world.at(NOON + HOUR + timedelta(seconds=1))
+    assert [(post.text, post.not_before) for post in await world.posts()] == [
+        ("Line 1 of tides.", stamp(NOON + HOUR)),
+        ("Line 2 of tides.", stamp(NOON + 2 * HOUR)),
+    ]
 
 
 async def test_a_draft_that_was_cut_off_is_written_at_the_next_start_once(world):
