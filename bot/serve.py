@@ -13,6 +13,7 @@ from bot.errors import SettingsError
 from bot.faces.discord.face import DiscordFace
 from bot.settings import Secrets, Settings
 from bot.x.accounts import accounts_of
+from bot.x.text import parser
 from data import schedules
 
 log = structlog.get_logger()
@@ -29,6 +30,7 @@ async def serve(settings: Settings, secrets: Secrets, make: Callable[[Settings, 
     Raises:
         SettingsError: there is nothing to do (neither a Discord token, a schedule for X nor mentions to read), or the token is wrong.
     """
+    parser()  # now, and not while somebody waits for the first line
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

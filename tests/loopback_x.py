@@ -267,8 +267,7 @@ class LoopbackX:
             return self._answer(201, created, "CreatePostsResponse", {"location": f"https://api.twitter.com/2/tweets/{made}"})
         if answer is Answer.NO_ID:
             return self._answer(201, {}, "CreatePostsResponse")
-        status, refusal = REFUSALS[Answer.FAILED if answer is Answer.FAILED_AFTER_MAKING else answer]
-        return self._answer(status, refusal, "Error" if "code" in refusal else "Problem", self._limits(answer))
+        return self._refusal(Answer.FAILED if answer is Answer.FAILED_AFTER_MAKING else answer)
 
     async def _refuses(self, request: web.Request) -> web.StreamResponse | None:
         """Return what a read is answered with in the place of what it asked for; None: it gets that."""
@@ -277,6 +276,14 @@ class LoopbackX:
         answer = self.reading.popleft() if self.reading else Answer.CREATED
         if not self._who(request):
             answer = Answer.UNAUTHORIZED
+        if (refused := await self._misbehaves(answer, request)) is not None:
+            return refused
+        return web.json_response(self.recorded.popleft()) if self.recorded else None
+
+    async def _misbehaves(self, answer: Answer, request: web.Request) -> web.StreamResponse | None:
+        """Return what a question is answered with where it gets no answer; None: it gets one."""
+        if answer is Answer.CREATED:
+            return None
         if answer is Answer.SILENT:
             await self._end.wait()
             return web.Response()
@@ -284,12 +291,11 @@ class LoopbackX:
             assert request.transport is not None
             request.transport.abort()
             return web.Response()
-        if answer in REFUSALS:
-            status, refusal = REFUSALS[answer]
-            return self._answer(status, refusal, "Error" if "code" in refusal else "Problem", self._limits(answer))
-        if self.recorded:
-            return web.json_response(self.recorded.popleft())
-        return None
+        return self._refusal(answer)
+
+    def _refusal(self, answer: Answer) -> web.Response:
+        status, refusal = REFUSALS[answer]
+        return self._answer(status, refusal, "Error" if "code" in refusal else "Problem", self._limits(answer))
 
     async def _user(self, request: web.Request) -> web.StreamResponse:
         if refusal := await self._refuses(request):
@@ -424,12 +430,8 @@ class LoopbackX:
         answer = self.polls.popleft() if self.polls else Answer.CREATED
         if self._who(request) != request.match_info["id"]:
             answer = Answer.UNAUTHORIZED
-        if answer is Answer.SILENT:
-            await self._end.wait()
-            return web.Response()
-        if answer is not Answer.CREATED:
-            status, refusal = REFUSALS[answer]
-            return self._answer(status, refusal, "Error" if "code" in refusal else "Problem", self._limits(answer))
+        if (refused := await self._misbehaves(answer, request)) is not None:
+            return refused
         size = int(query["max_results"])
         if not 5 <= size <= 100:
             return self._answer(*REFUSALS[Answer.INVALID], "Problem")
@@ -476,12 +478,8 @@ class LoopbackX:
         """Give own posts, the newest first, as X does: with &, < and > escaped."""
         self.looked.append(dict(request.query))
         answer = self.looks.popleft() if self.looks else Answer.CREATED
-        if answer is Answer.SILENT:
-            await self._end.wait()
-            return web.Response()
-        if answer is not Answer.CREATED:
-            status, refusal = REFUSALS[answer]
-            return self._answer(status, refusal, "Error" if "code" in refusal else "Problem", self._limits(answer))
+        if (refused := await self._misbehaves(answer, request)) is not None:
+            return refused
         since, most = int(request.query.get("since_id", 0)), int(request.query["max_results"])
         start = datetime.fromisoformat(request.query.get("start_time", "2006-03-21T00:00:00Z"))
         own = [

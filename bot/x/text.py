@@ -3,9 +3,8 @@
 import html
 import re
 import unicodedata
-from typing import NamedTuple
-
-import twitter_text
+from functools import cache
+from typing import Any, NamedTuple
 
 from bot.services.folding import visible
 
@@ -19,14 +18,22 @@ LEADING_NAMES = re.compile(r"\A(?:[@\uff20][A-Za-z0-9_]{1,20}(?:\s+|$))*")
 _TRADE_MARKS = str.maketrans("\u2122\u2120", "  ")  # else `one.™` would be read as one.tm
 
 
+@cache
+def parser() -> Any:
+    """Return twitter-text. To import it takes as long as all the rest of a command that weighs no text."""
+    import twitter_text
+
+    return twitter_text
+
+
 def weighted_length(text: str) -> int:
     """Return how many of X's 280 characters a text takes: emoji and CJK count 2, a link 23."""
-    return int(twitter_text.parse_tweet(text).weightedLength)
+    return int(parser().parse_tweet(text).weightedLength)
 
 
 def has_link(text: str) -> bool:
     """Say whether X would make a link of something in a text, which costs more."""
-    return bool(twitter_text.extract_urls(text))
+    return bool(parser().extract_urls(text))
 
 
 def same_text(ours: str, theirs: str) -> bool:
@@ -40,7 +47,7 @@ def without_leading_names(text: str) -> str:
 
 
 def _as_kept(text: str) -> str:
-    for link in sorted(twitter_text.extract_urls(text), key=len, reverse=True):
+    for link in sorted(parser().extract_urls(text), key=len, reverse=True):
         text = text.replace(link, "\ufffc")
     return " ".join(unicodedata.normalize("NFC", text).split())
 
@@ -58,7 +65,7 @@ def broken_rule(text: str, *, links: bool = False) -> Broken | None:
     """Return the first rule that keeps a text from being posted, or None; `links` lets links pass."""
     if not text.strip():
         return Broken("empty", "has no text")
-    parsed = twitter_text.parse_tweet(text)
+    parsed = parser().parse_tweet(text)
     if parsed.weightedLength > MAX_LENGTH:
         return Broken("too_long", f"takes {parsed.weightedLength} of X's {MAX_LENGTH} characters")
     if not parsed.valid:
@@ -72,7 +79,7 @@ def broken_rule(text: str, *, links: bool = False) -> Broken | None:
         return None
     # The parser finds what X would turn into a link, `x.ai` without a scheme included; such a post costs 13 times as much.
     for shown in dict.fromkeys((text, read)):
-        if links := twitter_text.extract_urls(shown):
+        if links := parser().extract_urls(shown):
             return Broken("link", f"holds a link ({links[0]})")
     if disguised := _DISGUISED.search(read):
         return Broken("link", f"holds a link ({disguised[0]})")

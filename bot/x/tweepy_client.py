@@ -116,13 +116,13 @@ class TweepyClient:
         return str(answer.data["id"])
 
     def _me(self) -> Profile:
-        with self._looking("whose account it is"):
+        with self._looking():
             me = self._client.get_me(user_fields=["description"], user_auth=False).data
             return Profile(str(me.id), me.username.lower(), me.name, me.description or "")
 
     def _own(self, most: int, since_id: str | None, since: datetime, token: str | None) -> OwnPosts:
         start = _start(since_id, since)
-        with self._looking("for own posts"):
+        with self._looking():
             answer = self._client.get_users_tweets(
                 self.id, max_results=most, pagination_token=token, tweet_fields=["created_at"], user_auth=False, **start
             )
@@ -131,7 +131,7 @@ class TweepyClient:
 
     def _mentions(self, most: int, since_id: str | None, since: datetime, until_id: str | None, token: str | None) -> Mentions:
         start = _start(since_id, since)
-        with self._looking("for mentions"):
+        with self._looking():
             answer = self._raw.get_users_mentions(
                 self.id,
                 max_results=most,
@@ -149,14 +149,14 @@ class TweepyClient:
             raise XError(UNKNOWN_FORM, Retry.UNSURE) from error
 
     @contextmanager
-    def _looking(self, what: str) -> Iterator[None]:
-        """Say of whatever goes wrong with a question, which asks X for `what`, what it means."""
+    def _looking(self) -> Iterator[None]:
+        """Say of whatever goes wrong with a question what it means."""
         try:
             yield
         except tweepy.HTTPException as error:
             raise self._refused(error, looking=True) from error
         except Exception as error:
-            raise never_sent(error) or XError(f"X {silence(error)} when it was asked {what}.", Retry.UNSURE) from error
+            raise never_sent(error) or XError(f"X {silence(error)} while it was read: try again later.", Retry.UNSURE) from error
 
     def _refused(self, error: tweepy.HTTPException, *, looking: bool = False, answering: bool = False) -> XError:
         """Say what X's answer means: to a post, to a look at own posts or at mentions, or to an answer."""

@@ -152,8 +152,7 @@ async def test_a_wrong_token_is_one_sentence_and_ends_it(mynah, loopback_discord
     assert "Traceback" not in err
 
 
-async def test_a_schedule_without_discord_drafts_and_a_yes_in_the_terminal_posts_it_once(mynah, service, tmp_path, monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+async def test_a_schedule_without_discord_drafts_and_a_yes_in_the_terminal_posts_it_once(mynah, service, tmp_path):
     mynah.json("import", str(write_posts(tmp_path / "ann.jsonl")), "--as", "ann")
     mynah.json("train", "ann")
     planned = mynah.json("schedule", "add", "hourly", "ann", "--every", "1h")["schedules"][0]

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,9 +18,8 @@ from data import accounts, outbox, schedules
 from data.outbox import DEFAULT_ACCOUNT, Destination, Post, State
 from data.schedules import Schedule
 from data.store import Store
+from tests.bot.clock import START, Clock
 from tests.bot.x.rows import VOICE, add_voice
-
-START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 class FakeX:
@@ -62,19 +61,6 @@ class FakeX:
 
     async def close(self) -> None:
         """Have nothing open."""
-
-
-class Clock:
-    """A time that passes when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
 
 
 @pytest.fixture

@@ -24,8 +24,7 @@ POST, USER = 5_000, 10_000
 
 
 @pytest.fixture
-async def server(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+async def server():
     async with LoopbackX(accounts=[Account("7", "Ann")]) as server:
         yield server
 

@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from trainer import process
@@ -232,6 +233,12 @@ def pip_that_hangs(tmp_path):
 def pip_of(child) -> int:
     """Wait for the hanging pip and return its pid."""
     return int(next(line for line in child.stderr if line.startswith("PIP")).split()[1])
+
+
+def end(pid: int) -> None:
+    """Kill a process, if it is not gone."""
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).kill()
 
 
 @pytest.fixture

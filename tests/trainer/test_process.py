@@ -9,7 +9,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from tests.trainer.conftest import ROOT, pip_of, tell
+from tests.trainer.conftest import ROOT, end, pip_of, tell
 from trainer.process import Stop
 from trainer.protocol import Cancel, Order, parse
 
@@ -53,7 +53,7 @@ def test_a_cut_lifeline_spares_a_group_that_is_not_its_own(start, unfetched, pip
         pip = pip_of(child)
         child.stdin.close()
         assert child.wait() == 1  # and this test, which leads the group, lives
-        os.kill(pip, signal.SIGKILL)
+        end(pip)
 
 
 def test_sigint_while_fetching_ends_the_fetch(start, unfetched, pip_that_hangs, last):

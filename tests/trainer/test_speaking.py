@@ -1,13 +1,12 @@
 """One speaker process, several voices, and requests that fail without ending it."""
 
 import json
-import os
 import signal
 from dataclasses import replace
 
 import pytest
 
-from tests.trainer.conftest import Asked, pip_of
+from tests.trainer.conftest import Asked, end, pip_of
 from trainer import decoding, speaking
 from trainer.protocol import Cancel, Sampling, SpeechRequest, Stage, parse
 
@@ -192,7 +191,7 @@ def test_requests_wait_for_their_base_and_one_that_never_comes_keeps_nobody(star
         assert talk.hear()[1].code == "cancelled"
         child.send_signal(signal.SIGINT)
         assert child.wait() == 0
-        os.kill(pip, signal.SIGKILL)
+        end(pip)
 
 
 def test_a_very_long_prompt_and_special_tokens_in_it_are_text(start, voice):

@@ -42,9 +42,8 @@ async def test_the_question_says_what_it_learns_from_on_whose_word_and_how_long(
 
 
 @pytest.fixture
-async def x(stage, monkeypatch):
+async def x(stage):
     """A loopback X that Mynah may read, with 150 posts of crab."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     async with LoopbackX(accounts=[Account("7", "crab")]) as server:
         for post in posts("crab"):
             server.accounts[0].write(1, text=post.text)

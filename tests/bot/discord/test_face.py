@@ -64,10 +64,8 @@ async def stop(task: asyncio.Task[None], seconds: float = 5.0) -> None:
     assert [other for other in tasks if "discord" in other.lower() and "tests/" not in other] == []
 
 
-async def test_from_login_to_the_end_of_a_training(app, loopback_discord: LoopbackDiscord):
-    """Login, ready, a prefix command, progress, the card with its files, the mention, a slash command, and a clean farewell."""
-    server = loopback_discord
-    task = start(app, server)
+async def training(app, server: LoopbackDiscord):
+    """Order a training in a server, and have it make ten steps; return its run, and the message that tells of it."""
     await server.connected()
     await server.say("!train keeper")
     await server.press(await server.message(lambda m: m["components"]), "Train")
@@ -75,7 +73,14 @@ async def test_from_login_to_the_end_of_a_training(app, loopback_discord: Loopba
         await app.store.changed()
     (run,) = app.training._executor.runs
     run.say(Step(10, 100, 3.0, 900.0, 60.0))
-    progress = await server.message(lambda m: "step 10/100" in m["content"])
+    return run, await server.message(lambda m: "step 10/100" in m["content"])
+
+
+async def test_from_login_to_the_end_of_a_training(app, loopback_discord: LoopbackDiscord):
+    """Login, ready, a prefix command, progress, the card with its files, the mention, a slash command, and a clean farewell."""
+    server = loopback_discord
+    task = start(app, server)
+    run, progress = await training(app, server)
     run.done()
     told = await server.message(lambda m: m["mentions"])
     assert told["content"].startswith(f"<@{server.member['id']}>")
@@ -176,14 +181,7 @@ async def test_socket_dropped_in_mid_training(app, loopback_discord: LoopbackDis
     """What happens while nobody is connected is told when somebody is, in the same message."""
     server = loopback_discord
     task = start(app, server)
-    await server.connected()
-    await server.say("!train keeper")
-    await server.press(await server.message(lambda m: m["components"]), "Train")
-    while not app.training._executor.runs:
-        await app.store.changed()
-    (run,) = app.training._executor.runs
-    run.say(Step(10, 100, 3.0, 900.0, 60.0))
-    progress = await server.message(lambda m: "step 10/100" in m["content"])
+    run, progress = await training(app, server)
     await server.drop()
     run.say(Step(20, 100, 3.0, 900.0, 60.0))
     await server.until(lambda: server.resumes)

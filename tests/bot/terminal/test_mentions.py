@@ -21,11 +21,6 @@ from tests.voices import add_version
 ASKED = "is it dark out there?"
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
 def answering(settings: Settings, url: str, **more: object) -> Settings:
     x = settings.x.model_validate({"api_url": url, "mentions": {"on": True, "voice": VOICE} | more})
     return settings.model_copy(update={"x": x})

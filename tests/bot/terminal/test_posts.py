@@ -108,8 +108,7 @@ def test_the_doctor_names_the_keys_of_each_account(posts_settings):
         ("運営 paula、自動投稿", []),
     ],
 )
-async def test_the_doctor_reads_profiles_for_a_price(app, posts_settings, monkeypatch, bio, says):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+async def test_the_doctor_reads_profiles_for_a_price(app, posts_settings, bio, says):
     async with LoopbackX(bio=bio) as server:
         settings = posts_settings.model_copy(update={"x": posts_settings.x.model_copy(update={"api_url": server.url})})
         default, news = await examine_profiles(settings, SECRETS, app.budget)

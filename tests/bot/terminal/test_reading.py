@@ -15,8 +15,7 @@ from tests.loopback_x import SECRETS, Account, Answer, LoopbackX
 
 
 @pytest.fixture
-async def server(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+async def server():
     async with LoopbackX(accounts=[Account("7", "ann")]) as server:
         for tweet in made_up_tweets(150, 1):
             server.accounts[0].write(1, text=tweet.text)

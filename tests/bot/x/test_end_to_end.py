@@ -13,8 +13,7 @@ from tests.bot.x.rows import add_model, sender_to
 from tests.loopback_x import LoopbackX
 
 
-async def test_a_due_schedule_becomes_a_post_after_a_yes(tmp_path, monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+async def test_a_due_schedule_becomes_a_post_after_a_yes(tmp_path):
     async with Store(tmp_path / "mynah.db") as store, Store(tmp_path / "mynah.db") as terminal, LoopbackX() as server:
         x = sender_to(store, server.url)
         posting, person = Posting(store, {DEFAULT_ACCOUNT: x}), Posting(terminal, None)

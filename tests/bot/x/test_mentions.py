@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,27 +19,14 @@ from bot.x.tweepy_session import UNKNOWN_FORM
 from data import mentions, outbox, spending
 from data.mentions import Fate, Mention
 from data.outbox import DEFAULT_ACCOUNT, Post, State
+from tests.bot.clock import START, Clock
 from tests.bot.x.frail import Crash, Frail
 from tests.bot.x.rows import VOICE, add_model, sender_to
 from tests.loopback_x import FIRST_ID, SECRETS, Account, Answer, LoopbackX, Made
 
-START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 INTERVAL = 900
 ANN, BOB = Account("7", "Ann"), Account("8", "bob")
 SUMMONS = "@keeper_ottoline is it dark out there?"
-
-
-class Clock:
-    """A time that passes when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
 
 
 class Stage:
@@ -98,16 +85,6 @@ class Stage:
         found = await self.one(number)
         assert found.post is not None
         return await self.store.read(outbox.get, found.post)
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -21,20 +21,9 @@ from bot.x.tweepy_client import TweepyClient
 from data.outbox import State
 from data.store import Store
 from tests.bot.x.rows import VOICE, add_voice
-from tests.loopback_x import SECRETS, Answer, LoopbackX
+from tests.loopback_x import SECRETS, Answer
 
 NEWS = XKeys(client_id=SecretStr("client"), refresh_token=SecretStr("refresh-0"))
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[LoopbackX]:
-    async with LoopbackX() as server:
-        yield server
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Whether a post is there is looked for on X itself before it is sent again, and what looks and posts cost is in the ledger."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -12,35 +12,12 @@ from bot.x.text import same_text
 from data import spending
 from data.outbox import DEFAULT_ACCOUNT, Post, State
 from data.store import Store
+from tests.bot.clock import START, Clock
 from tests.bot.x.rows import VOICE, add_voice, sender_to
 from tests.loopback_x import Answer, LoopbackX, Made
 
-START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LAG = 120
 LOOKING_ON = X(look_at_own_posts=True, look_after_seconds=LAG)
-
-
-class Clock:
-    """A time that passes when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

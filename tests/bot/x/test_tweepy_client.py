@@ -15,17 +15,6 @@ from data.outbox import DEFAULT_ACCOUNT
 from tests.loopback_x import KEYS, SECRETS, Answer, LoopbackX
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[LoopbackX]:
-    async with LoopbackX() as server:
-        yield server
-
-
 @pytest.fixture
 async def x(server: LoopbackX) -> AsyncIterator[TweepyClient]:
     client = TweepyClient(SECRETS, api_url=server.url, connect_timeout=5, read_timeout=0.3)

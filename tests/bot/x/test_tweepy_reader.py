@@ -13,11 +13,6 @@ from bot.x.tweepy_reader import TweepyReader
 from tests.loopback_x import SECRETS, SHARED, Account, Answer, LoopbackX
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
 @pytest.fixture
 async def server() -> AsyncIterator[LoopbackX]:
     async with LoopbackX(accounts=[Account("7", "Ann")]) as server:
