@@ -3,11 +3,14 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
 from bot.executors.port import CutOffError
+from data import store as store_module
 from data.store import Store
 from tests.conftest import made_up_tweets, store_account
 from trainer.protocol import Done, Event, Failed, Job, Stage, Step
@@ -92,6 +95,29 @@ class ScriptedExecutor:
         done = Done(str(weights), sha256, len(WEIGHTS), 5.5, 4.25, 12.0, ["a sample"], {"adapter": {}}, job=job.id)
         events = self.script or [Stage("base"), Step(1, 2, 5.0, 100.0, 1.0), Step(2, 2, 4.5, 100.0, 0.0), done]
         return ScriptedRun(events, self.gates.get(voice, self.gate))
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What an empty database that went through all migrations consists of."""
+    path = tmp_path_factory.mktemp("migrated") / "mynah.db"
+    store_module._open(path).conn.close()
+    return path.read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def _migrated_once(migrated: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make each new database a copy: the migrations, which tests/data goes through, take as long as many a test."""
+    opened = store_module._open
+
+    def copied(path: Path) -> Database:
+        with suppress(OSError):  # which is then the opening's to tell
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                path.write_bytes(migrated)
+        return opened(path)
+
+    monkeypatch.setattr(store_module, "_open", copied)
 
 
 @pytest.fixture
