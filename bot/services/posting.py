@@ -119,7 +119,7 @@ class Posting:
             BadRequestError: there is no such account, no such channel can be, or both were given.
         """
         if account is not None and channel is not None:
-            raise BadRequestError("A post goes to an account on X or to a channel in Discord, not to both.")
+            raise BadRequestError("A post goes to an account on X or to a channel in Discord, not to both: name one of them.")
         if channel is not None:
             if not 0 < channel < 2**63:
                 raise BadRequestError("A channel in Discord is named by its id, a number of up to 19 digits.")

@@ -74,8 +74,6 @@ class Planning(commands.Cog):
         """Have a voice write posts at certain times, each to be approved."""
         guild = await self._begin(ctx)
         await need_voice(self.bot, ctx.author, guild, voice)
-        if account and channel:
-            raise BadRequestError("A post goes to an account on X or to a channel, not to both: name one of them.")
         if channel is not None:
             _need_reach(channel, guild, ctx.author)
         spec = Spec(

@@ -144,7 +144,7 @@ async def test_what_is_off_is_refused_in_a_sentence_and_nothing_is_stored(ready:
 
 async def test_an_account_and_a_channel_are_too_much(ready: Stage):  # noqa: F811
     refused = await add(ready, account="default", channel=ready.channel)
-    assert said(refused) == "A post goes to an account on X or to a channel, not to both: name one of them."
+    assert said(refused) == "A post goes to an account on X or to a channel in Discord, not to both: name one of them."
     await add(ready)
     twice = await add(ready)
     assert said(twice).startswith("There is a schedule mornings already")
