@@ -1,5 +1,6 @@
 """The real embedded base learns from a few dozen posts; about a minute on two cores, and 93 MB fetched the first time."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -18,6 +19,7 @@ def every_core():
     torch.set_num_threads(os.cpu_count())
     yield
     torch.set_num_threads(before)
+    gc.collect()  # the base hangs in cycles
 
 
 @pytest.mark.usefixtures("every_core")
