@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance.conftest import Mynah, write_posts
 
 #: Each takes some ten seconds, most of them imports: a few every time, many in the long tests.
-FEW_OR_MANY = pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.long)])
+FEW_OR_MANY = pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.long)])
 
 
 def look(mynah, question):
