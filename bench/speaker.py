@@ -15,7 +15,7 @@ from typing import Self
 from bench.child import Child
 from bench.common import resident
 from trainer import protocol
-from trainer.protocol import Cancel, Failed, Line, SpeechRequest, Spoken, parse
+from trainer.protocol import Cancel, Failed, Line, SpeechRequest, Spoken, Stage, parse
 
 SPEAKER = (sys.executable, "-m", "trainer", "--speak")
 SILENCE_SECONDS = 600.0
@@ -106,6 +106,8 @@ class Speaker(Child):
                     return heard, said
                 case Failed(code=protocol.CANCELLED):
                     pass  # it had ended when its cancellation came
+                case Stage():
+                    pass  # it lives, and goes on loading
                 case other:
                     raise SystemExit(f"The speaker said {other.to_json()}: see {self.log}.")
 
