@@ -6,6 +6,8 @@ from pathlib import Path
 
 import structlog
 
+from bot.printable import spelt
+
 
 def configure_logging(file: Path | None = None) -> None:
     """Log to a file (for a command, whose terminal is for the person), or to stderr (for the service)."""
@@ -30,7 +32,7 @@ def configure_logging(file: Path | None = None) -> None:
         last = structlog.processors.JSONRenderer(ensure_ascii=False)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _harmless, last]
         )
     )
     root = logging.getLogger()
@@ -40,3 +42,11 @@ def configure_logging(file: Path | None = None) -> None:
     root.setLevel(logging.INFO)
     for chatty in ("apscheduler", "matplotlib", "asyncio", "discord.http", "discord.client"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _harmless(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Keep what came from outside from forging a line of the log, and from steering the terminal on which somebody reads it."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = spelt(value).replace("\n", "\n    " if name == "exception" else "\\n")
+    return event

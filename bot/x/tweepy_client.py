@@ -145,7 +145,7 @@ class TweepyClient:
             )
         try:
             return mentions_of(answer, str(self.id))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:  # Python's JSON has infinity
             raise XError(UNKNOWN_FORM, Retry.UNSURE) from error
 
     @contextmanager
