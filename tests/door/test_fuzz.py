@@ -10,7 +10,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,8 +101,18 @@ CONTENT = st.one_of(
     st.binary(max_size=200),
 )
 MEMBERS = st.sampled_from(
-    ["data/tweets.js", "../../data/tweets.js", "/data/tweets.js", "x/tweet.js", "data/note-tweet.js", "data/manifest.js", "data/account.js", "data\\tweets.js", "tweets.js"]
-)  # fmt: skip
+    [
+        "data/tweets.js",
+        "../../data/tweets.js",
+        "/data/tweets.js",
+        "x/tweet.js",
+        "data/note-tweet.js",
+        "data/manifest.js",
+        "data/account.js",
+        "data\\tweets.js",
+        "tweets.js",
+    ]
+)
 WORDS = st.lists(
     st.one_of(
         TEXT, st.sampled_from(["ann", "-n", "--count", "3", "--version", "--as", "--from", "last", "--search", "--page", "--all", "--"])
@@ -364,7 +374,33 @@ CARD = st.lists(
     ),
     max_size=9,
 ).map("\n".join)
-ANSWER = keyed("data", "id", "text", "username", "public_metrics", "tweet_count", "meta", "next_token", "includes", "users", "tweets", "errors", "detail", "title", "type", "author_id", "created_at", "entities", "mentions", "note_tweet", "referenced_tweets", "access_token", "refresh_token", "expires_in", "edit_history_tweet_ids")  # fmt: skip
+ANSWER = keyed(
+    "data",
+    "id",
+    "text",
+    "username",
+    "public_metrics",
+    "tweet_count",
+    "meta",
+    "next_token",
+    "includes",
+    "users",
+    "tweets",
+    "errors",
+    "detail",
+    "title",
+    "type",
+    "author_id",
+    "created_at",
+    "entities",
+    "mentions",
+    "note_tweet",
+    "referenced_tweets",
+    "access_token",
+    "refresh_token",
+    "expires_in",
+    "edit_history_tweet_ids",
+)
 FILLED = st.builds(
     lambda row, user, meta: {"data": [row], "includes": {"users": [user], "tweets": [row]}, "meta": meta},
     st.fixed_dictionaries(
@@ -383,20 +419,51 @@ HEADERS = st.dictionaries(
 
 DOORS = {
     "posts": Door(st.tuples(st.sampled_from(["a.jsonl", "a.csv", "a.txt", "tweets.js", "a.zip", "noext"]), CONTENT), _posts, 3_000),
-    "archives": Door(st.tuples(st.dictionaries(MEMBERS, CONTENT, min_size=1, max_size=4), st.integers(0), st.binary(max_size=3)), _archives, 2_500),
+    "archives": Door(
+        st.tuples(st.dictionaries(MEMBERS, CONTENT, min_size=1, max_size=4), st.integers(0), st.binary(max_size=3)), _archives, 2_500
+    ),
     "cards": Door(st.tuples(CARD | FRONT, keyed("handles", "counts", "ann", "downloaded", "kept") | st.just({})), _cards, 1_500),
     "console": Door(st.tuples(st.sampled_from(sorted(COMMANDS)) | TEXT, WORDS), _console, 1_500),
-    "arguments": Door(WORDS.flatmap(lambda rest: st.sampled_from(["train", "generate", "posts", "schedule add", "schedule", "card", "import", "pin", "cancel", "spend", ""]).map(lambda name: [*name.split(), *rest])), _arguments, 2_000),
-    "schedules": Door(st.tuples(WHEN, TEXT | st.sampled_from(["UTC", "Asia/Tokyo", "../../etc/passwd"]), WHEN | st.just(""), WHEN | st.just(""), WHEN | st.just("1h")), _schedule, 2_000),
+    "arguments": Door(
+        WORDS.flatmap(
+            lambda rest: st.sampled_from(
+                ["train", "generate", "posts", "schedule add", "schedule", "card", "import", "pin", "cancel", "spend", ""]
+            ).map(lambda name: [*name.split(), *rest])
+        ),
+        _arguments,
+        2_000,
+    ),
+    "schedules": Door(
+        st.tuples(
+            WHEN,
+            TEXT | st.sampled_from(["UTC", "Asia/Tokyo", "../../etc/passwd"]),
+            WHEN | st.just(""),
+            WHEN | st.just(""),
+            WHEN | st.just("1h"),
+        ),
+        _schedule,
+        2_000,
+    ),
     "settings": Door(TOML, _config, 1_500),
     "environment": Door(st.tuples(st.sampled_from(KEYS) | TEXT, TEXT | written(VALUE), st.binary(max_size=40)), _environment, 500),
-    "X": Door(st.tuples(st.sampled_from([200, 201, 400, 401, 402, 403, 404, 429, 500, 503, 799]), written(ANSWER | FILLED | TOKEN | JSON), HEADERS, st.sampled_from(["user", "page", "post", "own", "mentions", "me", "token"])), _x, 2_500),
+    "X": Door(
+        st.tuples(
+            st.sampled_from([200, 201, 400, 401, 402, 403, 404, 429, 500, 503, 799]),
+            written(ANSWER | FILLED | TOKEN | JSON),
+            HEADERS,
+            st.sampled_from(["user", "page", "post", "own", "mentions", "me", "token"]),
+        ),
+        _x,
+        2_500,
+    ),
     "token file": Door(written(keyed("seed", "refresh_token", "access_token", "expires_at")) | TEXT, _pair, 500),
     "lines and blocklists": Door(st.tuples(TEXT | st.sampled_from(["/(a+)+$/", "/(.*)*x/"]), TEXT, TEXT), _lines, 1_000),
     "Discord's text": Door(TEXT, _discord, 1_000),
     "names": Door(TEXT | st.sampled_from(["' OR 1=1 --", "%", "_", "x'; DROP TABLE accounts; --"]), _names, 500),
-    "the trainer's words": Door(written(keyed("type", "job", "request", "text", "index", "recipe", "train", "loss", "step")) | TEXT, lambda *_: protocol.parse, 500),
-}  # fmt: skip
+    "the trainer's words": Door(
+        written(keyed("type", "job", "request", "text", "index", "recipe", "train", "loss", "step")) | TEXT, lambda *_: protocol.parse, 500
+    ),
+}
 
 
 def _through(door: Door, folder: Path, most: int, *, same: bool) -> None:
@@ -410,7 +477,7 @@ def _through(door: Door, folder: Path, most: int, *, same: bool) -> None:
             try:
                 take(given)
             except (MynahError, XError, protocol.ProtocolError) as error:
-                assert str(error)
+                assert str(error)  # noqa: PT017
             assert time.process_time() - began < SECONDS
 
         taken()
