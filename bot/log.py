@@ -3,6 +3,7 @@
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -47,6 +48,16 @@ def configure_logging(file: Path | None = None) -> None:
 def _harmless(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Keep what came from outside from forging a line of the log, and from steering the terminal on which somebody reads it."""
     for name, value in event.items():
-        if isinstance(value, str):
-            event[name] = spelt(value).replace("\n", "\n    " if name == "exception" else "\\n")
+        event[name] = _spelt(value, "\n    " if name == "exception" else "\\n")
     return event
+
+
+def _spelt(value: Any, line: str) -> Any:
+    match value:
+        case str():
+            return spelt(value).replace("\n", line)
+        case dict():
+            return {_spelt(key, line): _spelt(inner, line) for key, inner in value.items()}
+        case list() | tuple():
+            return [_spelt(inner, line) for inner in value]
+    return value

@@ -177,7 +177,7 @@ def _keep_private(path: Path) -> None:
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-        with suppress(FileNotFoundError, PermissionError):  # of another owner, who grants it to us
+        with suppress(OSError):  # it is not there, or of another owner, who grants it to us
             mode = stat.S_IMODE(file.stat().st_mode)
             if mode & 0o007:
                 file.chmod(mode & ~0o007)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -115,7 +116,13 @@ class Folder:
             except (SafetensorError, OSError) as error:
                 raise BadJob(f"{name} in that folder is damaged ({first_line(error)}): fetch the model again.") from error
         try:
+            if is_zipfile(path):
+                with ZipFile(path) as file:  # torch packs nothing; what is packed could be a thousand times as large
+                    if sum(info.file_size for info in file.infolist()) > MOST_BYTES:
+                        raise BadJob(f"{name} in that folder unpacks to more than {MOST_BYTES / 1e6:,.0f} MB: choose another model.")
             found = torch.load(path, map_location="cpu", weights_only=True)
+        except BadJob:
+            raise
         except UnpicklingError as error:
             raise BadJob(f"{name} in that folder holds more than weights, such as code, which is never run: choose another.") from error
         except Exception as error:  # a zip, a pickle and torch's own: each has exceptions of its own

@@ -54,12 +54,13 @@ TEXT = st.one_of(
     st.text(max_size=60),
     st.lists(st.sampled_from(PIECES), max_size=8).map("".join),
     st.builds(
-        lambda piece, times, end: piece * times + end,
+        lambda piece, times, end: (piece * times)[:20_000] + end,
         st.sampled_from([*PIECES, "0 ", "9:", "1,", "a-"]),
         st.sampled_from([9, 300, 5_000]),
         st.text(max_size=3),
     ),
 )
+SHORT = TEXT.map(lambda text: text[:4_000])  # what a message may hold
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.sampled_from(["1", "2026-11-22T00:00:00Z", 10**30, "9" * 5_000]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
@@ -457,8 +458,8 @@ DOORS = {
         2_500,
     ),
     "token file": Door(written(keyed("seed", "refresh_token", "access_token", "expires_at")) | TEXT, _pair, 500),
-    "lines and blocklists": Door(st.tuples(TEXT | st.sampled_from(["/(a+)+$/", "/(.*)*x/"]), TEXT, TEXT), _lines, 1_000),
-    "Discord's text": Door(TEXT, _discord, 1_000),
+    "lines and blocklists": Door(st.tuples(TEXT | st.sampled_from(["/(a+)+$/", "/(.*)*x/"]), SHORT, SHORT), _lines, 1_000),
+    "Discord's text": Door(SHORT, _discord, 1_000),
     "names": Door(TEXT | st.sampled_from(["' OR 1=1 --", "%", "_", "x'; DROP TABLE accounts; --"]), _names, 500),
     "the trainer's words": Door(
         written(keyed("type", "job", "request", "text", "index", "recipe", "train", "loss", "step")) | TEXT, lambda *_: protocol.parse, 500

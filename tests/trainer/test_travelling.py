@@ -5,6 +5,7 @@ import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import peft
 import pytest
@@ -325,6 +326,18 @@ def test_a_small_file_that_unfolds_to_a_huge_tensor_is_refused(bring, tmp_path):
     state["transformer.wte.weight"] = torch.zeros(1).expand(10**6, 10**6)
     torch.save(state, folder / "pytorch_model.bin")
     with pytest.raises(BadJob, match=r"are \[1000000, 1000000\]"):
+        bring(folder)
+
+
+def test_a_packed_file_that_unpacks_to_more_than_may_be_stored_is_refused(bring, tmp_path, monkeypatch):
+    folder = ancestor.write(tmp_path / "evil")
+    size = (folder / "pytorch_model.bin").stat().st_size
+    with ZipFile(folder / "pytorch_model.bin") as plain, ZipFile(tmp_path / "packed", "w", ZIP_DEFLATED) as packed:
+        for info in plain.infolist():
+            packed.writestr(info.filename, bytes(2 * info.file_size))
+    (tmp_path / "packed").replace(folder / "pytorch_model.bin")
+    monkeypatch.setattr(foreign, "MOST_BYTES", size)
+    with pytest.raises(BadJob, match="pytorch_model.bin in that folder unpacks to more than"):
         bring(folder)
 
 
