@@ -1,7 +1,7 @@
 """What the code must never do, whatever comes in: looked for in the source itself, so that nobody brings it back unseen."""
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,16 +22,15 @@ KNOWN = {"trainer/embedded.py": ["archive.extract"]}
 LOADS = {"from_pretrained", "from_config"}
 
 
-def _calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), node
+@cache
+def _calls(source: str) -> list[tuple[str, ast.Call]]:
+    return [(ast.unparse(node.func), node) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
 
 
 def breaches(source: str) -> list[str]:
     """Return what a source does and must not."""
     found = []
-    for name, call in _calls(ast.parse(source)):
+    for name, call in _calls(source):
         last = name.rpartition(".")[2]
         said = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
         if name in FORBIDDEN or last in UNPACKS:
@@ -79,7 +78,7 @@ def test_no_text_from_outside_is_a_format():
     found = {
         name
         for path in SOURCES
-        for name, call in _calls(ast.parse(path.read_text()))
+        for name, call in _calls(path.read_text())
         if name.endswith((".format", ".format_map", ".from_string", "Template"))
         and not (isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Constant))
         and name != "super().format"  # of a record of the log
@@ -94,7 +93,7 @@ def test_each_child_is_given_its_environment():
         (path.name, {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}.get("env"))
         for path in SOURCES
         if path.relative_to(ROOT).parts[0] == "bot"
-        for name, call in _calls(ast.parse(path.read_text()))
+        for name, call in _calls(path.read_text())
         if name in starts
     ]
     assert sorted(found) == [("processes.py", "child_environment()"), ("sources.py", "child_environment()")]

@@ -337,7 +337,7 @@ def test_a_packed_file_that_unpacks_to_more_than_may_be_stored_is_refused(bring,
             packed.writestr(info.filename, bytes(2 * info.file_size))
     (tmp_path / "packed").replace(folder / "pytorch_model.bin")
     monkeypatch.setattr(foreign, "MOST_BYTES", size)
-    with pytest.raises(BadJob, match="pytorch_model.bin in that folder unpacks to more than"):
+    with pytest.raises(BadJob, match=r"pytorch_model\.bin in that folder unpacks to more than"):
         bring(folder)
 
 
