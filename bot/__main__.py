@@ -8,6 +8,7 @@ import typer
 
 from bot.errors import MynahError
 from bot.faces.terminal.cli import cli
+from bot.printable import printable
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _say(sentence: str) -> int:
-    print(" ".join(sentence.split()), file=sys.stderr)
+    print(" ".join(printable(sentence).split()), file=sys.stderr)
     return 1
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from bot.app import Mynah
 from bot.errors import MynahError
 from bot.faces.terminal import actions
+from bot.faces.terminal.screen import Screen
 from bot.log import configure_logging
 from bot.settings import Settings, load_secrets, load_settings
 from data.bundled import bundled
@@ -52,12 +53,12 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         settings = load_settings(None)
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         configure_logging(settings.data_dir / "mynah.log")
         # Once over the posts instead of twice: a demonstration is to be short, and her manner is heard by then.
         trainer = settings.trainer.model_copy(update={"epochs": settings.trainer.epochs or 1})
         settings = settings.model_copy(update={"trainer": trainer})
-        asyncio.run(demonstrate(settings, arguments.seed, Console()))
+        asyncio.run(demonstrate(settings, arguments.seed, Screen()))
     except (MynahError, KeyboardInterrupt) as error:
         sys.exit(str(error) or "Stopped.")
 

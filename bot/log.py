@@ -3,8 +3,11 @@
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import structlog
+
+from bot.printable import spelt
 
 
 def configure_logging(file: Path | None = None) -> None:
@@ -30,7 +33,7 @@ def configure_logging(file: Path | None = None) -> None:
         last = structlog.processors.JSONRenderer(ensure_ascii=False)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _harmless, last]
         )
     )
     root = logging.getLogger()
@@ -40,3 +43,21 @@ def configure_logging(file: Path | None = None) -> None:
     root.setLevel(logging.INFO)
     for chatty in ("apscheduler", "matplotlib", "asyncio", "discord.http", "discord.client"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _harmless(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Keep what came from outside from forging a line of the log, and from steering the terminal on which somebody reads it."""
+    for name, value in event.items():
+        event[name] = _spelt(value, "\n    " if name == "exception" else "\\n")
+    return event
+
+
+def _spelt(value: Any, line: str) -> Any:
+    match value:
+        case str():
+            return spelt(value).replace("\n", line)
+        case dict():
+            return {_spelt(key, line): _spelt(inner, line) for key, inner in value.items()}
+        case list() | tuple():
+            return [_spelt(inner, line) for inner in value]
+    return value

@@ -358,12 +358,17 @@ def load_settings(path: Path | None) -> Settings:
         settings = Settings(**document)
     except ValidationError as error:
         raise SettingsError(_sentence(error, path)) from error
+    except RecursionError as error:
+        raise SettingsError(f"A value in {path.name} or in the environment is nested too deeply.") from error
     except ValueError as error:  # pydantic-settings' own, for a variable that should be JSON and is not
         raise SettingsError(f"A variable of the environment cannot be read: {error}.") from error
     folder = path.parent
 
     def absolute(named: Path) -> Path:
-        return (folder / named.expanduser()).resolve()
+        try:
+            return (folder / named.expanduser()).resolve()
+        except (ValueError, RuntimeError) as error:  # a NUL, a home of nobody, links in a circle
+            raise SettingsError(f"The path {str(named)[:60]!r} cannot be used ({error}).") from error
 
     blocklist = settings.safety.blocklist
     safety = settings.safety.model_copy(update={"blocklist": absolute(blocklist)}) if blocklist else settings.safety
@@ -392,6 +397,8 @@ def _secret(name: str) -> SecretStr | None:
             text = Path(named).read_text(encoding="utf-8")
         except OSError as error:
             raise SettingsError(f"{name}_FILE names {named}, which cannot be read ({error.strerror}).") from error
+        except UnicodeDecodeError as error:
+            raise SettingsError(f"{name}_FILE names {named}, which holds no text.") from error
     return SecretStr(text.strip()) if text and text.strip() else None
 
 
@@ -399,8 +406,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path.name} is not valid TOML: {error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SettingsError(f"{path.name} is not valid TOML: {str(error).rstrip('.')}.") from error
     except OSError as error:
         raise SettingsError(f"{path} cannot be read ({error.strerror}).") from error
 
@@ -428,7 +435,14 @@ def _sentence(error: ValidationError, path: Path) -> str:
     if first["type"] == "extra_forbidden":
         return f"{where} is not a setting of Mynah's{_guess('.'.join(location), {'.'.join(p) for p in _paths(Settings)})}."
     why = first["msg"].removeprefix("Value error, ").rstrip(".")
-    return f"{where} is wrong: {why}, not {str(first['input'])[:60]!r}."
+    return f"{where} is wrong: {why}, not {_start_of(first['input'])!r}."
+
+
+def _start_of(value: object) -> str:
+    try:
+        return str(value)[:60]
+    except RecursionError:
+        return "what is nested so deeply"
 
 
 def _guess(name: str, known: set[str]) -> str:

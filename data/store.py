@@ -1,7 +1,9 @@
 """The one SQLite file: opened, migrated, written by one thread and read by another, so that no event loop waits for a disk."""
 
 import asyncio
+import os
 import sqlite3
+import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -157,7 +159,8 @@ def _connect(path: Path) -> Database:
 
 def _open(path: Path) -> Database:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _keep_private(path)
         db = _connect(path)
         db.conn.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in a new file alone
         db.conn.execute("PRAGMA journal_mode = WAL")
@@ -167,6 +170,17 @@ def _open(path: Path) -> Database:
     except OSError as error:
         raise StoreError(f"{path.parent} cannot be used for the database ({error.strerror}): set data_dir in config.toml.") from error
     return db
+
+
+def _keep_private(path: Path) -> None:
+    """Make the file for its owner alone, and take one of before from other users of the machine; SQLite's files beside it follow it."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with suppress(OSError):  # it is not there, or of another owner, who grants it to us
+            mode = stat.S_IMODE(file.stat().st_mode)
+            if mode & 0o007:
+                file.chmod(mode & ~0o007)
 
 
 def _migrate(db: Database) -> None:

@@ -55,3 +55,14 @@ def _snowflakes(value: Any, key: str = "") -> Any:
     if isinstance(value, list):
         return [_snowflakes(inner, key) for inner in value]
     return str(value) if type(value) is int and (key.endswith("id") or key == "users") else value
+
+
+def left_open(requests: Iterable[Any]) -> list[Any]:
+    """Return the requests with words in them in which Discord may look for mentions: only members who are named by id are called."""
+    bodies = ((request, request.json.get("data") or request.json) for request in requests if isinstance(request.json, dict))
+    return [
+        request
+        for request, body in bodies
+        if isinstance(body, dict) and "content" in body and not request.path.endswith("/commands")
+        if (body.get("allowed_mentions") or {"parse": ["all"]}).get("parse") != []
+    ]

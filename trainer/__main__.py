@@ -22,7 +22,9 @@ def main() -> int:
     emit = process.claim_stdout()
     stop = Stop()
     stop.install()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Harmless("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     process.quiet_libraries()
     try:
         if arguments.speak:
@@ -43,6 +45,14 @@ def main() -> int:
         tell_log(error)
         emit(failure(error))
         return 1
+
+
+class _Harmless(logging.Formatter):
+    """Spells out what of a stranger's file would steer a terminal, and lets only the first line of a record stand flush."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record).replace("\n", "\n    ")
+        return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _once(files: Sequence[Path], parent: Parent | None, emit: Emit, stop: Stop, started: float) -> int:

@@ -15,6 +15,7 @@ import tempfile
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from trainer.errors import BaseUnavailable, TrainerError, first_line
 from trainer.files import build_folder_once, sha256_of
@@ -127,8 +128,9 @@ def _dequantise(gguf: Path, part: Path) -> None:
     if sha256_of(gguf) != GGUF_SHA256:
         raise BaseUnavailable(f"{gguf.name} is not the file that was pinned (its sha256 differs).")
     try:
-        quantised = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, local_files_only=True)
+        options: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
+        quantised = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, trust_remote_code=False, **options)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, trust_remote_code=False, **options)
         # The loaded object refuses save_pretrained ("quantized with gguf"), though its weights are plain floats by now.
         settings = quantised.config.to_dict()
         settings.pop("quantization_config", None)

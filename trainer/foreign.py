@@ -4,12 +4,14 @@ What is not named here is never looked at: training_args.bin and the like are pi
 """
 
 import json
+import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -29,6 +31,8 @@ TOKENIZERS = {
     "vocab.json": 16 * MIB,
     "merges.txt": 16 * MIB,
 }
+#: Words that a tokenizer may number; the largest that are known have a quarter of them.
+MOST_IDS = 1_000_000
 #: What is ever opened, with the most bytes that it may have.
 LIMITS = {CONFIG: MIB, "generation_config.json": MIB, CARD: MIB, NOTE: MIB, ADAPTER_CONFIG: MIB, **TOKENIZERS} | dict.fromkeys(
     (WEIGHTS, PICKLED, ADAPTER), MOST_BYTES
@@ -86,12 +90,13 @@ class Folder:
         """Copy what a tokenizer is made of, and nothing else, into a folder.
 
         Raises:
-            BadJob: one of the files asks for code of its own, or cannot be read.
+            BadJob: one of the files asks for code of its own, cannot be read, or numbers words beyond all bounds, over which the library
+                counts from 0 on and keeps what it did not find.
         """
         for name in TOKENIZERS:
             if name in self:
-                if name.endswith(".json"):
-                    self.document(name)
+                if name.endswith(".json") and not all(type(id_) is int and 0 <= id_ < MOST_IDS for id_ in _ids(name, self.document(name))):
+                    raise BadJob(f"{name} in that folder numbers its words as no tokenizer does: choose another model.")
                 (to / name).write_bytes((self._path / name).read_bytes())
 
     def tensors(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
@@ -111,7 +116,13 @@ class Folder:
             except (SafetensorError, OSError) as error:
                 raise BadJob(f"{name} in that folder is damaged ({first_line(error)}): fetch the model again.") from error
         try:
+            if is_zipfile(path):
+                with ZipFile(path) as file:  # torch packs nothing; what is packed could be a thousand times as large
+                    if sum(info.file_size for info in file.infolist()) > MOST_BYTES:
+                        raise BadJob(f"{name} in that folder unpacks to more than {MOST_BYTES / 1e6:,.0f} MB: choose another model.")
             found = torch.load(path, map_location="cpu", weights_only=True)
+        except BadJob:
+            raise
         except UnpicklingError as error:
             raise BadJob(f"{name} in that folder holds more than weights, such as code, which is never run: choose another.") from error
         except Exception as error:  # a zip, a pickle and torch's own: each has exceptions of its own
@@ -119,3 +130,15 @@ class Folder:
         if not isinstance(found, dict) or not all(isinstance(k, str) and isinstance(t, torch.Tensor) for k, t in found.items()):
             raise BadJob(f"{name} in that folder holds something else than named weights: choose another model.")
         return found
+
+
+def _ids(name: str, document: dict[str, Any]) -> Iterator[Any]:
+    """Yield the numbers that a tokenizer's file gives to words."""
+    model, added, decoder = (document.get(part) for part in ("model", "added_tokens", "added_tokens_decoder"))
+    vocabulary = document if name in ("vocab.json", "added_tokens.json") else model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(vocabulary, dict):
+        yield from vocabulary.values()
+    if isinstance(added, list):
+        yield from (one.get("id") for one in added if isinstance(one, dict))
+    if isinstance(decoder, dict):
+        yield from (int(key) if re.fullmatch("[0-9]{1,7}", key) else None for key in decoder)

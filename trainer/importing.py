@@ -83,6 +83,8 @@ def _whole_from(folder: Folder, order: Import, note: dict[str, Any], check: Chec
     kind = document.get("model_type")
     if kind not in KINDS:
         raise BadJob(f"That folder holds a model of the kind {str(kind)[:40]!r}, and what can be taken is {', '.join(KINDS)}.")
+    if "quantization_config" in document:
+        raise BadJob(f"{foreign.CONFIG} says that the model is quantised: choose one whose weights are plain numbers.")
     path = Path(order.output) / weights.FILE
     with tempfile.TemporaryDirectory(dir=order.output) as clean:
         tensors = folder.tensors((foreign.WEIGHTS, foreign.PICKLED))
@@ -138,7 +140,10 @@ def _skeleton(config: PreTrainedConfig, tensors: int) -> nn.Module:
     if not 0 < text.num_hidden_layers <= tensors:
         raise BadJob(f"{foreign.CONFIG} speaks of {text.num_hidden_layers} layers, and there are {tensors} tensors: fetch the model again.")
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call, no-any-return]
+        # "eager" is said here, because a configuration can name code on the hub for it, which is no remote code to transformers.
+        return AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call, no-any-return]
+            config, trust_remote_code=False, attn_implementation="eager"
+        )
 
 
 def _fitted(skeleton: nn.Module, tensors: Mapping[str, torch.Tensor]) -> Tensors:

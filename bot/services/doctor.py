@@ -35,6 +35,7 @@ def examine(settings: Settings, secrets: Secrets) -> list[Finding]:
     return [
         *_packages(),
         _database(settings.database),
+        *_others(settings.data_dir),
         _disk(settings.data_dir),
         _base(settings),
         _gpu(),
@@ -61,6 +62,14 @@ def _database(path: Path) -> Finding:
     except sqlite3.Error as error:
         return Finding("database", ok=False, found=f"{path}: {error}", advice="Restore a backup, or set data_dir in config.toml.")
     return Finding("database", verdict == "ok", f"{path}: {verdict}", "" if verdict == "ok" else "Restore a backup.")
+
+
+def _others(folder: Path) -> Iterator[Finding]:
+    """Look whether other users of the machine can read what Mynah keeps; a folder that it made itself they cannot."""
+    if folder.exists() and folder.stat().st_mode & 0o007:
+        yield Finding(
+            "privacy", ok=True, found=f"{folder}: other users of this machine can look into it", advice=f"Say `chmod o= {folder}`."
+        )
 
 
 def _disk(folder: Path) -> Finding:

@@ -32,6 +32,19 @@ class Pair:
     expires_at: str = ""
 
 
+def _checked(pair: Pair) -> Pair:
+    """Return a pair whose tokens can stand in a header, and whose time is one.
+
+    Raises:
+        ValueError, TypeError: it is not such a pair.
+    """
+    if not all(isinstance(value, str) and value.isascii() and value.isprintable() for value in asdict(pair).values()):
+        raise ValueError("no tokens")
+    if pair.expires_at and datetime.fromisoformat(pair.expires_at).tzinfo is None:
+        raise ValueError("no time with a zone")
+    return pair
+
+
 class Tokens(AuthBase):
     """Signs requests with a token that is valid, and keeps the newest pair in a file that its owner alone can read.
 
@@ -99,10 +112,10 @@ class Tokens(AuthBase):
         given = self._keys.refresh_token.get_secret_value() if self._keys.refresh_token else ""
         seed = hashlib.sha256(given.encode()).hexdigest()
         try:
-            pair = Pair(**json.loads(self._file.read_text(encoding="utf-8")))
+            pair = _checked(Pair(**json.loads(self._file.read_text(encoding="utf-8"))))
         except FileNotFoundError:
             return Pair(seed, given)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise XError(f"{self._file} is damaged: delete it, and give {self._again}.", Retry.NEVER) from error
         return pair if pair.seed == seed else Pair(seed, given)
 
@@ -125,8 +138,9 @@ class Tokens(AuthBase):
             given = answer.json()
             lifetime = timedelta(seconds=int(given.get("expires_in", LIFETIME)))
             expires_at = (self._clock() + lifetime).isoformat()
-            return Pair(pair.seed, given.get("refresh_token", pair.refresh_token), given["access_token"], expires_at)
-        except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
+            renewed = Pair(pair.seed, given.get("refresh_token", pair.refresh_token), given["access_token"], expires_at)
+            return _checked(renewed)
+        except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise XError(f"X gave no new token ({answer.status_code}): nothing was sent, and it is asked again.", Retry.LATER) from error
 
     def _save(self, pair: Pair) -> None:

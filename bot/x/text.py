@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from bot.services.folding import visible
+from data.readers.fields import storable
 
 MAX_LENGTH = 280
 
@@ -65,6 +66,8 @@ def broken_rule(text: str, *, links: bool = False) -> Broken | None:
     """Return the first rule that keeps a text from being posted, or None; `links` lets links pass."""
     if not text.strip():
         return Broken("empty", "has no text")
+    if storable(text) != text:  # half a character, over which the parser stumbles
+        return Broken("forbidden", "holds a character that X refuses")
     parsed = parser().parse_tweet(text)
     if parsed.weightedLength > MAX_LENGTH:
         return Broken("too_long", f"takes {parsed.weightedLength} of X's {MAX_LENGTH} characters")

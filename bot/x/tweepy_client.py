@@ -111,7 +111,7 @@ class TweepyClient:
         except Exception as error:
             unsure = XError(f"X {silence(error)}, so the post may be there.", Retry.UNSURE)
             raise never_sent(error) or unsure from error
-        if not (answer.data and answer.data.get("id")):
+        if not (isinstance(answer.data, dict) and answer.data.get("id")):
             raise XError("X took the post and named no id, so it may be there.", Retry.UNSURE)
         return str(answer.data["id"])
 
@@ -126,8 +126,8 @@ class TweepyClient:
             answer = self._client.get_users_tweets(
                 self.id, max_results=most, pagination_token=token, tweet_fields=["created_at"], user_auth=False, **start
             )
-        posts = tuple(OwnPost(str(post.id), post.text, post.created_at) for post in answer.data or ())
-        return OwnPosts(posts, answer.meta.get("next_token"))
+            posts = tuple(OwnPost(str(post.id), post.text, post.created_at) for post in answer.data or ())
+            return OwnPosts(posts, answer.meta.get("next_token"))
 
     def _mentions(self, most: int, since_id: str | None, since: datetime, until_id: str | None, token: str | None) -> Mentions:
         start = _start(since_id, since)
@@ -145,7 +145,7 @@ class TweepyClient:
             )
         try:
             return mentions_of(answer, str(self.id))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:  # Python's JSON has infinity
             raise XError(UNKNOWN_FORM, Retry.UNSURE) from error
 
     @contextmanager

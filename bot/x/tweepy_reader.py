@@ -91,7 +91,7 @@ class TweepyReader:
                 raise never_sent(error) or XError(f"X {silence(error)} while it was read: try again later.", Retry.UNSURE) from error
             try:
                 return parse(answer)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:  # Python's JSON has infinity
                 raise XError(UNKNOWN_FORM, Retry.UNSURE) from error
 
         return await in_daemon_thread(ask)

@@ -13,13 +13,10 @@ from typing import Any
 from data.errors import SourceError
 from data.readers.container import Container
 from data.readers.entities import cut, tweet_links
-from data.readers.fields import parse_time, shown, storable, whole_number
+from data.readers.fields import MAX_POSTS, MAX_TEXT, parse_time, shown, storable, whole_number
 from data.readers.notes import Notes
 from data.readers.stream import load_document, stream_array
 from data.tweets import SOFT_RETWEET, Tweet
-
-#: Posts in one archive: a few dozen accounts ever wrote more, and the reader holds them all to join edits and notes.
-MAX_POSTS = 2_000_000
 
 # At top level or under one folder, with or without data/. Part numbers tell nothing: posts are told apart by id.
 _PLACE = r"(?P<root>(?:(?!data/|js/)[^/]+/)?)(?:data/)?"
@@ -96,7 +93,7 @@ def _read(container: Container, posts: list[str], note_files: list[str], manifes
     notes = Notes()
     for name in note_files:
         for element in manifest.counted(container, name):
-            notes.add(element)
+            container.keep(notes.add(element))
     tweets: dict[str, Tweet] = {}
     chains: dict[str, int] = {}  # id of an edited post -> id of its first version
     for name in posts:
@@ -108,6 +105,7 @@ def _read(container: Container, posts: list[str], note_files: list[str], manifes
                 raise SourceError(
                     f"{label} has an entry that is no post (number {number:,}: {error}): download the archive again."
                 ) from error
+            container.keep(len(tweet.text))
             tweets.setdefault(tweet.id, tweet)
             if first is not None:
                 chains[tweet.id] = first
@@ -141,6 +139,8 @@ def _tweet(element: Any, notes: Notes) -> tuple[Tweet, int | None]:
         created_at = None if written is None else parse_time(written)
     except ValueError as error:
         raise ValueError("no readable time") from error
+    if len(text) > MAX_TEXT:
+        raise ValueError("longer than any post")
     text = storable(text)
     is_retweet = bool(SOFT_RETWEET.match(text)) or isinstance(fields.get("retweeted_status"), dict)
     note = None if is_retweet or created_at is None else notes.match(text, created_at)
@@ -193,7 +193,8 @@ class _Manifest:
                         self._counts[base] = count
 
     def check_present(self, names: set[str]) -> None:
-        missing = sorted(base for base, count in self._counts.items() if count and base not in {PurePosixPath(name).name for name in names})
+        there = {PurePosixPath(name).name for name in names}
+        missing = sorted(base for base, count in self._counts.items() if count and base not in there)
         if missing:
             raise SourceError(
                 f"{self._shown} is incomplete, for its manifest lists {missing[0]}, which is not there: download it again, "
@@ -205,6 +206,8 @@ class _Manifest:
         base, found = PurePosixPath(name).name, 0
         for element in stream_array(container.chunks(name), container.label(name)):
             found += 1
+            if found > MAX_POSTS:
+                raise SourceError(f"{self._shown} holds more than {MAX_POSTS:,} posts: import its files in smaller parts.")
             yield element
         expected = self._counts.get(base, found)
         if found != expected:

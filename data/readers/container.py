@@ -1,5 +1,6 @@
 """The named members of a zip, a folder or a lone file, read chunk by chunk through limits and never written to disk."""
 
+import io
 import os
 import zipfile
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ from data.readers.fields import shown
 CHUNK = 1 << 16  # bytes
 #: Bytes that one container may produce in all; an account of a million posts makes about 1.2 GB.
 MAX_TOTAL = 2 << 30
+#: Characters of posts that a reader keeps in memory, up to four bytes each: a million posts of 268.
+MAX_KEPT = 1 << 28
+#: Bytes of a zip's list of members, which is read whole: some 250,000 of X's, whose names are long.
+MAX_DIRECTORY = 32 << 20
 #: Bytes produced for each byte compressed, judged once a member has produced `RATIO_FROM`; X's own files reach about 15.
 MAX_RATIO = 200
 RATIO_FROM = 16 << 20
@@ -28,6 +33,7 @@ class Container:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._left = MAX_TOTAL
+        self._room = MAX_KEPT
         self._open = ExitStack()  # a reader that stops half way leaves its member open
 
     def __enter__(self) -> Self:
@@ -62,6 +68,16 @@ class Container:
                 )
             yield chunk
 
+    def keep(self, characters: int) -> None:
+        """Count characters that the reader keeps.
+
+        Raises:
+            SourceError: they are too many.
+        """
+        self._room -= characters
+        if self._room < 0:
+            raise SourceError(f"{shown(self.path)} holds more text than an account ever wrote: import its files in smaller parts.")
+
     def _read(self, name: str) -> Iterator[bytes]:
         raise NotImplementedError
 
@@ -81,7 +97,7 @@ class FileContainer(Container):
 
 
 class FolderContainer(Container):
-    """An unpacked archive; only the places where one keeps its posts are looked at."""
+    """An unpacked archive; only the places where one keeps its posts are looked at, and no link in it is followed."""
 
     def names(self) -> list[str]:  # noqa: D102
         return sorted(path.relative_to(self.path).as_posix() for path in self._files(self.path, 0))
@@ -90,15 +106,24 @@ class FolderContainer(Container):
         with os.scandir(folder) as entries:
             for entry in entries:
                 # tweets_media alone may hold a hundred thousand files: past the first level only these names can lead to posts.
-                if entry.is_dir():
+                if entry.is_dir(follow_symlinks=False):
                     if depth == 0 or (depth < 4 and entry.name in {"data", "js", "tweets"}):
                         yield from self._files(Path(entry.path), depth + 1)
-                elif entry.is_file():
+                elif entry.is_file(follow_symlinks=False):
                     yield Path(entry.path)
 
     def _read(self, name: str) -> Iterator[bytes]:
         with self._open.enter_context((self.path / name).open("rb")) as file:
             yield from iter(lambda: file.read(CHUNK), b"")
+
+
+class _Bounded(io.BufferedReader):
+    """A zip's file, of which zipfile reads the list of members at once, whatever its size."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_DIRECTORY:
+            raise SourceError(f"{shown(Path(self.name))} lists more files than a zip from X does: unpack it and import the folder.")
+        return super().read(size)
 
 
 class ZipContainer(Container):
@@ -107,10 +132,11 @@ class ZipContainer(Container):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         try:
-            self._zip = self._open.enter_context(zipfile.ZipFile(path))
-        except PermissionError:
-            raise
+            self._zip = self._open.enter_context(zipfile.ZipFile(self._open.enter_context(_Bounded(io.FileIO(path)))))
         except Exception as error:  # zipfile raises a dozen kinds for damaged bytes, struct's and unicode's among them
+            self.close()
+            if isinstance(error, PermissionError | SourceError):
+                raise
             raise self._damaged() from error
         # Some Windows tools write `\` between folders.
         self._infos = {info.filename.replace("\\", "/"): info for info in self._zip.infolist() if not info.filename.endswith("/")}

@@ -5,6 +5,9 @@ from typing import Any
 
 from data.readers.fields import whole_number
 
+#: Of one kind in a post: one of 25,000 characters has room for no more.
+MAX_LINKS = 1_000
+
 #: (start, end, url): code points into the text as the archive has it, still escaped.
 Link = tuple[int, int, str]
 
@@ -40,7 +43,7 @@ def note_links(core: dict[str, Any]) -> Iterator[Link]:
 
 def _entries(holder: Any, kind: str) -> list[dict[str, Any]]:
     entries = holder.get(kind) if isinstance(holder, dict) else None
-    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    return [entry for entry in entries[:MAX_LINKS] if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 def _link(start: Any, end: Any, url: Any) -> Iterator[Link]:

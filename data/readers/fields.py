@@ -4,6 +4,11 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+#: Posts of one file or archive: a few dozen accounts ever wrote more, and whoever imports holds them all.
+MAX_POSTS = 2_000_000
+#: Characters of one post in an archive; X lets nobody write more than 25,000.
+MAX_TEXT = 100_000
+
 # Parsed by hand: strptime's month names follow the locale of the process.
 _ARCHIVE_TIME = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d{2}) (\d{2}):(\d{2}):(\d{2}) ([+-])(\d{2})(\d{2}) (\d{4})", re.ASCII)
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

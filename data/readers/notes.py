@@ -5,10 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from data.readers.entities import cut, note_links
-from data.readers.fields import parse_time, storable
+from data.readers.fields import MAX_TEXT, parse_time, storable
 
 #: Characters of a note that its cut post must contain.
 HEAD = 200
+#: Notes that are kept of one second, each of which is compared with each post of that time.
+MAX_A_SECOND = 100
 
 _ESCAPE = re.compile(r"&(?:amp|lt|gt);")
 _BARE = re.compile(r"[&<>]")
@@ -24,19 +26,27 @@ class Notes:
     def __init__(self) -> None:
         self._by_second: dict[int, list[tuple[float, str, str]]] = {}  # time, head as compared, text escaped
 
-    def add(self, element: Any) -> None:
-        """Take one entry of note-tweet.js; one of another shape is passed over, for its post is there all the same, only cut."""
+    def add(self, element: Any) -> int:
+        """Take one entry of note-tweet.js, and return how many characters of it are kept.
+
+        One of another shape is passed over, for its post is there all the same, only cut.
+        """
         note = element.get("noteTweet") if isinstance(element, dict) else None
         core = note.get("core") if isinstance(note, dict) else None
         if note is None or not isinstance(core, dict) or not isinstance(core.get("text"), str):
-            return
+            return 0
         try:
             time = parse_time(note.get("createdAt")).timestamp()
         except ValueError:
-            return
+            return 0
         text = storable(core["text"])
-        if head := _comparable(text)[:HEAD].strip():
-            self._by_second.setdefault(int(time // 1), []).append((time, head, escaped(cut(text, note_links(core)))))
+        head = _comparable(text)[:HEAD].strip()
+        beside = self._by_second.setdefault(int(time // 1), [])
+        if not head or len(text) > MAX_TEXT or len(beside) >= MAX_A_SECOND:
+            return 0
+        whole = escaped(cut(text, note_links(core)))
+        beside.append((time, head, whole))
+        return len(head) + len(whole)
 
     def match(self, text: str, created_at: datetime) -> str | None:
         """Return the whole text of a cut post, HTML-escaped as the post's is, or None where no note fits."""

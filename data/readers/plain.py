@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import SourceError
-from data.readers.fields import parse_flag, parse_time, shown, storable
+from data.readers.fields import MAX_POSTS, parse_flag, parse_time, shown, storable
 from data.tweets import SOFT_RETWEET, Tweet, made_up_id
 
 #: Bytes of one line, and characters of one CSV field.
@@ -126,6 +126,8 @@ class _Rows:
         if id_ in self._ids:
             return
         self._ids.add(id_)
+        if len(self._ids) > MAX_POSTS:
+            raise SourceError(f"{shown(self._path)} holds more than {MAX_POSTS:,} posts: import it in smaller parts.")
         told = parse_flag(row.get("is_retweet"))
         yield Tweet(
             id=id_,

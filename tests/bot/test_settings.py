@@ -102,6 +102,9 @@ def test_relative_paths_are_relative_to_the_file(config, tmp_path, monkeypatch):
         ("trainer = 5\n", {}, "trainer in config.toml is wrong"),
         ("[trainer\n", {}, "config.toml is not valid TOML"),
         ("\x00", {}, "config.toml is not valid TOML"),
+        ("a = " + "[" * 5_000, {}, "config.toml is not valid TOML"),
+        ("a." * 2_000 + "a = 1", {}, "a in config.toml is not a setting of Mynah's"),
+        ('data_dir = "a\\u0000b"\n', {}, "The path 'a\\x00b' cannot be used"),
         ("[trainer]\nat_once = 257\n", {}, "trainer.at_once in config.toml is wrong"),
         ("[trainer]\nstay_minutes = inf\n", {}, "trainer.stay_minutes in config.toml is wrong"),
         ("[trainer]\nstart_from = 'first'\n", {}, "trainer.start_from in config.toml is wrong"),
@@ -149,6 +152,10 @@ def test_secrets_come_from_the_environment_or_a_file_it_names_and_never_show(tmp
     assert "from-a-file" not in repr(secrets)
     monkeypatch.setenv("DISCORD_TOKEN_FILE", str(tmp_path / "none"))
     with pytest.raises(SettingsError, match="DISCORD_TOKEN_FILE"):
+        load_secrets()
+    file.write_bytes(b"\xff")
+    monkeypatch.setenv("DISCORD_TOKEN_FILE", str(file))
+    with pytest.raises(SettingsError, match="which holds no text"):
         load_secrets()
 
 

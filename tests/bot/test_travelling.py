@@ -283,6 +283,16 @@ async def test_an_empty_folder_is_filled_and_another_is_left_alone(store, take, 
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "var") == ["empty"]
 
 
+async def test_a_link_is_not_exported_through(store, take, carried, tmp_path):
+    await store.write(add_version)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadRequestError, match="cannot be written"):
+        await take(tmp_path / "out")
+    assert not list((tmp_path / "elsewhere").iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "var") == ["elsewhere", "out"]
+
+
 async def test_an_export_that_fails_leaves_nothing(store, settings, take, tmp_path, monkeypatch):
     await store.write(add_version)
 

@@ -1,7 +1,9 @@
 """The store: transactions, contention, migrations, and what is left when something is deleted or breaks."""
 
 import asyncio
+import os
 import sqlite3
+import stat
 import subprocess
 import sys
 
@@ -36,6 +38,26 @@ async def test_the_pragmas_are_on(store):
     for name, value in (("journal_mode", "wal"), ("foreign_keys", 1), ("secure_delete", 1), ("synchronous", 2)):
         assert await store.write(lambda db, name=name: db.conn.execute(f"PRAGMA {name}").fetchone()[0]) == value
     assert await store.read(lambda db: db.conn.execute("PRAGMA foreign_keys").fetchone()[0]) == 1
+
+
+async def test_the_file_is_its_owners_alone(settings):
+    old = os.umask(0)
+    try:
+        async with Store(settings.database) as store:
+            await store.write(accounts.ensure_account, "ann")
+            assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700
+            assert {stat.S_IMODE(path.stat().st_mode) for path in settings.data_dir.glob("mynah.db*")} == {0o600}
+    finally:
+        os.umask(old)
+
+
+async def test_a_file_of_before_is_taken_from_the_others_and_left_to_the_group(settings):
+    async with Store(settings.database):
+        pass
+    settings.database.chmod(0o664)
+    async with Store(settings.database) as store:
+        await store.write(accounts.ensure_account, "ann")
+        assert {stat.S_IMODE(path.stat().st_mode) for path in settings.data_dir.glob("mynah.db*")} == {0o660}
 
 
 async def test_a_write_that_fails_leaves_nothing(store):

@@ -5,10 +5,12 @@ import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import peft
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline, set_seed
 
@@ -233,6 +235,13 @@ def link(folder, name, target="/etc/passwd"):
     (folder / name).symlink_to(target)
 
 
+def number(folder, id_):
+    """Give a word of the tokenizer a number."""
+    document = json.loads((folder / "tokenizer.json").read_text())
+    document["model"]["vocab"]["evil"] = id_
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+
+
 HOSTILE = {
     "a link out of the folder": (lambda f: link(f, "config.json"), "config.json in that folder is a link or no file"),
     "a link for the weights": (lambda f: link(f, "model.safetensors", "/dev/zero"), "model.safetensors in that folder is a link"),
@@ -243,6 +252,13 @@ HOSTILE = {
     "a list": (lambda f: (f / "config.json").write_text("[]"), "config.json in that folder is no JSON object"),
     "code of its own": (lambda f: change(f / "config.json", auto_map={"AutoConfig": "evil.C"}), "asks for code of its own"),
     "a tokenizer's code": (lambda f: change(f / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.T", None]}), "code of its own"),
+    "quantised": (lambda f: change(f / "config.json", quantization_config={"quant_method": "gptq", "bits": 4}), "is quantised"),
+    "a word of a huge number": (lambda f: number(f, 2**31), "tokenizer.json in that folder numbers its words as no tokenizer does"),
+    "a word of no number": (lambda f: number(f, "1"), "numbers its words as no tokenizer does"),
+    "an added word of a huge number": (
+        lambda f: change(f / "tokenizer_config.json", added_tokens_decoder={"9999999999": {"content": "x"}}),
+        "tokenizer_config.json in that folder numbers its words",
+    ),
     "another kind": (lambda f: change(f / "config.json", model_type="bert"), "a model of the kind 'bert'"),
     "no kind": (lambda f: (f / "config.json").unlink(), "a model of the kind 'None'"),
     "a million layers": (lambda f: change(f / "config.json", n_layer=10**6), "speaks of 1000000 layers, and there are"),
@@ -275,6 +291,24 @@ def test_a_hostile_folder_is_refused_in_one_sentence(bring, tmp_path, kind):
     assert not list((tmp_path / "in").iterdir())
 
 
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_code_that_a_configuration_names_for_attention_is_not_fetched(bring, tmp_path, key):
+    """It is no remote code to transformers: with `kernels` installed it would be run, without it the model would be refused."""
+    folder = ancestor.write(tmp_path / "evil", pickled=False)
+    change(folder / "config.json", **{key: "evil/kernel"})
+    found = bring(folder)
+    with safe_open(found.weights, "pt") as file:
+        assert "evil" not in str(file.metadata())
+
+
+def test_paths_that_a_tokenizer_names_are_not_opened(bring, tmp_path):
+    folder = ancestor.write(tmp_path / "evil", pickled=False)
+    (tmp_path / "secret.json").write_text("not a tokenizer, so whoever opened it would fail")
+    elsewhere = str(tmp_path / "secret.json")
+    change(folder / "tokenizer_config.json", tokenizer_file=elsewhere, vocab_file=elsewhere, merges_file=elsewhere)
+    assert bring(folder).samples
+
+
 def test_a_pickle_with_code_is_not_run(bring, tmp_path):
     folder = ancestor.write(tmp_path / "evil")
     torch.save({"transformer.wte.weight": Evil()}, folder / "pytorch_model.bin")
@@ -292,6 +326,18 @@ def test_a_small_file_that_unfolds_to_a_huge_tensor_is_refused(bring, tmp_path):
     state["transformer.wte.weight"] = torch.zeros(1).expand(10**6, 10**6)
     torch.save(state, folder / "pytorch_model.bin")
     with pytest.raises(BadJob, match=r"are \[1000000, 1000000\]"):
+        bring(folder)
+
+
+def test_a_packed_file_that_unpacks_to_more_than_may_be_stored_is_refused(bring, tmp_path, monkeypatch):
+    folder = ancestor.write(tmp_path / "evil")
+    size = (folder / "pytorch_model.bin").stat().st_size
+    with ZipFile(folder / "pytorch_model.bin") as plain, ZipFile(tmp_path / "packed", "w", ZIP_DEFLATED) as packed:
+        for info in plain.infolist():
+            packed.writestr(info.filename, bytes(2 * info.file_size))
+    (tmp_path / "packed").replace(folder / "pytorch_model.bin")
+    monkeypatch.setattr(foreign, "MOST_BYTES", size)
+    with pytest.raises(BadJob, match=r"pytorch_model\.bin in that folder unpacks to more than"):
         bring(folder)
 
 

@@ -10,12 +10,13 @@ from typing import Annotated, Literal
 
 import click
 import typer
-from rich.console import Console
 
 from bot.app import Mynah
 from bot.faces.terminal import actions, render
 from bot.faces.terminal.console import converse
+from bot.faces.terminal.screen import Screen
 from bot.log import configure_logging
+from bot.printable import spelt
 from bot.services.doctor import Finding, examine, healthy
 from bot.services.scheduling import Spec
 from bot.settings import Settings, load_secrets, load_settings
@@ -53,7 +54,7 @@ def _by() -> str:
 def _run(config: Path | None, json: bool, action: Callable[[Mynah], Awaitable[actions.Answer]]) -> None:
     """Run one action with all parts open, and print what it answers."""
     settings = _settings(config)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     configure_logging(settings.data_dir / "mynah.log")
 
     async def run() -> actions.Answer:
@@ -62,9 +63,9 @@ def _run(config: Path | None, json: bool, action: Callable[[Mynah], Awaitable[ac
 
     answer = asyncio.run(run())
     if json:
-        print(json_format.dumps(answer.document, ensure_ascii=False))
+        print(spelt(json_format.dumps(answer.document, ensure_ascii=False)))
     else:
-        Console().print(answer.text, soft_wrap=True)
+        Screen().print(answer.text, soft_wrap=True)
 
 
 @cli.callback()
@@ -101,7 +102,7 @@ def read(
     config: ConfigOption = None,
 ) -> None:
     """Read what is new of an account from X, where the settings allow it, or from your source, and that you answer for it."""
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     _run(config, json, lambda app: actions.read(app, handle, _by(), console, posts=posts, ground=ground, estimate=estimate))
 
 
@@ -141,7 +142,7 @@ def train(
     config: ConfigOption = None,
 ) -> None:
     """Train a voice on stored posts, after reading what is new where the settings say so, and show its card."""
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     _run(config, json, lambda app: actions.train(app, handles, _by(), console, start=actions.START[start], ground=ground))
 
 
@@ -173,7 +174,7 @@ def generate(
             count=count,
             seed=seed,
             explain=explain,
-            console=Console(stderr=True),
+            console=Screen(stderr=True),
         ),
     )
 
@@ -472,7 +473,7 @@ def doctor(
     if json:
         print(json_format.dumps({"ok": healthy(findings), "checks": [asdict(finding) for finding in findings]}))
     else:
-        Console().print(render.findings(findings))
+        Screen().print(render.findings(findings))
     if not healthy(findings):
         raise typer.Exit(1)
 
@@ -480,7 +481,7 @@ def doctor(
 def _profiles(settings: Settings) -> list[Finding]:
     from bot.x.profiles import examine_profiles  # tweepy is slow to import
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def run() -> list[Finding]:
         async with Mynah(settings, load_secrets(settings.x.accounts)) as app:
@@ -493,7 +494,7 @@ def _profiles(settings: Settings) -> list[Finding]:
 def console(config: ConfigOption = None) -> None:
     """Take the Discord commands here, with the prefix that they have there."""
     settings = _settings(config)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     configure_logging(settings.data_dir / "mynah.log")
     asyncio.run(converse(settings, load_secrets(settings.x.accounts), _by()))
 

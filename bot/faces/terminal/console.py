@@ -12,6 +12,7 @@ from rich.text import Text
 from bot.app import Mynah
 from bot.errors import BadRequestError, MynahError
 from bot.faces.terminal import actions
+from bot.faces.terminal.screen import Screen
 from bot.settings import Secrets, Settings
 from bot.threads import in_daemon_thread
 
@@ -127,7 +128,7 @@ COMMANDS = {
 
 async def converse(settings: Settings, secrets: Secrets, by: str) -> None:
     """Read commands from the terminal until its end, or `quit`."""
-    out = Console()
+    out = Screen()
     prefix = settings.discord.prefix
     async with Mynah(settings, secrets) as app:
         out.print(Text(f"Mynah. {prefix}help lists the commands, {prefix}quit ends."))

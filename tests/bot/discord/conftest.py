@@ -231,6 +231,7 @@ def simcord_bot(app):
 async def env(simcord_env):
     simcord_env.settle_timeout = SECONDS  # the first drawing of a curve takes longer than its 5 s on a busy machine
     yield simcord_env
+    assert discord_contract.left_open(simcord_env.http_requests) == []
     if discord_contract.available():
         assert discord_contract.breaches(simcord_env.http_requests) == []
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import requests
 from pydantic import SecretStr
 
 from bot.errors import SettingsError
@@ -128,10 +129,31 @@ async def test_a_pair_that_cannot_be_stored_is_not_used_and_not_lost(server, fil
     assert (server.spent, stored(file)) == (["refresh-0"], ("access-1", "refresh-1"))
 
 
-async def test_a_damaged_file_is_said(file, open_x):
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "{",
+        "[" * 100_000,
+        '{"seed": "s", "refresh_token": 5}',
+        '{"seed": "s", "refresh_token": "a\\r\\nHost: evil.example"}',
+        '{"seed": "s", "refresh_token": "r", "expires_at": "soon"}',
+    ],
+)
+async def test_a_damaged_file_is_said(file, open_x, damaged):
     file.parent.mkdir()
-    file.write_text("{")
+    file.write_text(damaged)
     assert "is damaged" in str(await refusal(open_x()))
+
+
+@pytest.mark.parametrize(
+    "given", [{"expires_in": 1e300}, {"expires_in": 10**30}, {"access_token": {}}, {"refresh_token": None}, {"access_token": "a\nb"}]
+)
+async def test_an_answer_that_is_no_pair_is_not_stored(file, open_x, monkeypatch, given):
+    answer = requests.Response()
+    answer.status_code, answer._content = 200, json.dumps({"access_token": "a", "refresh_token": "r"} | given).encode()
+    monkeypatch.setattr(oauth2.requests, "post", lambda *_, **__: answer)
+    assert "gave no new token" in str(await refusal(open_x()))
+    assert not file.exists()
 
 
 def test_what_is_missing_is_named(file):

@@ -25,6 +25,7 @@ def test_plain_text_may_go(text):
         ("see https://example.com/a", "https://example.com/a"),
         ("see x.ai", "x.ai"),
         ("a\ufffeb", "refuses"),
+        ("a\ud800b", "refuses"),
     ],
 )
 def test_what_may_not_go_is_said(text, says):

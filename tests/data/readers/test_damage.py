@@ -3,16 +3,19 @@
 import json
 import os
 import random
+import stat
 import struct
 import time
 import zipfile
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data.errors import SourceError
-from data.readers import archive, container, read_posts, stream
+from data.readers import archive, container, entities, notes, plain, read_posts, stream
+from data.readers.notes import Notes
 
 START = "window.YTD.tweets.part0 = "
 
@@ -160,6 +163,83 @@ class TestLimits:
         """A file without `=` is not read to its end in search of one."""
         assert "does not begin" in _sentence(write_zip({"tweets.js": "x" * 1_000_000}))
         assert "does not begin" in _sentence(write_zip({"tweets.js": "x"}))
+
+
+class TestHostile:
+    def test_paths_out_of_the_archive(self, make_tweet, write_zip, tmp_path):
+        """Members are read and never unpacked, so their names lead nowhere."""
+        body = START + json.dumps([make_tweet()])
+        for name in ("../../data/tweets.js", "/etc/tweets.js", "..\\tweets.js", "C:\\tweets.js"):
+            path = write_zip({name: body, "../../../evil.js": "x", "/tmp/evil": "x"})
+            with suppress(SourceError):
+                assert len(list(read_posts(path))) == 1
+            assert [file.name for file in tmp_path.iterdir()] == ["archive.zip"]
+
+    def test_a_link_in_a_zip(self, tmp_path):
+        """A link is its target's name, which is no post."""
+        (tmp_path / "secret.js").write_text(START + "[]")
+        link = zipfile.ZipInfo("data/tweets.js")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+            file.writestr(link, str(tmp_path / "secret.js"))
+        assert "does not begin" in _sentence(tmp_path / "a.zip")
+
+    @pytest.mark.parametrize("name", ["data", "data/tweets.js"])
+    def test_a_link_in_a_folder(self, make_tweet, make_files, write_folder, tmp_path, name):
+        """A link in an unpacked archive is not followed to what lies elsewhere."""
+        whole = write_folder(make_files([make_tweet()]))
+        evil = tmp_path / "evil"
+        (evil / name).parent.mkdir(parents=True)
+        (evil / name).symlink_to(whole / name)
+        assert "no tweets.js" in _sentence(evil)
+        assert list(read_posts(whole))
+
+    def test_a_loop_of_links(self, make_tweet, make_files, write_folder):
+        """A folder that links to itself ends."""
+        whole = write_folder(make_files([make_tweet()]))
+        (whole / "data" / "data").symlink_to(whole)
+        assert len(list(read_posts(whole))) == 1
+
+    def test_members_without_end(self, write_zip, monkeypatch):
+        """The list of members, which zipfile reads whole, has a bound."""
+        path = write_zip({f"{n}": "" for n in range(2_000)})
+        assert "no tweets.js" in _sentence(path)
+        monkeypatch.setattr(container, "MAX_DIRECTORY", 50_000)
+        assert "lists more files than" in _sentence(path)
+
+    def test_more_text_than_memory(self, make_tweet, make_files, write_zip, monkeypatch):
+        """What is kept of posts and notes together is bounded; one post is no longer than posts are."""
+        monkeypatch.setattr(container, "MAX_KEPT", 1_000)
+        assert len(list(read_posts(write_zip(make_files([make_tweet(n, "x" * 90) for n in range(11)]))))) == 11
+        assert "more text than" in _sentence(write_zip(make_files([make_tweet(n, "x" * 90) for n in range(12)])))
+        note = {"noteTweet": {"createdAt": "2023-02-18T12:33:00.000Z", "core": {"text": "x" * 990}}}
+        assert "more text than" in _sentence(write_zip(make_files([make_tweet()], notes=[note])))
+        assert "longer than any post" in _sentence(write_zip(make_files([make_tweet(1, "x" * 100_001)])))
+
+    @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
+    def test_more_posts_than_memory(self, tmp_path, monkeypatch, name):
+        """A plain file of two bytes a post has no more of them than an archive may."""
+        monkeypatch.setattr(plain, "MAX_POSTS", 10)
+        row = {"a.txt": "a{}", "a.jsonl": '{{"text": "a{}"}}', "a.csv": "a{}"}[name]
+        head = "text\n" * (name == "a.csv")
+        (tmp_path / name).write_text(head + "\n".join(row.format(n) for n in range(10)))
+        assert len(list(read_posts(tmp_path / name))) == 10
+        (tmp_path / name).write_text(head + "\n".join(row.format(n) for n in range(11)))
+        assert "more than 10 posts" in _sentence(tmp_path / name)
+
+    def test_what_grows_with_a_square(self, make_tweet, make_files, write_zip):
+        """Notes of one second, links of one post and files of a manifest are compared with each other, but never too many."""
+        note = {"noteTweet": {"createdAt": "2023-02-18T12:33:00.000Z", "core": {"text": "a long post"}}}
+        kept = Notes()
+        assert sum(kept.add(note) > 0 for _ in range(500)) == notes.MAX_A_SECOND
+        links = [{"url": "a", "indices": [str(n), str(n + 1)]} for n in range(5_000)]
+        assert len(list(entities.tweet_links({"entities": {"urls": links, "media": links}}))) == 2 * entities.MAX_LINKS
+        listed = {"dataTypes": {"tweets": {"files": [{"fileName": f"tweets-part{n}.js", "count": "1"} for n in range(3_000)]}}}
+        files = {f"data/tweets-part{n}.js": START + json.dumps([make_tweet(n)]) for n in range(3_000)}
+        path = write_zip(files | {"data/manifest.js": "window.__THAR_CONFIG = " + json.dumps(listed)})
+        began = time.process_time()
+        assert len(list(read_posts(path))) == 3_000
+        assert time.process_time() - began < 10
 
 
 NAMES = st.sampled_from(["a.jsonl", "a.ndjson", "a.csv", "a.txt", "a.zip", "tweets.js", "a", "A.CSV"])

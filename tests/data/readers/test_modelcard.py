@@ -57,4 +57,6 @@ def test_what_does_not_add_up_is_not_counted(text):
 def test_a_table_made_to_take_long_does_not(tmp_path):
     assert read_model_card("| Tweets downloaded |" + " | " * 100_000 + "x").counts == {}
     assert read_model_card("@" + "a-" * 100_000).counts == {}
+    assert read_model_card("\n" * 1_000_000).counts == {}
+    assert read_model_card("> " * 500_000 + "@").counts == {}
     assert read_model_card(card("-".join(f"a{n}" for n in range(12)), **{f"N{n}": (1, 0, 0, 1) for n in range(12)})).counts != {}
