@@ -6,15 +6,17 @@ from datetime import datetime
 
 from sqlite_utils import Database
 
+from data import sources
 from data.cleaning import training_text
 from data.corpus import Corpus
 from data.errors import NotStoredError
+from data.sources import UNKNOWN, Brought
 from data.store import now
 from data.tweets import Tweet
 
 
-def add_tweets(db: Database, handle: str, tweets: Iterable[Tweet]) -> int:
-    """Store what is new of an account, making the account if need be; return how many tweets were new.
+def add_tweets(db: Database, handle: str, tweets: Iterable[Tweet], brought: Brought = UNKNOWN) -> int:
+    """Store what is new of an account, and what brought it, making the account if need be; return how many tweets were new.
 
     Of a tweet that is there already nothing changes, but that it learns which post it answers, if it did not know.
     """
@@ -30,7 +32,10 @@ def add_tweets(db: Database, handle: str, tweets: Iterable[Tweet]) -> int:
             for t in tweets
         ),
     )
-    return db["tweets"].count_where("handle = ?", [handle]) - before
+    new = db["tweets"].count_where("handle = ?", [handle]) - before
+    if new:
+        sources.add(db, handle, stamp, brought)
+    return new
 
 
 def ensure_account(db: Database, handle: str) -> None:
@@ -134,5 +139,7 @@ def _forget_as_parent(db: Database, handle: str) -> None:
             tuple(replace(post, parent="") if post.parent in words else post for post in split)
             for split in (corpus.train, corpus.stop, corpus.report)
         )
-        content = replace(corpus, train=train, stop=stop, report=report).to_json()
-        db.conn.execute("UPDATE corpora SET content = ? WHERE sha256 = ?", [content, row["sha256"]])
+        left = replace(corpus, train=train, stop=stop, report=report)
+        if left != corpus:
+            altered = {"content": left.to_json(), "altered_sha256": left.sha256}
+            db.table("corpora").update(row["sha256"], altered)

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from data import sources
 from data.accounts import ensure_voice
 from data.corpus import Corpus
 from data.errors import NotStoredError
@@ -70,11 +71,19 @@ def fingerprint(recipe: dict[str, Any], corpus_sha256: str) -> str:
 
 
 def enqueue(
-    db: Database, voice: str, corpus: Corpus, recipe: dict[str, Any], requested_by: str, origin: Origin | None = None
+    db: Database,
+    voice: str,
+    corpus: Corpus,
+    recipe: dict[str, Any],
+    requested_by: str,
+    origin: Origin | None = None,
+    *,
+    rules: dict[str, Any] | None = None,
 ) -> tuple[Job, bool]:
     """Queue a training, or find the one that is the same: queued, running, or done with its model still stored.
 
-    A trainer is a function of its inputs, so doing the same again could only give the same again.
+    A trainer is a function of its inputs, so doing the same again could only give the same again. `rules`: by which the corpus was
+    chosen and split, for the record.
 
     Returns:
         The job, and whether it is new.
@@ -89,7 +98,8 @@ def enqueue(
     ensure_voice(db, voice, corpus.handles)
     counts = json.dumps({handle: asdict(count) for handle, count in corpus.counts.items()})
     content = {"sha256": corpus.sha256, "voice": voice, "counts": counts, "content": corpus.to_json(), "created_at": stamp}
-    db.table("corpora").insert(content, ignore=True)
+    origins = {"sources_sha256": sources.chained(sources.of_corpus(db, corpus)), "rules": json.dumps(rules) if rules else None}
+    db.table("corpora").insert(content | origins, ignore=True)
     row = {
         "voice": voice,
         "corpus": corpus.sha256,

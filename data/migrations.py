@@ -5,6 +5,8 @@ Rows that belong to a voice fall with it (ON DELETE CASCADE), so that `forget` i
 
 from sqlite_utils import Database, Migrations
 
+from data.tweets import sha256_of_rows
+
 migrations = Migrations("mynah")
 
 
@@ -623,3 +625,47 @@ def m023_mentions(db: Database) -> None:
 def m027_posts_in_channels(db: Database) -> None:
     """A reply to a line is looked for among the posts that went to channels of Discord."""
     db.conn.execute("CREATE INDEX posts_in_channels ON posts(x_id) WHERE channel IS NOT NULL")
+
+
+@migrations()
+def m028_lineage(db: Database) -> None:
+    """What each step from raw posts to a card was given and gave, by its hash; NULL and 'unknown': it was stored before this."""
+    # A source and its posts are one transaction, so the time of it names them: tweets.imported_at is `at`.
+    db.conn.execute("""
+        CREATE TABLE sources (
+            handle TEXT NOT NULL REFERENCES accounts(handle) ON DELETE CASCADE,
+            at TEXT NOT NULL,
+            kind TEXT NOT NULL CHECK (kind IN ('file', 'x', 'command', 'unknown')),
+            name TEXT NOT NULL,                  -- of the file, without its folders; '': it has none
+            content_sha256 TEXT,                 -- of the file; NULL: it was none, or a folder
+            posts INTEGER NOT NULL,              -- that were new
+            sha256 TEXT NOT NULL,                -- of those (data/sources.py)
+            PRIMARY KEY (handle, at)
+        ) STRICT""")
+    for column in (
+        "sources_sha256 TEXT",  # of all that its accounts' posts came from (data/sources.py)
+        "rules TEXT",  # by which posts were chosen and split: short_rule, max_posts and seed
+        "altered_sha256 TEXT",  # of what is left, after words of a forgotten account were taken out; NULL: none were
+    ):
+        db.conn.execute(f"ALTER TABLE corpora ADD COLUMN {column}")
+    db.conn.execute("ALTER TABLE models ADD COLUMN result_sha256 TEXT")  # of result
+    db.conn.execute("""
+        CREATE TABLE published (                 -- cards and exports: a row before the first file of one is in its place
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            model INTEGER NOT NULL REFERENCES models(id) ON DELETE CASCADE,
+            kind TEXT NOT NULL CHECK (kind IN ('card', 'export', 'zip', 'push')),
+            place TEXT NOT NULL,                 -- the folder; of a zip its name; of a push the repository
+            files TEXT NOT NULL,                 -- JSON: their hashes by their names
+            numbers TEXT NOT NULL,               -- JSON: what its card says that was measured then
+            begun_at TEXT NOT NULL,
+            finished_at TEXT                     -- NULL: nobody knows how much of it was written
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX published_model ON published(model)")
+    db.conn.execute("CREATE INDEX published_place ON published(place)")
+    for row in list(db.query("SELECT handle, imported_at, count(*) AS posts FROM tweets GROUP BY handle, imported_at")):
+        rows = db.query(
+            "SELECT id, created_at, text, is_retweet, is_reply FROM tweets WHERE handle = ? AND imported_at = ? ORDER BY rowid",
+            [row["handle"], row["imported_at"]],
+        )
+        found = {"handle": row["handle"], "at": row["imported_at"], "kind": "unknown", "name": "", "posts": row["posts"]}
+        db.table("sources").insert(found | {"content_sha256": None, "sha256": sha256_of_rows(rows)})

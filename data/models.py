@@ -65,6 +65,7 @@ def add_from_job(db: Database, job: jobs.Job, weights: Path, result: dict[str, A
     Raises:
         DamagedError: the file is not the one that the trainer announced.
     """
+    told = json.dumps(result)
     row = {
         "voice": job.voice,
         "version": 1 + next(db.query("SELECT coalesce(max(version), 0) AS last FROM models WHERE voice = ?", [job.voice]))["last"],
@@ -72,7 +73,8 @@ def add_from_job(db: Database, job: jobs.Job, weights: Path, result: dict[str, A
         "corpus": job.corpus,
         "base": job.recipe["base"],
         "method": job.recipe["method"],
-        "result": json.dumps(result),
+        "result": told,
+        "result_sha256": hashlib.sha256(told.encode()).hexdigest(),
         "sha256": result["sha256"],
         "bytes": weights.stat().st_size,
         "created_at": now(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from data import accounts
+from data.sources import Brought
 from data.store import insert, now
 from data.tweets import Tweet
 
@@ -71,7 +72,7 @@ def store_page(
     Returns:
         The rest as it is stored, None if there is none or if another process read it meanwhile; and how many posts were new.
     """
-    new = accounts.add_tweets(db, handle, tweets)
+    new = accounts.add_tweets(db, handle, tweets, Brought("x"))
     if gap.id is not None:
         where = "id = ? AND until_id = ?"
         if rest:

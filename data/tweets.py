@@ -1,9 +1,12 @@
 """A post as a source gave it, before any cleaning."""
 
 import hashlib
+import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 #: How a retweet begins in an archive, where the field `retweeted` is always false.
 SOFT_RETWEET = re.compile(r"RT @\w+:", re.ASCII)
@@ -42,3 +45,15 @@ def made_up_id(text: str, created_at: datetime | None, occurrence: int) -> str:
     """
     key = f"{created_at.isoformat() if created_at else ''}\n{occurrence}\n{text}"
     return "sha256:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def sha256_of_rows(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the hash, in hexadecimal, of posts as the database has them, in their order.
+
+    Not of what they answer: a later import may add that.
+    """
+    digest = hashlib.sha256()
+    for row in rows:
+        fields = [row[name] for name in ("id", "created_at", "text", "is_retweet", "is_reply")]
+        digest.update(json.dumps(fields).encode() + b"\n")
+    return digest.hexdigest()

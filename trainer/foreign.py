@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from trainer.errors import BadJob, first_line
+from trainer.files import sha256_of
 from trainer.protocol import NOTE
 from trainer.trainable import MOST_BYTES
 
@@ -52,6 +53,7 @@ class Folder:
             raise BadJob(f"There is no folder {path}: name one with config.json and model.safetensors, or a model of the hub.")
         self._path = path
         self._there: set[str] = set()
+        self._opened: set[str] = set()
         for name, most in LIMITS.items():
             with suppress(FileNotFoundError):
                 state = (path / name).lstat()
@@ -64,9 +66,13 @@ class Folder:
     def __contains__(self, name: object) -> bool:
         return name in self._there
 
+    def hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of each file that was opened so far, in hexadecimal, by its name."""
+        return {name: sha256_of(self._path / name) for name in sorted(self._opened)}
+
     def text(self, name: str) -> str:
         """Return a file as text; empty where it is not there. What is no UTF-8 in it becomes a sign that says so."""
-        return (self._path / name).read_text(encoding="utf-8", errors="replace") if name in self else ""
+        return self._open(name).read_text(encoding="utf-8", errors="replace") if name in self else ""
 
     def document(self, name: str) -> dict[str, Any]:
         """Return a JSON object; empty where it is not there.
@@ -77,7 +83,7 @@ class Folder:
         if name not in self:
             return {}
         try:
-            found = json.loads((self._path / name).read_bytes())
+            found = json.loads(self._open(name).read_bytes())
         except (ValueError, RecursionError) as error:
             raise BadJob(f"{name} in that folder is no JSON that can be read: fetch the model again.") from error
         if not isinstance(found, dict):
@@ -97,7 +103,7 @@ class Folder:
             if name in self:
                 if name.endswith(".json") and not all(type(id_) is int and 0 <= id_ < MOST_IDS for id_ in _ids(name, self.document(name))):
                     raise BadJob(f"{name} in that folder numbers its words as no tokenizer does: choose another model.")
-                (to / name).write_bytes((self._path / name).read_bytes())
+                (to / name).write_bytes(self._open(name).read_bytes())
 
     def tensors(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
         """Return the tensors of the first of these files that is there, as they lie in it.
@@ -108,7 +114,7 @@ class Folder:
         name = next((name for name in names if name in self), None)
         if name is None:
             raise BadJob("That folder holds no weights: name one with model.safetensors, pytorch_model.bin or adapter_model.safetensors.")
-        path = self._path / name
+        path = self._open(name)
         if name != PICKLED:
             try:
                 with safe_open(path, "pt") as file:
@@ -130,6 +136,10 @@ class Folder:
         if not isinstance(found, dict) or not all(isinstance(k, str) and isinstance(t, torch.Tensor) for k, t in found.items()):
             raise BadJob(f"{name} in that folder holds something else than named weights: choose another model.")
         return found
+
+    def _open(self, name: str) -> Path:
+        self._opened.add(name)
+        return self._path / name
 
 
 def _ids(name: str, document: dict[str, Any]) -> Iterator[Any]:

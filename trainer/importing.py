@@ -9,6 +9,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
@@ -67,12 +68,13 @@ def import_model(order: Import, check: Check) -> Imported:
     output = Path(order.output)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output) as fetched:
-        source = _fetched(order.source, Path(fetched)) if order.hub else Path(order.source).expanduser()
-        folder = Folder(source)
+        revision = _fetched(order.source, Path(fetched)) if order.hub else None
+        folder = Folder(Path(fetched) if order.hub else Path(order.source).expanduser())
         check()
         note = folder.document(NOTE)
         kind = _lora_from if foreign.ADAPTER_CONFIG in folder else _whole_from
-        return kind(folder, order, note, check)
+        found = kind(folder, order, note, check)
+        return replace(found, details=found.details | {"files": folder.hashes(), "revision": revision})
 
 
 # ----------------------------------------------------------------------- whole
@@ -265,7 +267,7 @@ def _details(order: Import, folder: Folder, note: dict[str, Any], config: dict[s
         "answers": note.get("answers") is True,
         "typical": typical,
         "sampling": _values(folder, config),
-        "source": order.source[-200:] if order.hub else "a folder",
+        "source": order.source[-200:] if order.hub else Path(order.source).name[-200:],
         "versions": {name: version(name) for name in ("torch", "transformers")},
         "protocol": VERSION,
     }
@@ -303,8 +305,8 @@ def _values(folder: Folder, config: dict[str, Any]) -> dict[str, Any]:
 # ------------------------------------------------------------------------- hub
 
 
-def _fetched(name: str, to: Path) -> Path:
-    """Fetch a model of the hub, of its files those that are ever opened, and return the folder.
+def _fetched(name: str, to: Path) -> str | None:
+    """Fetch a model of the hub, of its files those that are ever opened, and return the commit that they are of, if the hub names it.
 
     Raises:
         BaseUnavailable: it is not there, or the hub is not.
@@ -327,4 +329,4 @@ def _fetched(name: str, to: Path) -> Path:
         raise BaseUnavailable(
             f"The model {name!r} could not be had from the hub ({first_line(error)}): check its name and the network."
         ) from error
-    return to
+    return info.sha

@@ -1,6 +1,7 @@
 """Voices that go out: as a folder that needs nothing of Mynah, or as a zip file."""
 
 import asyncio
+import hashlib
 import io
 import json
 import shutil
@@ -13,17 +14,19 @@ from secrets import token_hex
 from typing import Any
 
 import structlog
+from pydantic import SecretStr
 
 from bot.errors import BadRequestError, NotStoredError
 from bot.executors.carrier import carry
-from bot.services import weights
-from bot.services.publishing import publish
+from bot.services import pushing, weights
+from bot.services.publishing import draw
 from bot.services.speaking import Speaking, own_sampling
 from bot.services.workplace import workplace
 from bot.settings import Settings
-from data import consents, models
+from data import consents, models, published
 from data.handles import voice_name
 from data.models import Model
+from data.published import Form
 from data.store import Store
 from trainer.protocol import NOTE, Export, Exported
 
@@ -40,6 +43,10 @@ class Written:
     folder: Path
     bytes: int
     """Of its weights."""
+    files: dict[str, str]
+    """The hashes of its files by their names."""
+    numbers: list[dict[str, Any]]
+    """What its card says that was measured for it."""
 
 
 async def export(
@@ -55,8 +62,9 @@ async def export(
 ) -> Written:
     """Write a version of a voice as a plain Hugging Face folder with its card, or, with `adapter`, its LoRA alone as a peft folder.
 
-    The folder is there whole or not at all: it is filled beside its place, and renamed. Where a card is written, whoever calls this
-    leads, or another process does. `address`: what the card says that the model is loaded by; empty: a folder.
+    The folder is there whole or not at all: it is filled beside its place, and renamed; that it is about to be is written down before.
+    Where a card is written, whoever calls this leads, or another process does. `address`: what the card says that the model is loaded
+    by; empty: a folder.
 
     Raises:
         NotStoredError: the voice has no model, or not this version, or was forgotten meanwhile.
@@ -69,15 +77,27 @@ async def export(
     consents.refuse_blocked(model.handles, settings.consent.blocked_handles)
     folder = folder.expanduser().absolute()
     with _beside(folder) as part:
-        done = await _filled(store, settings, speaking, model, part, adapter=adapter, address=address)
+        size, numbers = await _filled(store, settings, speaking, model, part, adapter=adapter, address=address)
         if not await store.read(models.exists, model.id):
             raise NotStoredError(f"{model.voice} was forgotten.")
+        files = await asyncio.to_thread(_hashes, part)
+        begun = await store.write(published.begin, model.id, Form.EXPORT, str(folder), files, numbers)
         try:
             part.rename(folder)
         except OSError as error:  # somebody put something there meanwhile
+            await store.write(published.drop, begun)
             raise BadRequestError(f"{folder} cannot be written ({error.strerror}): name another folder.") from error
+    await store.write(published.finish, begun)
     log.info("a voice was exported", voice=model.voice, version=model.version, adapter=adapter)
-    return Written(model, folder, done.bytes)
+    return Written(model, folder, size, files, numbers)
+
+
+async def push(store: Store, written: Written, name: str, token: SecretStr | None) -> str:
+    """Upload an export into a private repository of the hub, as `pushing.push`, and write down that it is there; return its address."""
+    begun = await store.write(published.begin, written.model.id, Form.PUSH, name, written.files, written.numbers)
+    address = await pushing.push(written.folder, name, token)
+    await store.write(published.finish, begun)
+    return address
 
 
 async def export_zip(store: Store, settings: Settings, speaking: Speaking, voice: str) -> tuple[Model, bytes]:
@@ -92,9 +112,16 @@ async def export_zip(store: Store, settings: Settings, speaking: Speaking, voice
         raise BadRequestError(
             f"{model.voice} is a whole model, too large to attach: `mynah export {model.voice} DIR` writes it on Mynah's machine."
         )
+    consents.refuse_blocked(model.handles, settings.consent.blocked_handles)
     with workplace(settings) as folder:
-        written = await export(store, settings, speaking, voice, folder, adapter=True)
-        return written.model, await asyncio.to_thread(_zipped, folder, f"{written.model.voice}-v{written.model.version}"[:100])
+        folder.mkdir()
+        await _filled(store, settings, speaking, model, folder, adapter=True, address="")
+        name = f"{model.voice}-v{model.version}"[:100]
+        content = await asyncio.to_thread(_zipped, folder, name)
+    begun = await store.write(published.begin, model.id, Form.ZIP, f"{name}.zip", {f"{name}.zip": hashlib.sha256(content).hexdigest()})
+    await store.write(published.finish, begun)
+    log.info("a voice was packed", voice=model.voice, version=model.version)
+    return model, content
 
 
 @contextmanager
@@ -119,7 +146,8 @@ def _beside(folder: Path) -> Iterator[Path]:
 
 async def _filled(
     store: Store, settings: Settings, speaking: Speaking, model: Model, folder: Path, *, adapter: bool, address: str
-) -> Exported:
+) -> tuple[int, list[dict[str, Any]]]:
+    """Fill a folder; return the bytes of its weights, and what its card says that was measured for it."""
     details = model.result["details"]
     # Like a training's start: a damaged file would fail each export.
     file = await weights.lay_down(store, settings, model, anew=True)
@@ -152,9 +180,19 @@ async def _filled(
     await asyncio.to_thread(_write, folder / NOTE, json.dumps(note, indent=2, ensure_ascii=False) + "\n")
     if adapter:
         await asyncio.to_thread(_write, folder / "README.md", _readme(note, done.base))
-    else:
-        await publish(store, settings, speaking, model, folder, address=address)
-    return done
+        return done.bytes, []
+    card = await draw(store, settings, speaking, model, address=address)
+    await card.write(folder)
+    return done.bytes, card.numbers
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Return the hashes of a folder's files by their names."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        with path.open("rb") as file:
+            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """Importing: a file of an account's posts into the store, with whoever says that it may be there, all of it or nothing."""
 
 import asyncio
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from data.choosing import Counts, count_tweets
 from data.consents import ConsentError, Ground
 from data.handles import normalise_handle
 from data.readers import read_owner, read_posts
+from data.sources import Brought
 from data.store import Store
 from data.tweets import Tweet
 
@@ -50,19 +52,29 @@ async def import_file(store: Store, settings: Settings, path: Path, handle: str,
     ground = ground or (Ground.ARCHIVE if owner == name else Ground.PERMISSION)
     # Read to its end before the first row is written: a file that breaks off in the middle leaves nothing behind.
     tweets = await asyncio.to_thread(lambda: list(read_posts(path)))
-    new = await store.write(add_posts, name, tweets, ground, by)
+    brought = Brought("file", path.name, await asyncio.to_thread(_sha256_of, path))
+    new = await store.write(add_posts, name, tweets, ground, by, brought)
     stored = await store.read(accounts.read_tweets, name)
     return Imported(name, await asyncio.to_thread(count_tweets, stored, settings.trainer.short_rule), new, ground)
 
 
-def add_posts(db: Database, handle: str, tweets: list[Tweet], ground: Ground | None, by: str) -> int:
+def _sha256_of(path: Path) -> str | None:
+    """Return the hash of a file; None: it is an archive's folder, or gone by now."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def add_posts(db: Database, handle: str, tweets: list[Tweet], ground: Ground | None, by: str, brought: Brought) -> int:
     """Store what is new of an account's posts, and the claim that they may be learned from, if one is made; return how many were new.
 
     Raises:
         ConsentError: the account wants none of it.
     """
     consents.refuse_opted_out(db, [handle])
-    new = accounts.add_tweets(db, handle, tweets)
+    new = accounts.add_tweets(db, handle, tweets, brought)
     if ground:
         consents.claim(db, handle, ground, by)
     return new

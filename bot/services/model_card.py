@@ -291,6 +291,8 @@ def _flat(name: str, value: Any) -> list[tuple[str, str]]:
 
 
 def _lineage(card: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    if "imported" in card["recipe"]:
+        return _lineage_from_elsewhere(card)
     posts = sum(counts["downloaded"] for counts in card["counts"].values())
     start = [("Weights it began with, SHA-256", card["recipe"]["start"])] if card["recipe"].get("start") else []
     return [
@@ -300,6 +302,22 @@ def _lineage(card: Mapping[str, Any]) -> list[tuple[str, Any]]:
         *start,
         ("Training", f"job {card['job']['id']}, begun {card['job']['started_at'] or card['job']['created_at']}"),
         ("Weights, SHA-256", card["sha256"]),
+        ("Voice", f"{card['name']}, version {card['version']}, {card['created_at']}"),
+    ]
+
+
+def _lineage_from_elsewhere(card: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    details = card["details"]
+    source, revision = details.get("source") or "", details.get("revision")
+    # A folder's name is nobody's business; a repository's is known to all, and has a slash.
+    hub = [("Repository on the hub", f"{source}, revision {revision or 'not recorded'}")] if "/" in source else []
+    files = [(f"{name}, SHA-256", sha256) for name, sha256 in (details.get("files") or {}).items()]
+    return [
+        ("Posts", "none are here: it was made elsewhere"),
+        *hub,
+        *files,
+        ("Imported", card["job"]["created_at"]),
+        ("Weights as they are stored here, SHA-256", card["sha256"]),
         ("Voice", f"{card['name']}, version {card['version']}, {card['created_at']}"),
     ]
 

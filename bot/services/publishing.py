@@ -1,9 +1,11 @@
 """Publishing a voice: its model card, its pictures and, if wanted, a page for browsers, written into a folder."""
 
 import asyncio
+import hashlib
 import io
 import os
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,11 @@ from bot.services.pictures import THEMES, Account, Said
 from bot.services.profanity import Level
 from bot.services.speaking import Speaking
 from bot.settings import Settings
-from data import consents, jobs, speech
+from data import consents, jobs, published, speech
 from data.copies import TrainingPosts
 from data.corpus import Corpus
 from data.models import Model
+from data.published import Form
 from data.store import Store
 
 README, PAGE = "README.md", "card.html"
@@ -36,6 +39,27 @@ AVATAR_BYTES, AVATAR_SIDE, AVATAR_KEPT = 10_000_000, 4_096, 400
 AVATAR_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 
 
+@dataclass(frozen=True)
+class Card:
+    """A card that is not written yet."""
+
+    files: dict[str, bytes]
+    """By their names, README.md last: it names the others."""
+    numbers: list[dict[str, Any]]
+    """What it says that was measured for it."""
+
+    async def write(self, folder: Path) -> None:
+        """Write it into a folder, which is made if need be.
+
+        Raises:
+            BadRequestError: the folder cannot be written.
+        """
+        try:
+            await asyncio.to_thread(_write, folder, self.files)
+        except OSError as error:
+            raise BadRequestError(f"{folder} cannot be written ({error.strerror}): name another folder.") from error
+
+
 async def publish(
     store: Store,
     settings: Settings,
@@ -47,10 +71,39 @@ async def publish(
     avatars: Mapping[str, bytes] | None = None,
     prompt: str | None = None,
     page: bool = False,
+) -> list[Path]:
+    """Write a model's card into a folder, which is made if need be, and write down that it is there; return the files, the card first.
+
+    An earlier card in the folder is replaced. The other arguments are those of `draw`.
+
+    Raises:
+        BadRequestError: a card that is not Mynah's is there, the folder cannot be written, or as `draw`.
+        NotStoredError: the voice was forgotten meanwhile.
+    """
+    _refuse_other_card(folder)
+    card = await draw(store, settings, speaking, model, names=names, avatars=avatars, prompt=prompt, page=page)
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in card.files.items()}
+    place = str(folder.absolute())
+    begun = await store.write(published.begin, model.id, Form.CARD, place, hashes, card.numbers)
+    await card.write(folder)
+    await store.write(published.finish, begun)
+    return [folder / name for name in reversed(card.files)]
+
+
+async def draw(
+    store: Store,
+    settings: Settings,
+    speaking: Speaking,
+    model: Model,
+    *,
+    names: Mapping[str, str] | None = None,
+    avatars: Mapping[str, bytes] | None = None,
+    prompt: str | None = None,
+    page: bool = False,
     address: str = "",
     pictures_at: str = "",
-) -> list[Path]:
-    """Write a model's card into a folder, which is made if need be; return the files, the card first.
+) -> Card:
+    """Return a model's card.
 
     Whoever calls this leads, or another process does: the lines are drawn by the speaker and pass the filter. Where it says none, those
     of the training's end that pass are shown.
@@ -60,7 +113,6 @@ async def publish(
         settings: licence, prompt and filter are in them.
         speaking: says the lines.
         model: which version of a voice.
-        folder: of files; an earlier card in it is replaced.
         names: by handle, what accounts call themselves; otherwise they are shown by their handles.
         avatars: by handle, pictures as `read_avatar` returns them; otherwise one is drawn.
         prompt: what the lines begin with; None: what the settings say.
@@ -69,14 +121,12 @@ async def publish(
         pictures_at: the address under which the folder will be found, with a slash at its end; empty: beside the card.
 
     Raises:
-        BadRequestError: a card that is not Mynah's is there, the folder cannot be written, a name or picture is of no account of the
-            voice, or the prompt breaks a rule.
+        BadRequestError: a name or picture is of no account of the voice, or the prompt breaks a rule.
         NotStoredError: the voice was forgotten meanwhile.
     """
     named, faces = names or {}, avatars or {}
     if strangers := sorted({*named, *faces} - set(model.handles)):
         raise BadRequestError(f"@{strangers[0]} is no account of {model.voice}: name {' or '.join(f'@{one}' for one in model.handles)}.")
-    _refuse_other_card(folder)
     accounts = tuple(Account(handle, named.get(handle, ""), faces.get(handle)) for handle in model.handles)
     prompt = settings.card.prompt if prompt is None else prompt
     said = await say(speaking, store, model, prompt)
@@ -86,12 +136,8 @@ async def publish(
     text = model_card.render(facts)
     if page:
         files[PAGE] = model_card.page(text, files).encode()
-    files[README] = text.encode()  # last: it names the others
-    try:
-        await asyncio.to_thread(_write, folder, files)
-    except OSError as error:
-        raise BadRequestError(f"{folder} cannot be written ({error.strerror}): name another folder.") from error
-    return [folder / name for name in reversed(files)]
+    files[README] = text.encode()
+    return Card(files, [asdict(measure) for measure in facts.measured])
 
 
 async def say(speaking: Speaking, store: Store, model: Model, prompt: str) -> Said:

@@ -17,6 +17,7 @@ from bot.x.port import REACH, SMALLEST_PAGE, XError, XReader
 from data import accounts, consents
 from data.consents import Ground
 from data.handles import normalise_handle
+from data.sources import Brought
 from data.store import Store
 
 OFF = "Reading is off: docs/x.md says what X's terms forbid and how to turn it on, and docs/sources.md how to bring posts from elsewhere."
@@ -129,5 +130,5 @@ class Reading:
 
     async def _ask_source(self, name: str, by: str, ground: Ground | None) -> Read:
         tweets = await posts_of(self._settings, name)
-        new = await self._store.write(add_posts, name, tweets, ground, by)
+        new = await self._store.write(add_posts, name, tweets, ground, by, Brought("command"))
         return Read(name, len(tweets), new)

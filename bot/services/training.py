@@ -78,7 +78,8 @@ class Training:
         last = self._settings.trainer.start_from == "last" if start is None else start
         recipe = self._recipe(base)
         named, quotas = voice_name(names), self._settings.quotas
-        job, new = await self._store.write(_enqueue, named, corpus, recipe, by, origin, quotas, last=last, insist=start is not None)
+        rules, insist = _rules(self._settings, posts), start is not None
+        job, new = await self._store.write(_enqueue, named, corpus, recipe, by, origin, quotas, rules=rules, last=last, insist=insist)
         log.info("training requested", job=job.id, voice=job.voice, new=new)
         return Requested(job, new, warnings_of(corpus, job.recipe["base"]))
 
@@ -229,8 +230,13 @@ def corpus_of(settings: Settings, tweets: Mapping[str, Sequence[Tweet]], parents
     Raises:
         TooLittleTextError: an account has too little to learn from.
     """
+    return build_corpus(tweets, **_rules(settings, posts), parents=parents)
+
+
+def _rules(settings: Settings, posts: int | None) -> dict[str, Any]:
+    """Return by what posts are chosen and split."""
     wanted = settings.trainer
-    return build_corpus(tweets, short_rule=wanted.short_rule, max_posts=posts or wanted.max_posts, seed=wanted.seed, parents=parents)
+    return {"short_rule": wanted.short_rule, "max_posts": posts or wanted.max_posts, "seed": wanted.seed}
 
 
 def warnings_of(corpus: Corpus, base: str) -> tuple[str, ...]:
@@ -257,12 +263,13 @@ def _enqueue(
     origin: Origin | None,
     quotas: Quotas,
     *,
+    rules: dict[str, Any],
     last: bool,
     insist: bool,
 ) -> tuple[jobs.Job, bool]:
     if last and (sha256 := _start_of(db, voice, corpus, recipe, insist=insist)):
         recipe |= {"start": sha256}
-    job, new = jobs.enqueue(db, voice, corpus, recipe, by, origin)
+    job, new = jobs.enqueue(db, voice, corpus, recipe, by, origin, rules=rules)
     if new and origin:
         check_trainings(db, origin, quotas_of(db, origin.server, quotas))
     return job, new

@@ -7,6 +7,7 @@ the file is laid down anew.
 import asyncio
 import hashlib
 import os
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -63,19 +64,25 @@ def _make_room(newest: Path, most: int) -> None:
         total -= size
 
 
+async def pieces(store: Store, model_id: int) -> AsyncIterator[bytes]:
+    """Yield what is stored of a model's weights: a full model has 500 MB, and others read the database in between."""
+    number = 0
+    while (piece := await store.read(models.chunk, model_id, number)) is not None:
+        yield piece
+        number += 1
+
+
 async def _write_whole(store: Store, model: models.Model, path: Path) -> None:
-    """Write a file of what is stored, piece by piece: a full model has 500 MB, and others read the database in between."""
+    """Write a file of what is stored."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # A trainer and a speaker may need the same weights at once, and so may two processes: each writes a part of its own.
     part = path.with_suffix(f".{os.getpid()}-{token_hex(4)}.part")
     digest = hashlib.sha256()
     try:
         with part.open("wb") as file:
-            number = 0
-            while (piece := await store.read(models.chunk, model.id, number)) is not None:
+            async for piece in pieces(store, model.id):
                 digest.update(piece)
                 await asyncio.to_thread(file.write, piece)
-                number += 1
         if digest.hexdigest() != model.sha256:
             if not await store.read(models.exists, model.id):
                 raise NotStoredError(f"{model.voice} was forgotten.")

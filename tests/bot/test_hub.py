@@ -11,7 +11,7 @@ from bot.services import pushing
 from bot.services.bringing import import_model
 from data.consents import Ground
 from tests import ancestor
-from tests.loopback_hub import Hub
+from tests.loopback_hub import COMMIT, Hub
 
 FETCHED = {"README.md", "config.json", "pytorch_model.bin", "tokenizer.json", "tokenizer_config.json"}
 
@@ -31,7 +31,9 @@ async def hub(tmp_path, monkeypatch):
 async def test_a_model_of_the_hub_becomes_a_voice(hub, store, settings):
     model, new = await import_model(store, settings, hub.name, "ann", by="me", ground=Ground.PARODY)
     assert (new, model.voice, model.counts["ann"].kept) == (True, "ann", 142)
-    assert model.result["details"]["source"] == "huggingtweets/ann"
+    details = model.result["details"]
+    assert (details["source"], details["revision"]) == ("huggingtweets/ann", COMMIT)
+    assert details["files"].keys() == FETCHED
     assert {path.rpartition("/")[2] for path in hub.asked if "/resolve/" in path} == FETCHED
     assert hub.tokens == {""}
     assert not list((settings.data_dir / "travel").glob("*"))

@@ -231,6 +231,33 @@ def test_every_parameter_and_every_hash_is_there():
     assert lineage["Weights it began with, SHA-256"] == "c" * 64
 
 
+IMPORTED = {"recipe": {"base": "gpt2", "method": "whole", "imported": "a" * 64}, "loss": {"before": None, "after": None}}
+
+
+def test_of_an_imported_voice_nothing_is_said_that_only_its_posts_could_show():
+    """What it repeats of them, nobody here can know; a voice that was trained here says none of them."""
+    said = " ".join(render(facts(card=IMPORTED)).split())
+    assert "says no post" not in said
+    assert "cannot know a post that was learned from when the voice repeats it: `mynah generate ann`." in said
+    assert "filtered by nothing; with Mynah or without, it can repeat a post word for word." in said
+    trained = " ".join(render(facts()).split())
+    assert "says no post of the account's as a new one: `mynah generate ann`." in trained
+    assert "filtered by nothing, and can repeat a post word for word." in trained
+
+
+@pytest.mark.parametrize("source", ["my secret folder", "huggingtweets/ann"])
+def test_the_lineage_of_an_imported_voice_has_the_files_that_it_came_from(source):
+    details = {"source": source, "revision": "f00" if "/" in source else None, "files": {"config.json": "d" * 64}}
+    text = render(facts(card=IMPORTED | {"details": details}))
+    lineage = dict(tables(tokens_of(text))[-1])
+    assert lineage["Posts"] == "none are here: it was made elsewhere"
+    assert lineage["config.json, SHA-256"] == "d" * 64
+    assert lineage["Weights as they are stored here, SHA-256"] == "a" * 64
+    assert "Corpus, SHA-256" not in lineage
+    assert lineage.get("Repository on the hub") == ("huggingtweets/ann, revision f00" if "/" in source else None)
+    assert "secret" not in text
+
+
 @pytest.mark.parametrize(
     ("base", "name"),
     [

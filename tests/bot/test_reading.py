@@ -16,6 +16,7 @@ from bot.x.port import Retry, XError
 from bot.x.tweepy_reader import TweepyReader
 from data import accounts, consents, timelines
 from data.consents import Ground
+from data.sources import UNKNOWN
 from data.store import Store
 from data.tweets import Tweet
 from tests.loopback_x import SECRETS, Account, Answer, LoopbackX
@@ -254,7 +255,7 @@ async def test_two_processes_at_once_leave_no_gap(make, store, server, ann):
 async def test_where_the_owners_archive_is_stored_only_what_came_since_is_read(reading, store, server, ann):
     ann.write(30)
     archive = [Tweet(row["id"], datetime(2026, 1, 1, tzinfo=UTC), row["text"]) for row in ann.rows[10:]]
-    await store.write(add_posts, "ann", archive, Ground.ARCHIVE, "a test")
+    await store.write(add_posts, "ann", archive, Ground.ARCHIVE, "a test", UNKNOWN)
     found = await reading.read("ann", by="a test", ground=None)
     assert (found.posts, found.new, found.more) == (10, 10, False)
     assert await ids(store) == there(ann)
@@ -263,7 +264,7 @@ async def test_where_the_owners_archive_is_stored_only_what_came_since_is_read(r
 async def test_posts_that_came_from_elsewhere_are_no_reason_to_read_less(reading, store, ann):
     ann.write(230)
     brought = [Tweet(f"sha256:{n}", None, f"Line {n} of a file") for n in range(500)]
-    await store.write(add_posts, "ann", brought, Ground.PERMISSION, "a test")
+    await store.write(add_posts, "ann", brought, Ground.PERMISSION, "a test", UNKNOWN)
     found = await read(reading)
     assert (found.posts, found.new, found.more) == (230, 230, False)
 

@@ -20,6 +20,7 @@ from bot.executors.processes import started_at
 from bot.faces.terminal import actions, render
 from bot.services import bringing, cards, exporting, forgetting
 from bot.services.choosing import typical
+from bot.services.publishing import Card
 from bot.services.speaking import own_sampling
 from bot.settings import Secrets
 from data import accounts, consents, jobs, models
@@ -239,10 +240,10 @@ async def test_no_time_of_a_training_is_told_from_imports(store, bring, carried)
 def take(store, settings, monkeypatch):
     """A function that exports a voice, whose card a fake writes."""
 
-    async def publish(_store, _settings, _speaking, model, folder, *, address):
-        (folder / "README.md").write_text(f"{model.voice} is at {address}")
+    async def draw(_store, _settings, _speaking, model, *, address):
+        return Card({"README.md": f"{model.voice} is at {address}".encode()}, [{"name": "copy_rate", "value": 0.5}])
 
-    monkeypatch.setattr(exporting, "publish", publish)
+    monkeypatch.setattr(exporting, "draw", draw)
 
     async def take(folder, voice="ann", **wish):
         return await exporting.export(store, settings, None, voice, folder, **wish)

@@ -20,6 +20,7 @@ from tests.trainer.test_lora import made_up
 from trainer import foreign, lora, trainable, weights, whole
 from trainer.errors import BadJob, BadWeights, BaseUnavailable
 from trainer.exporting import export_model
+from trainer.files import sha256_of
 from trainer.importing import import_model
 from trainer.protocol import NOTE, PRESETS, Export, Import, Sampling, SpeechRequest
 
@@ -161,6 +162,10 @@ def test_an_ancestors_model_is_taken_as_it_is(bring, tmp_path, pickled):
     assert len(found.samples) == 5
     assert found.details["typical"] < 0
     assert "@ann" in found.card
+    came = found.details["files"]
+    assert {"config.json", "README.md", "pytorch_model.bin" if pickled else "model.safetensors", "tokenizer.json"} <= came.keys()
+    assert came == {name: sha256_of(tmp_path / "hers" / name) for name in came}
+    assert (found.details["source"], found.details["revision"]) == ("hers", None)
     assert whole.load(Path(found.weights), found.sha256, "x", CPU).opening == 0
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["adapter.safetensors"]
 

@@ -105,12 +105,13 @@ async def offered_voices(app: Mynah, current: str) -> list[app_commands.Choice[s
 
 
 async def show_card(ctx: Context, app: Mynah, model: models.Model, words: str, view: discord.ui.View | None = None) -> None:
-    """Answer with a model's card and its curve; of its samples, with those that may be said in this server."""
-    picture = await curve_file(app, model) if ctx.bot_permissions.attach_files else None
-    files = [picture] if picture else []
+    """Answer with a model's card, its picture and its curve; of its samples, with those that may be said in this server."""
     document = await app.store.read(cards.told_card, model)
     document["samples"] = await app.speaking.allowed(document["samples"], ctx.guild.id if ctx.guild else None)
-    await ctx.answer(words, embed=render.card(document, curve=bool(files)), files=files, view=view)
+    may = ctx.bot_permissions.attach_files
+    curve = await curve_file(app, model) if may else None
+    files = [file for file in (await said_file(model, document["samples"]) if may else None, curve) if file]
+    await ctx.answer(words, embed=render.card(document, curve=curve is not None), files=files, view=view)
 
 
 async def curve_file(app: Mynah, model: models.Model) -> discord.File | None:

@@ -12,8 +12,9 @@ from rich.text import Text
 from bot.app import Mynah
 from bot.errors import BadRequestError, SpeechFailedError
 from bot.faces.terminal import progress, render
-from bot.services import bringing, cards, choosing, exporting, forgetting, publishing, pushing
+from bot.services import bringing, cards, choosing, exporting, forgetting, publishing, pushing, verifying
 from bot.services.importing import import_file
+from bot.services.lineage import trace
 from bot.services.paging import Estimate
 from bot.services.scheduling import Planned, Spec
 from data import accounts, consents, outbox, speech
@@ -274,6 +275,18 @@ async def models(app: Mynah, handles: Sequence[str] = (), *, versions: bool = Fa
     return Answer({"models": documents, "page": page, "pages": pages, "total": total}, shown)
 
 
+async def lineage(app: Mynah, handles: Sequence[str]) -> Answer:
+    """Show every step from a voice's posts to its cards."""
+    document = await app.store.read(trace, voice_name(_handles(handles)))
+    return Answer(document, render.lineage(document))
+
+
+async def verify(app: Mynah, handles: Sequence[str] = ()) -> Answer:
+    """Make the hashes of a voice anew, or all; the document says under `ok` whether nothing differs."""
+    found = await verifying.verify(app.store, voice_name(_handles(handles)) if handles else None)
+    return Answer({"ok": not found.differences} | asdict(found), render.verified(found))
+
+
 async def pin(app: Mynah, voice: str, version: int) -> Answer:
     """Have a voice speak with one version until it is unpinned."""
     model = await app.store.write(models_table.pin, voice_name(_handles([voice])), version)
@@ -318,7 +331,7 @@ async def export(app: Mynah, voice: str, folder: Path, *, version: int | None = 
     document = {"name": written.model.voice, "version": written.model.version, "folder": str(written.folder), "bytes": written.bytes}
     said = f"Version {written.model.version} of {written.model.voice} is in {written.folder} ({written.bytes / 1e6:,.1f} MB)."
     if push:
-        document["address"] = await pushing.push(written.folder, push, app.secrets.hf_token)
+        document["address"] = await exporting.push(app.store, written, push, app.secrets.hf_token)
         said += f" It is at {document['address']}, for you alone to see."
     return Answer(document, Text(said))
 

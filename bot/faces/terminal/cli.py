@@ -51,8 +51,8 @@ def _by() -> str:
         return "operator"
 
 
-def _run(config: Path | None, json: bool, action: Callable[[Mynah], Awaitable[actions.Answer]]) -> None:
-    """Run one action with all parts open, and print what it answers."""
+def _run(config: Path | None, json: bool, action: Callable[[Mynah], Awaitable[actions.Answer]]) -> actions.Answer:
+    """Run one action with all parts open, print what it answers, and return it."""
     settings = _settings(config)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     configure_logging(settings.data_dir / "mynah.log")
@@ -66,6 +66,7 @@ def _run(config: Path | None, json: bool, action: Callable[[Mynah], Awaitable[ac
         print(spelt(json_format.dumps(answer.document, ensure_ascii=False)))
     else:
         Screen().print(answer.text, soft_wrap=True)
+    return answer
 
 
 @cli.callback()
@@ -224,6 +225,23 @@ def card(
         json,
         lambda app: actions.card(app, handle, folder, html=html, prompt=prompt, names=names or (), avatars=avatars or (), version=version),
     )
+
+
+@cli.command()
+def lineage(handles: HandlesArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show where a voice comes from: its posts' sources, corpora, trainings, versions, cards and exports, with their hashes."""
+    _run(config, json, lambda app: actions.lineage(app, handles))
+
+
+@cli.command()
+def verify(
+    handles: Annotated[list[str] | None, typer.Argument(help="Whose voice; all that is stored otherwise.", metavar="HANDLE...")] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Make all hashes of the lineage anew, and say what differs; exit status 1 if something does."""
+    if not _run(config, json, lambda app: actions.verify(app, handles or ())).document["ok"]:
+        raise typer.Exit(1)
 
 
 @cli.command()

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 from bot.faces.words import GROUNDS
 from bot.services.cards import kind
@@ -22,8 +23,9 @@ from bot.services.paging import Estimate, Read
 from bot.services.scheduling import Planned
 from bot.services.spending import Overview
 from bot.services.times import span
+from bot.services.verifying import Verified
 from data.consents import Ground
-from data.jobs import Job
+from data.jobs import Job, Status
 from data.mentions import Fate, Mention
 from data.outbox import Pause, Post, State
 from data.schedules import Schedule
@@ -83,6 +85,104 @@ def particulars(document: dict[str, Any]) -> RenderableType:
     corpus = document["corpus_sha256"][:12]
     again = f"To make it again, where the stored posts, max_posts and short_rule make the corpus {corpus}…:"
     return Group(Text(), grid, Text(), Text(again), Text(document["command"]))
+
+
+def lineage(document: dict[str, Any]) -> RenderableType:
+    """Render every step of a voice as a tree, whose branches are what was made of it; of a hash its beginning."""
+    root = Tree(Text(document["name"], style="bold"))
+    for account in document["accounts"]:
+        claims = ", ".join(f"{one['ground']}, claimed by {one['claimed_by']}" for one in account["consents"])
+        node = root.add(Text(f"posts of @{account['handle']} (consent: {claims or 'nobody claims it'})"))
+        # X gives a page of posts at a time.
+        for of_x, group in groupby(account["sources"], key=lambda source: bool(source["kind"] == "x")):
+            rows = list(group)
+            for some in [rows] if of_x else [[row] for row in rows]:
+                node.add(Text(_source(some)))
+        if not account["sources"]:
+            node.add(Text("none are stored"))
+    for corpus in document["corpora"]:
+        node = root.add(Text(_corpus(corpus)))
+        for handle, counts in corpus["counts"].items():
+            node.add(Text(f"@{handle}: {_pairs(counts)}"))
+        for job in corpus["jobs"]:
+            _add_job(node, job)
+    return root
+
+
+def _source(rows: Sequence[dict[str, Any]]) -> str:
+    first = rows[0]
+    posts = f"{sum(row['posts'] for row in rows):,} new posts, {', '.join(_short(row['sha256']) for row in rows)}"
+    match first["kind"]:
+        case "file":
+            whence = f"the file {first['name']}, {_short(first['content_sha256'], 'a folder, or gone before it was hashed')}"
+        case "x":
+            whence = "X"
+        case "command":
+            whence = "the command of [source]"
+        case _:
+            whence = "what was not recorded"
+    return f"from {whence}, on {moment(first['at'])}: {posts}"
+
+
+def _corpus(document: dict[str, Any]) -> str:
+    named = f"corpus {_short(document['sha256'])}, of {moment(document['created_at'])}"
+    splits = document["splits"]
+    if not splits["train"]:
+        return f"{named}: without posts, because what was made of it was made elsewhere"
+    rules = _pairs(document["rules"]) if document["rules"] else "by rules that were not recorded"
+    lost = "; words of an account that was forgotten were taken out of it" if document["altered_sha256"] else ""
+    return f"{named}, of sources {_short(document['sources_sha256'])}: {_pairs(splits)} posts, {rules}{lost}"
+
+
+def _add_job(tree: Tree, job: dict[str, Any]) -> None:
+    again = f", in attempt {job['attempt']}: it was cut off before" if job["attempt"] > 1 else ""
+    error = f" ({job['error']})" if job["error"] else ""
+    named = f"job {job['id']}, {_short(job['fingerprint'])}, asked for by {job['requested_by']} on {moment(job['created_at'])}"
+    node = tree.add(Text(f"{named}: {job['status']}{again}{error}"))
+    node.add(Text(_pairs({name: value for name, value in job["recipe"].items() if value is not None})))
+    model = job["model"]
+    if model is None:
+        if job["status"] == Status.DONE:
+            node.add(Text("its version is not stored any more"))
+        return
+    node = node.add(Text(f"version {model['version']}: {model['bytes']:,} bytes of weights, {_short(model['sha256'])}", style="bold"))
+    if model["start_sha256"]:
+        node.add(Text(f"began with {_short(model['start_sha256'])}, version {model['started_from'] or 'that is gone'}"))
+    if "imported" in model:
+        node.add(Text(_brought(model["imported"])))
+    else:
+        node.add(Text(f"base {_value(model['base'])}"))
+        loss = _pairs(model["loss"])
+        node.add(Text(f"its run told of it, {_short(model['result_sha256'])}: loss {loss}"))
+    for one in model["published"]:
+        when = f"on {moment(one['finished_at'])}" if one["finished_at"] else f"begun on {moment(one['begun_at'])}, and cut off"
+        leaf = node.add(Text(f"{one['kind']}, {one['place']}, {when}"))
+        for number in one["numbers"]:
+            leaf.add(Text(f"{number['title'].lower()}: {number['words']}"))
+        leaf.add(Text(", ".join(f"{name} {_short(sha256)}" for name, sha256 in one["files"].items())))
+
+
+def _brought(imported: dict[str, Any]) -> str:
+    revision = f" at {imported['revision']}" if imported["revision"] else ""
+    files = imported["files"] or {}
+    read = ", ".join(f"{name} {_short(sha256)}" for name, sha256 in files.items()) or "of which files was not recorded"
+    return f"imported from {imported['source'] or 'what was not recorded'}{revision}: {read}"
+
+
+def _short(sha256: str | None, without: str = "not recorded") -> str:
+    """Return the beginning of a hash, as much as tells it from all others here."""
+    return f"SHA-256 {sha256[:12]}…" if sha256 else f"SHA-256 {without}"
+
+
+def verified(found: Verified) -> RenderableType:
+    """Render what was verified: first what differs, a line each."""
+    looked_at = ", ".join(f"{number:,} {name}" for name, number in found.looked_at.items())
+    ends = "nothing differs." if not found.differences else f"{len(found.differences):,} of the hashes or counts differ."
+    return Group(
+        *(Text(sentence, style="red") for sentence in found.differences),
+        *(Text(sentence, style="dim") for sentence in found.unknown),
+        Text(f"Looked at {looked_at}: {ends}"),
+    )
 
 
 def _pairs(values: dict[str, Any]) -> str:

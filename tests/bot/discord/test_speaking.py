@@ -4,6 +4,7 @@ import discord
 import pytest
 
 from bot.faces.discord.bot import MynahBot
+from bot.faces.discord.context import Context
 from bot.services.safety import Safety, Verdict
 from tests.bot.discord.conftest import Stage, unlike
 
@@ -160,16 +161,40 @@ async def test_models_in_pages(stage: Stage, monkeypatch):
 
 
 async def test_show(stage: Stage):
-    """A voice's card, with its curve, and those samples that may be said made safe, both ways."""
+    """A voice's card, with its picture and its curve, and those samples that may be said made safe, both ways."""
     await stage.train()
     result = await stage.alice.slash(stage.channel, "show", voice="@Keeper")
     (embed,) = result.response.embeds
     assert embed.title == "keeper · AI BOT"
     assert embed.description == r"• the \*lamp\* is lit \|\|tonight\|\|"
     assert embed.image.url == "attachment://curve.png" or "curve.png" in embed.image.url
-    assert [file.filename for file in result.response.attachments] == ["curve.png"]
+    assert [file.filename for file in result.response.attachments] == ["voice.png", "curve.png"]
     await stage.alice.send(stage.channel, "!show keeper")
     assert stage.history[-1].embeds[0].title == embed.title
+    assert [file.filename for file in stage.history[-1].attachments] == ["voice.png", "curve.png"]
+
+
+async def test_a_card_whose_samples_may_not_be_said_is_shown_without_the_picture(stage: Stage, monkeypatch):
+    await stage.train()
+    pictured = []
+
+    async def allowed(lines: list[str], server: int | None) -> list[str]:
+        pictured.append(server)
+        return []
+
+    monkeypatch.setattr(stage.app.speaking, "allowed", allowed)
+    result = await stage.alice.slash(stage.channel, "show", voice="keeper")
+    assert [file.filename for file in result.response.attachments] == ["curve.png"]
+    assert pictured == [stage.channel.guild.id]
+
+
+async def test_where_mynah_may_not_attach_files_a_card_is_its_words(stage: Stage, monkeypatch):
+    await stage.train()
+    monkeypatch.setattr(Context, "bot_permissions", discord.Permissions(send_messages=True, embed_links=True))
+    result = await stage.alice.slash(stage.channel, "show", voice="keeper")
+    assert result.response.attachments == []
+    (embed,) = result.response.embeds
+    assert (embed.title, embed.image.url) == ("keeper · AI BOT", None)
 
 
 async def test_a_typed_command_whose_card_may_not_be_shown_says_which_permission_lacks(stage: Stage):
