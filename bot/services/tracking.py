@@ -120,6 +120,7 @@ class Tracking:
             if resolved := details.get("recipe"):
                 facts["recipe"] = {**resolved, "base": _base(resolved["base"])}
             made = {"version": model.version, "sha256": model.sha256, "bytes": model.bytes, "corpus": model.corpus, **losses}
+            texts = {"samples.txt": "\n".join(result["samples"])} if "samples" in self._uploads else {}
             files = {}
             if "weights" in self._uploads:
                 kept = folder(self._settings) / str(job.id) / f"{model.sha256}.safetensors"
@@ -127,9 +128,9 @@ class Tracking:
                 kept.unlink(missing_ok=True)
                 os.link(weights, kept)
                 files = {"adapter.safetensors": str(kept)}
-            self._tell(Artifact(run, _short(job.voice), "finetuned-model", made, files=files))
+            self._tell(Artifact(run, _short(job.voice), "finetuned-model", made, texts=texts, files=files))
             self._under_way.discard(job.id)
-            self._tell(End(run, ok=True, facts=facts, lines=tuple(result["samples"]) if "samples" in self._uploads else ()))
+            self._tell(End(run, ok=True, facts=facts))
 
     def stopped(self, job: jobs.Job, why: str) -> None:
         """Tell that a job, if it is under way, ended without a model, or was cut off and will begin again; `why` is a code."""

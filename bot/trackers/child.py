@@ -31,25 +31,12 @@ class ChildTracker:
     A child that dies or hangs is ended, and what it was told is lost with the runs that were open; the next run begins with a new one.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        greeting: Mapping[str, Any],
-        log_file: Path,
-        *,
-        secret: str = "",
-        most: int = MOST,
-        answer_seconds: float = ANSWER_SECONDS,
-        close_seconds: float = CLOSE_SECONDS,
-    ) -> None:
+    def __init__(self, command: Sequence[str], greeting: Mapping[str, Any], log_file: Path, *, secret: str = "") -> None:
         """Take what starts a child, the first thing that it is told, with a `secret` that no log may hold, and where its stderr goes."""
         self._command = command
         self._greeting = {**greeting, "key": secret}
         self._log_file = log_file
         self._secret = secret
-        self._most = most
-        self._answer_seconds = answer_seconds
-        self._close_seconds = close_seconds
         self._waiting: deque[Message] = deque()
         self._more = asyncio.Event()
         self._open: set[str] = set()
@@ -61,11 +48,11 @@ class ChildTracker:
         """Put a message into the queue; of what is too much, metrics are left out first."""
         if self._closed or (message.run not in self._open and not isinstance(message, Begin)):
             return
-        if len(self._waiting) >= self._most:
+        if len(self._waiting) >= MOST:
             self._complain("it is too slow for what it is told, so that some of it is left out")
-            if isinstance(message, Metrics):
-                return
-            self._forget(message.run)
+            if not isinstance(message, Metrics):  # without it the run is not what it was
+                self._open.discard(message.run)
+                self._more.set()
             return
         if isinstance(message, Begin):
             self._open.add(message.run)
@@ -83,7 +70,7 @@ class ChildTracker:
         self._more.set()
         if self._worker is None or self._worker.done():
             return
-        await asyncio.wait([self._worker], timeout=self._close_seconds)
+        await asyncio.wait([self._worker], timeout=CLOSE_SECONDS)
         if not self._worker.done():
             self._complain("it was still at work when Mynah ended; what it had written until then is in its folder")
             self._worker.cancel()
@@ -103,6 +90,7 @@ class ChildTracker:
 
     async def _tell_a_child(self) -> None:
         process = await processes.start(self._command, self._log_file)
+        well = True
         try:
             if not await self._exchange(process, json.dumps(self._greeting)):
                 raise TrackerError("its process did not begin")
@@ -112,13 +100,13 @@ class ChildTracker:
                     await self._more.wait()
                 if self._waiting:
                     message = self._waiting.popleft()
-                    well = await self._exchange(process, message.to_json())
-                    if well and isinstance(message, End):
-                        self._complained = False
+                    well &= await self._exchange(process, message.to_json())
             cast("asyncio.StreamWriter", process.stdin).close()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._close_seconds):
+                async with asyncio.timeout(CLOSE_SECONDS):
                     await process.wait()
+            if well:
+                self._complained = False
         finally:
             kill_group(process.pid)
             await process.wait()
@@ -132,13 +120,13 @@ class ChildTracker:
         """
         stdin, stdout = cast("asyncio.StreamWriter", process.stdin), cast("asyncio.StreamReader", process.stdout)
         try:
-            async with asyncio.timeout(self._answer_seconds):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 with suppress(ConnectionError):  # it died: it gives no answer either
                     stdin.write(line.encode() + b"\n")
                     await stdin.drain()
                 answer = await stdout.readline()
         except TimeoutError as error:
-            raise TrackerError(f"it gave no answer for {self._answer_seconds:g} s, and was ended") from error
+            raise TrackerError(f"it gave no answer for {ANSWER_SECONDS:g} s, and was ended") from error
         if not answer:
             raise TrackerError(f"its process ended by itself; {self._log_file.name} has what it said")
         try:
@@ -149,12 +137,8 @@ class ChildTracker:
             self._complain(str(why))
         return not why
 
-    def _forget(self, run: str) -> None:
-        self._open.discard(run)
-        self._more.set()
-
     def _complain(self, why: str) -> None:
-        """Say why tracking fails, once until a run has ended well."""
+        """Say why tracking fails, once until a child was told everything."""
         if not self._complained:
             self._complained = True
             why = why.replace(self._secret, "***") if self._secret else why

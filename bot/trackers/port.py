@@ -69,8 +69,6 @@ class End(Message):
     ok: bool
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What came of it."""
-    lines: tuple[str, ...] = ()
-    """What the voice writes."""
 
 
 class Tracker(Protocol):

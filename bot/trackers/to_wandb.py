@@ -60,6 +60,7 @@ class Wandb:
             if self._mode == "offline":
                 raise
             why = f"{_first_line(error)}: the run is kept in {folder}, for `wandb sync`"
+            self._mode = "offline"  # as long as this child lives: every run would wait anew
             self._runs[run] = begun("offline")
         return why
 
@@ -87,19 +88,17 @@ class Wandb:
             artifact.add_file(path, name=part, policy="immutable", skip_cache=True)  # a copy would be one more place to forget
         (there.use_artifact if used else there.log_artifact)(artifact)
 
-    def end(self, run: str, ok: bool, facts: dict[str, Any], lines: list[str]) -> None:
+    def end(self, run: str, ok: bool, facts: dict[str, Any]) -> None:
         """End a run."""
         there = self._runs.pop(run)
         there.summary.update(facts)
-        if lines:
-            there.log({"examples": self._wandb.Table(columns=["Input", "Prediction"], data=[["", line] for line in lines])})
         there.finish(exit_code=0 if ok else 1)
 
     def close(self) -> None:
         """End what is left, as cut off."""
         for run in list(self._runs):
             with suppress(Exception):
-                self.end(run, ok=False, facts={"ended": "cut off"}, lines=[])
+                self.end(run, ok=False, facts={"ended": "cut off"})
 
     def _settings(self, mode: str, folder: str) -> Any:
         return self._wandb.Settings(
@@ -138,7 +137,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def serve(make: Callable[..., Wandb]) -> None:
-    """Answer each line of stdin with a line, `{"error": null}` or why not; what went wrong for a run is said again of all that follows."""
+    """Answer each line of stdin with a line: `{"error": null}`, or why not."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not be taken for an answer
 
@@ -146,7 +145,6 @@ def serve(make: Callable[..., Wandb]) -> None:
         print(json.dumps({"error": error}), file=answers, flush=True)
 
     tracker: Wandb | None = None
-    broken: dict[str, str] = {}
     for line in sys.stdin:
         message = json.loads(line)
         try:
@@ -154,14 +152,11 @@ def serve(make: Callable[..., Wandb]) -> None:
                 tracker = make(**message)
                 answer(None)
                 continue
-            kind, run = message.pop("type"), message["run"]
-            answer(broken[run] if run in broken else getattr(tracker, kind)(**message))
+            answer(getattr(tracker, message.pop("type"))(**message))
         except Exception as error:
-            why = f"{type(error).__name__}: {_first_line(error)}"
-            answer(why)
+            answer(f"{type(error).__name__}: {_first_line(error)}")
             if tracker is None:
                 return
-            broken[message["run"]] = why
     threading.Timer(LAST_SECONDS, os.killpg, (0, SIGKILL)).start()
     if tracker is not None:
         tracker.close()

@@ -25,6 +25,7 @@ from bot.services.tracking import Tracking, lacks
 from bot.services.training import Training
 from bot.settings import Secrets, load_secrets
 from bot.settings import Tracking as Wanted
+from bot.trackers import child as trackers_child
 from bot.trackers.child import ChildTracker
 from bot.trackers.port import Artifact, Begin, End, Metrics
 from data import accounts
@@ -147,8 +148,8 @@ async def test_posts_are_told_where_that_is_set_but_never_what_others_wrote(fill
 async def test_samples_and_weights_are_told_where_that_is_set(filled, settings, executor):
     tracker = Recorder()
     job = await trained(filled, tracked(settings, uploads=["samples", "weights"]), executor, tracker)
-    assert tracker.of(End, "train")[0].lines == ("a sample",)
     (model,) = [one for one in tracker.of(Artifact) if one.kind == "finetuned-model"]
+    assert model.texts == {"samples.txt": "a sample"}
     kept = Path(model.files["adapter.safetensors"])
     assert kept.read_bytes() == WEIGHTS
     assert kept.parent == tracking.folder(settings) / str(job.id)
@@ -210,13 +211,15 @@ async def test_a_tracker_that_raises_does_not_reach_the_training(filled, setting
 
 
 @pytest.fixture
-async def child(tmp_path):
-    """Make a tracker whose child has a manner; `lines` is what children were told."""
+async def child(tmp_path, monkeypatch):
+    """Make a tracker whose child has a manner, with other limits than its own; `lines` is what children were told."""
     made = []
 
     def make(manner: str, **limits) -> ChildTracker:
+        for name, value in limits.items():
+            monkeypatch.setattr(trackers_child, name, value)
         command = (sys.executable, str(FAKE), manner, str(tmp_path / "told"))
-        made.append(ChildTracker(command, {"mode": "offline"}, tmp_path / "tracker.log", secret=KEY, **limits))
+        made.append(ChildTracker(command, {"mode": "offline"}, tmp_path / "tracker.log", secret=KEY))
         return made[-1]
 
     yield make
@@ -273,7 +276,7 @@ async def test_a_child_is_told_all_in_order_and_goes_when_no_run_is_open(child, 
 async def test_whatever_a_child_does_the_training_ends_as_it_should_and_the_log_says_why_once(
     manner, why, child, filled, settings, executor, lines
 ):
-    tracker = child(manner, answer_seconds=2.0)
+    tracker = child(manner, ANSWER_SECONDS=2.0)
     with capture_logs() as logs:
         job = await trained(filled, tracked(settings), executor, tracker)
         assert job.status is Status.DONE
@@ -316,7 +319,7 @@ async def test_a_child_that_cannot_be_started_is_no_failure_of_the_training(fill
 
 
 async def test_a_hanging_child_holds_up_neither_what_tells_it_nor_the_end(child):
-    tracker = child("hang", close_seconds=0.5)
+    tracker = child("hang", CLOSE_SECONDS=0.5)
     began = monotonic()
     tracker.tell(begin())
     for step in range(1000):
@@ -332,7 +335,7 @@ async def test_a_hanging_child_holds_up_neither_what_tells_it_nor_the_end(child)
 
 
 async def test_what_waits_for_a_slow_child_is_bounded(child):
-    tracker = child("hang", most=10, close_seconds=0)
+    tracker = child("hang", MOST=10, CLOSE_SECONDS=0)
     with capture_logs() as logs:
         tracker.tell(begin())
         for step in range(100):
