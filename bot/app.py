@@ -1,17 +1,20 @@
 """Builds and owns all parts of Mynah, and starts and stops them in order."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
+import structlog
 from sqlite_utils import Database
 
 from bot.executors.local import LocalExecutor
 from bot.executors.port import Executor
 from bot.executors.speaker import Speaker
 from bot.lock import Lead
+from bot.services import tracking
 from bot.services.blocklist import Blocklist
 from bot.services.mentions import Mentions
 from bot.services.posting import Posting
@@ -20,8 +23,10 @@ from bot.services.reading import Reading
 from bot.services.scheduling import Scheduling
 from bot.services.speaking import Speaking
 from bot.services.spending import Budget
+from bot.services.tracking import Tracking
 from bot.services.training import Training
 from bot.settings import Secrets, Settings
+from bot.trackers.child import ChildTracker
 from bot.x.port import XClient, XReader
 from data import speech
 from data.outbox import Post
@@ -32,6 +37,7 @@ from data.store import Store
 
 T = TypeVar("T")
 LOCK_SECONDS = 0.5
+log = structlog.get_logger()
 
 
 class Mynah:
@@ -56,7 +62,8 @@ class Mynah:
         self.store = Store(settings.database)
         self.lead = Lead(settings.data_dir / "mynah.lock")
         executor = executor or LocalExecutor(settings.data_dir / "trainer.log")
-        self.training = Training(self.store, settings, executor)
+        self.tracking = Tracking(settings, self._tracker())
+        self.training = Training(self.store, settings, executor, self.tracking)
         wanted = settings.speaker
         options = ("--memory", str(wanted.memory_mib), "--precision", wanted.precision)
         speaker = speaker or Speaker(settings.data_dir / "speaker.log", timeout=wanted.timeout_seconds, options=options)
@@ -75,6 +82,7 @@ class Mynah:
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.store)
         self._stack.enter_context(self.lead)
+        self._stack.push_async_callback(self.tracking.close)
         self._stack.push_async_callback(self.speaking.close)
         self._stack.push_async_callback(self.reading.close)
         self._stack.push_async_callback(self.mentions.close)
@@ -106,6 +114,9 @@ class Mynah:
 
         The future ends only if a queue fails.
         """
+        if why := tracking.lacks(self.settings, self.secrets):
+            log.warning("trainings are not tracked", why=why)
+        await tracking.tidy(self.store, self.settings)
         await self.training.recover()
         await self.speaking.recover()
         queues = [self.training.run_forever(), self.speaking.run_forever()]
@@ -124,6 +135,15 @@ class Mynah:
                 task.cancel()
             await asyncio.wait(tasks)  # gather alone would return when the first of them has ended
             await asyncio.gather(work, return_exceptions=True)
+
+    def _tracker(self) -> ChildTracker | None:
+        wanted, key = self.settings.tracking, self.secrets.wandb_api_key
+        if wanted.tracker == "none" or tracking.lacks(self.settings, self.secrets):
+            return None
+        greeting = wanted.model_dump(include={"mode", "project", "entity", "url"}) | {"folder": str(tracking.folder(self.settings))}
+        command = (sys.executable, "-m", f"bot.trackers.to_{wanted.tracker}")
+        secret = key.get_secret_value() if key else ""
+        return ChildTracker(command, greeting, self.settings.data_dir / "tracker.log", secret=secret)
 
     def _reader(self) -> XReader:
         from bot.x.tweepy_reader import TweepyReader  # tweepy is slow to import, and few commands read

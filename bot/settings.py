@@ -256,6 +256,17 @@ class Source(Section):
     max_mib: int = Field(100, ge=1, le=10_000)
 
 
+class Tracking(Section):
+    """Where a record of trainings is kept beside the database."""
+
+    tracker: Literal["none", "wandb"] = "none"
+    mode: Literal["offline", "online"] = "offline"
+    project: str = Field("mynah", pattern=r"^[\w.-]{1,100}$")
+    entity: str = Field("", pattern=r"^[\w.-]{0,100}$")
+    url: str = Field("https://api.wandb.ai", pattern=r"^https?://[^/]+$")
+    uploads: frozenset[Literal["posts", "samples", "weights"]] = frozenset()
+
+
 class Settings(BaseSettings):
     """Every setting, as the environment and config.toml give it; paths are absolute."""
 
@@ -272,6 +283,7 @@ class Settings(BaseSettings):
     card: Card = Card()
     x: X = X()
     source: Source = Source()
+    tracking: Tracking = Tracking()
 
     @classmethod
     def settings_customise_sources(
@@ -327,6 +339,7 @@ class Secrets(BaseModel):
 
     discord_token: SecretStr | None = None
     hf_token: SecretStr | None = None
+    wandb_api_key: SecretStr | None = None
     x: Mapping[str, XKeys] = {}
 
     def missing(self, account: str, needs: Iterable[str]) -> list[str]:
@@ -387,7 +400,8 @@ def load_secrets(accounts: Iterable[str] = ()) -> Secrets:
         for field in _OF_THE_APP:
             found[field] = found[field] or _secret(x_variable(DEFAULT_ACCOUNT, field))
         x[account] = XKeys(**found)
-    return Secrets(discord_token=_secret("DISCORD_TOKEN"), hf_token=_secret("HF_TOKEN"), x=x)
+    names = ("discord_token", "hf_token", "wandb_api_key")
+    return Secrets(x=x, **{name: _secret(name.upper()) for name in names})
 
 
 def _secret(name: str) -> SecretStr | None:

@@ -130,6 +130,11 @@ def recent(db: Database, limit: int = 50) -> list[Job]:
     return [_job(row) for row in db.query(_SELECT + " ORDER BY jobs.id DESC LIMIT ?", [limit])]
 
 
+def numbers(db: Database) -> list[int]:
+    """Return the numbers of all jobs."""
+    return [row["id"] for row in db.query("SELECT id FROM jobs")]
+
+
 def unfinished(db: Database, voice: str | None = None) -> list[Job]:
     """Return the jobs that are queued or running, oldest first, of one voice or of all."""
     where = " WHERE status IN ('queued', 'running') AND jobs.voice = coalesce(?, jobs.voice) ORDER BY jobs.id"

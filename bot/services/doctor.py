@@ -13,6 +13,7 @@ from sqlite_utils import Database
 from bot.errors import SettingsError
 from bot.lock import Lead
 from bot.services.blocklist import Blocklist
+from bot.services.tracking import lacks
 from bot.settings import Secrets, Settings
 from data import outbox
 from data.outbox import DEFAULT_ACCOUNT
@@ -43,6 +44,7 @@ def examine(settings: Settings, secrets: Secrets) -> list[Finding]:
         _service(settings),
         *_outbox(settings.database),
         *_tokens(settings, secrets),
+        *_tracking(settings, secrets),
         *_unattended(settings),
     ]
 
@@ -144,6 +146,13 @@ def _tokens(settings: Settings, secrets: Secrets) -> Iterator[Finding]:
         )
 
 
+def _tracking(settings: Settings, secrets: Secrets) -> Iterator[Finding]:
+    wanted, why = settings.tracking, lacks(settings, secrets)
+    if wanted.tracker != "none":
+        found = f"{wanted.tracker}, {wanted.mode}; told beyond counts, hashes and losses: {', '.join(sorted(wanted.uploads)) or 'nothing'}"
+        yield Finding("tracking", why is None, found, why or "")
+
+
 def _unattended(settings: Settings) -> Iterator[Finding]:
     """Say which schedules post without approval, and which names of config.toml are none of the operator's."""
     if not settings.x.unattended:
@@ -160,5 +169,5 @@ def _unattended(settings: Settings) -> Iterator[Finding]:
 
 
 def healthy(findings: list[Finding]) -> bool:
-    """Say whether everything that Mynah cannot do without is there; tokens are for those who want Discord or X."""
-    return all(finding.ok for finding in findings if finding.name.split()[0] not in ("Discord", "X"))
+    """Say whether everything that Mynah cannot do without is there; the rest is for who wants Discord, X or a tracker."""
+    return all(finding.ok for finding in findings if finding.name.split()[0] not in ("Discord", "X", "tracking"))

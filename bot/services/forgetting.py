@@ -2,7 +2,7 @@
 
 import shutil
 
-from bot.services import workplace
+from bot.services import tracking, workplace
 from bot.services.training import Training
 from bot.services.weights import adapter_file
 from bot.settings import Settings
@@ -34,6 +34,7 @@ async def forget(store: Store, training: Training, settings: Settings, handle: s
     for voice in voices:
         shutil.rmtree(settings.data_dir / "cards" / voice, ignore_errors=True)
     workplace.tidy(settings)
+    await tracking.tidy(store, settings)
     await store.wipe()
     return gone
 

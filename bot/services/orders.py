@@ -15,6 +15,7 @@ from bot.errors import MynahError, NotStoredError, StoreError
 from bot.executors.port import CutOffError, Executor, Run
 from bot.services.learned import Learned
 from bot.services.safety import Safety, Said
+from bot.services.tracking import Tracking
 from bot.services.weights import lay_down
 from bot.settings import Settings
 from data import jobs, models
@@ -25,6 +26,7 @@ from trainer import protocol
 
 STEP_SECONDS = 0.5  # a job's steps are recorded at most this often: each is a commit
 JOBS_A_STEP = 8  # beyond so many at once, each job's steps are recorded the more seldom: a disk takes some 16 commits a second with ease
+CUT_OFF = "cut off"
 OUR_FAULT = "Training failed for a reason of Mynah's own, which is in its log: train again."
 log = structlog.get_logger()
 
@@ -44,7 +46,7 @@ async def tidy(store: Store, settings: Settings) -> None:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
-async def run(batch: Sequence[jobs.Job], store: Store, settings: Settings, executor: Executor, safety: Safety) -> None:
+async def run(batch: Sequence[jobs.Job], store: Store, settings: Settings, executor: Executor, safety: Safety, tracking: Tracking) -> None:
     """Train these running jobs at once, and return when each has ended, or is queued again because its trainer was ended.
 
     When this is cancelled, the trainer is killed and what it worked at is queued again.
@@ -52,10 +54,12 @@ async def run(batch: Sequence[jobs.Job], store: Store, settings: Settings, execu
     Raises:
         StoreError: how a job ended cannot be written.
     """
-    order = _Order(batch, store, settings, executor, safety)
+    order = _Order(batch, store, settings, executor, safety, tracking)
     try:
         await order.run()
     except asyncio.CancelledError:
+        for job in batch:
+            tracking.stopped(job, CUT_OFF)
         await executor.close()
         with suppress(StoreError):  # then the next owner finds them running, and does it
             for job in batch:
@@ -70,18 +74,22 @@ async def run(batch: Sequence[jobs.Job], store: Store, settings: Settings, execu
             raise first from None
         log.exception("an order failed", jobs=[job.id for job in batch])
         for job in batch:
+            tracking.stopped(job, protocol.INTERNAL)
             await store.write(jobs.end, job.id, jobs.Status.FAILED, code=protocol.INTERNAL, sentence=OUR_FAULT)
 
 
 class _Order:
     """Some jobs under way."""
 
-    def __init__(self, batch: Sequence[jobs.Job], store: Store, settings: Settings, executor: Executor, safety: Safety) -> None:
+    def __init__(
+        self, batch: Sequence[jobs.Job], store: Store, settings: Settings, executor: Executor, safety: Safety, tracking: Tracking
+    ) -> None:
         self._batch = batch
         self._store = store
         self._settings = settings
         self._executor = executor
         self._safety = safety
+        self._tracking = tracking
         self._learned = Learned(store)
         self._step_seconds = STEP_SECONDS * max(1.0, len(batch) / JOBS_A_STEP)
 
@@ -107,6 +115,7 @@ class _Order:
         except MynahError as error:
             await self._fail(job, protocol.INTERNAL, str(error))
             return None
+        self._tracking.began(job, corpus)
         return protocol.Job(
             id=str(job.id),
             recipe=protocol.Recipe(**recipe),
@@ -133,10 +142,12 @@ class _Order:
                 if isinstance(last, protocol.Done):
                     last = replace(last, samples=await self._sayable(job, last.samples))
                     model = await self._store.write(_store_model, job, Path(last.weights), last)
+                    self._tracking.done(job, model, Path(last.weights))
                     log.info("model stored", version=model.version, loss=last.loss_after, seconds=last.seconds)
                 else:
                     await self._fail(job, last.code, last.sentence)
             except CutOffError:
+                self._tracking.stopped(job, CUT_OFF)
                 await self._store.write(jobs.requeue, job.id)
                 log.warning("training was cut off for the sake of another and is queued again")
             except MynahError as error:
@@ -153,6 +164,7 @@ class _Order:
         async for event in run.events():
             if isinstance(event, protocol.Done | protocol.Failed):
                 return event
+            self._tracking.heard(job, event)
             if isinstance(event, protocol.Step) and event.step < event.steps:
                 if monotonic() - recorded < self._step_seconds:
                     continue
@@ -179,6 +191,7 @@ class _Order:
                 await self._store.changed()
 
     async def _fail(self, job: jobs.Job, code: str, sentence: str) -> None:
+        self._tracking.stopped(job, code)
         await self._store.write(jobs.end, job.id, jobs.Status.FAILED, code=code, sentence=sentence)
         log.warning("training ended without a model", code=code, sentence=sentence)
 

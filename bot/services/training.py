@@ -16,6 +16,7 @@ from bot.executors.processes import sweep
 from bot.services import orders
 from bot.services.quotas import check_trainings, quotas_of
 from bot.services.safety import Safety
+from bot.services.tracking import Tracking
 from bot.settings import Quotas, Settings
 from data import accounts, consents, jobs, models
 from data.corpus import Corpus, build_corpus
@@ -45,11 +46,12 @@ class Requested:
 class Training:
     """Takes requests to train from any process, and runs them in the one that leads."""
 
-    def __init__(self, store: Store, settings: Settings, executor: Executor) -> None:
+    def __init__(self, store: Store, settings: Settings, executor: Executor, tracking: Tracking | None = None) -> None:
         self._store = store
         self._settings = settings
         self._executor = executor
         self._safety = Safety(settings.safety)
+        self._tracking = tracking or Tracking(settings)
         self._warm = False  # a trainer may have stayed
 
     async def request(
@@ -196,7 +198,7 @@ class Training:
         if not batch:  # cancelled in between
             return False
         self._warm = True
-        await orders.run(batch, self._store, self._settings, self._executor, self._safety)
+        await orders.run(batch, self._store, self._settings, self._executor, self._safety, self._tracking)
         return True
 
     async def _let_go(self) -> None:

@@ -17,6 +17,7 @@ from bot.services.importing import import_file
 from bot.services.lineage import trace
 from bot.services.paging import Estimate
 from bot.services.scheduling import Planned, Spec
+from bot.services.tracking import lacks
 from data import accounts, consents, outbox, speech
 from data import jobs as jobs_table
 from data import models as models_table
@@ -115,7 +116,8 @@ async def train(
             left = await app.budget.left_to_read()
             console.print(render.read(result, left, None, by), soft_wrap=True)
     wanted = await app.training.request(handles, by=by, start=start)
-    for warning in wanted.warnings:
+    untracked = lacks(app.settings, app.secrets)
+    for warning in (*wanted.warnings, *([untracked] if untracked else [])):
         console.print(Text(warning, style="yellow"), soft_wrap=True)
 
     async def watched() -> models_table.Model:
