@@ -15,20 +15,23 @@ FROM ${BASE} AS wheel
 WORKDIR /src
 RUN python3 -m venv /opt/build
 
-# Apart from the code, so that a changed line of code does not install torch anew.
-COPY pyproject.toml ./
-RUN python3 -c "import pathlib, tomllib; \
+# Everything is installed with hashes out of the lock, but torch, which is pinned by version: `make lock` says why.
+COPY pyproject.toml requirements.lock ./
+RUN python3 -c "import pathlib, re, tomllib; \
+lock = pathlib.Path('requirements.lock').read_text(); \
 needs = tomllib.loads(pathlib.Path('pyproject.toml').read_text())['project']['dependencies']; \
-pathlib.Path('/needs').mkdir(); \
-pathlib.Path('/needs/torch.txt').write_text('\n'.join(n for n in needs if n.startswith('torch=='))); \
-pathlib.Path('/needs/all.txt').write_text('\n'.join(needs))"
+folder = pathlib.Path('/needs'); folder.mkdir(); \
+(folder / 'lock.txt').write_text(lock); \
+(folder / 'build.txt').write_text(re.search('^setuptools==.*\n(?: .*\n)+', lock, re.M)[0]); \
+(folder / 'torch.txt').write_text('\n'.join(n for n in needs if n.startswith('torch==')))"
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r /needs/build.txt
 
 COPY README.md ./
 COPY bot bot
 COPY data data
 COPY trainer trainer
-RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    /opt/build/bin/pip wheel --no-cache-dir --disable-pip-version-check --no-deps --wheel-dir /dist .
+RUN /opt/build/bin/pip wheel --no-cache-dir --disable-pip-version-check --no-index --no-deps --no-build-isolation --wheel-dir /dist .
 
 # ------------------------------------------------------------------------------------------------------------ the image
 FROM ${BASE}
@@ -51,15 +54,22 @@ ENV PATH=/opt/mynah/bin:$PATH
 ARG DEVICE=gpu
 # Options for pip when it installs torch. Empty, it takes what the index has for this platform: on Linux x86-64, with CUDA.
 ARG TORCH_ARGS=""
+# Torch comes alone, and then what only its CUDA build needs: that is all it names that the lock does not.
 # hadolint ignore=SC2086
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=bind,from=wheel,source=/needs,target=/needs \
     python3 -m venv /opt/mynah \
-    && pip install --no-cache-dir --disable-pip-version-check $TORCH_ARGS -r /needs/torch.txt \
-    && DEVICE="$DEVICE" python3 -W ignore -c "import os, sys, torch; \
-got, wanted = 'gpu' if torch.version.cuda else 'cpu', os.environ['DEVICE']; \
-sys.exit(None if got == wanted else f'DEVICE={wanted} was asked for, and pip took a {got} build of torch ({torch.__version__}): see TORCH_ARGS in docs/container.md.')"
+    && pip install --no-cache-dir --disable-pip-version-check --no-deps $TORCH_ARGS -r /needs/torch.txt \
+    && DEVICE="$DEVICE" python3 -c "import os, runpy, sys, sysconfig; \
+build = runpy.run_path(sysconfig.get_path('platlib') + '/torch/version.py'); \
+got, wanted = 'gpu' if build['cuda'] else 'cpu', os.environ['DEVICE']; \
+sys.exit(None if got == wanted else f'DEVICE={wanted} was asked for, and pip took a {got} build of torch ({build[\"__version__\"]}): see TORCH_ARGS in docs/container.md.')" \
+    && python3 -c "import re; from importlib.metadata import requires; \
+locked = set(re.findall('^([a-z0-9-]+)==', open('/needs/lock.txt').read(), re.M)); \
+print(*(need for need in requires('torch') if re.match('[A-Za-z0-9-]+', need)[0].lower() not in locked), sep='\n')" > /tmp/cuda.txt \
+    && pip install --no-cache-dir --disable-pip-version-check $TORCH_ARGS -r /tmp/cuda.txt \
+    && rm /tmp/cuda.txt
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=bind,from=wheel,source=/needs,target=/needs \
-    pip install --no-cache-dir --disable-pip-version-check -r /needs/all.txt
+    pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r /needs/lock.txt
 RUN --mount=type=bind,from=wheel,source=/dist,target=/dist \
     pip install --no-cache-dir --disable-pip-version-check --no-index --no-deps /dist/*.whl && pip check
 

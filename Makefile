@@ -72,5 +72,25 @@ install: .venv/runtime  ## install what running needs, into .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
+.PHONY: lock audit licences
+lock: .venv/upkeep/bin  ## pin what running needs anew, with hashes (make lock UPGRADE=--upgrade: in its newest versions)
+	$</uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package torch \
+		--custom-compile-command 'make lock' $(UPGRADE) --output-file requirements.lock pyproject.toml
+
+audit: .venv/upkeep/bin  ## ask whether anything that is pinned has a known weakness; needs the network
+	{ grep -om1 'torch==[0-9.]*' pyproject.toml; sed -n '/==/s/ *\\$$//p' requirements.lock; } > .venv/upkeep/pinned.txt
+	$</pip-audit --strict --disable-pip --no-deps --requirement .venv/upkeep/pinned.txt
+
+licences: .venv/upkeep/bin .venv/runtime  ## list the licences of what is pinned, in docs/licences.md
+	{ sed '/^| Name /,$$d' docs/licences.md; \
+	  $</pip-licenses --python $(BIN)/python --packages torch $$(sed -n 's/==.*//p' requirements.lock) \
+	  --with-system --no-version --from=mixed --order=name --format=markdown; } > .venv/upkeep/licences.md
+	mv .venv/upkeep/licences.md docs/licences.md
+
+.venv/upkeep/bin: Makefile
+	$(PYTHON) -m venv .venv/upkeep
+	$@/pip install --quiet --disable-pip-version-check uv==0.13.9 pip-audit==2.10.1 pip-licenses==5.5.5
+	@touch $@
+
 clean:  ## remove .venv and caches; what was learned (var) stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

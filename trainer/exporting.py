@@ -23,8 +23,6 @@ from trainer.protocol import HUB_NAMES, Export, Exported, Sampling
 
 CPU = torch.device("cpu")
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
-PEFT = "base_model.model."
-"""What peft puts before the name of a layer."""
 
 
 def export_model(order: Export, check: Check) -> Exported:
@@ -46,7 +44,7 @@ def export_model(order: Export, check: Check) -> Exported:
         stored = weights.read(Path(order.weights), order.sha256)
         if stored.lora is None:
             raise BadWeights("These weights are a full model's, and their card says LoRA: train the voice again.")
-        lora, scale = weights.fit(stored.lora, base), float(settings["scale"])
+        lora, scale = weights.fit(stored.lora, base), weights.scale(settings)
         if order.adapter:
             return Exported(said, opening, _write_adapter(folder, base, said, lora, scale))
         _merge(base, lora, scale)
@@ -81,7 +79,7 @@ def _write_adapter(folder: Path, base: Base, said: str, lora: Lora, scale: float
     """Write the two files of a peft folder, and return the bytes of the larger."""
     tensors: weights.Tensors = {}
     for name, (a, b) in lora.items():
-        tensors |= {f"{PEFT}{name}.lora_A.weight": a.contiguous(), f"{PEFT}{name}.lora_B.weight": b.contiguous()}
+        tensors |= {f"{weights.PEFT}{name}.lora_A.weight": a.contiguous(), f"{weights.PEFT}{name}.lora_B.weight": b.contiguous()}
     rank = next(iter(lora.values()))[0].shape[0]
     config = {
         "base_model_name_or_path": said,

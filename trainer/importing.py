@@ -22,7 +22,6 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from trainer import bases, decoding, foreign, lora, weights, whole
 from trainer.bases import ENTRIES, Base
 from trainer.errors import BadJob, BadWeights, BaseUnavailable, TrainerError, first_line
-from trainer.exporting import PEFT
 from trainer.files import sha256_of
 from trainer.foreign import Folder
 from trainer.lora import Lora, Pair
@@ -41,7 +40,7 @@ MOST_RANK = 256
 #: What a file of weights may hold beside a model's parameters: masks that old versions of GPT-2 stored, and positions.
 _BUFFER = re.compile(r"\.attn\.(masked_)?bias$|\.rotary_emb\.inv_freq$")
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
-_PEFT_KEY = re.compile(re.escape(PEFT) + r"(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
+_PEFT_KEY = re.compile(re.escape(weights.PEFT) + r"(?P<layer>.+)\.lora_(?P<side>[AB])\.weight")
 #: What a LoRA of peft's may be beside a plain one, with the values that leave it plain.
 _PLAIN = {
     "bias": (None, "none"),

@@ -219,7 +219,7 @@ class Speaker:
                 raise BadWeights("These weights are a full model's, and their card says LoRA: train the voice again.")
             lora = weights.fit(stored.lora, base)
             size = sum(tensor.numel() * tensor.element_size() for pair in lora.values() for tensor in pair)
-            scale = float(settings["scale"])
+            scale = weights.scale(settings)
             if not all((b * scale).isfinite().all() for _, b in lora.values()):  # times the 0 of others it would be no number for them
                 raise BadWeights("This voice's weights are beyond all bounds: train the voice again.")
             self._voices[key] = _Kept(Voice(request.sha256, lora, scale), size, 0.0)

@@ -1,5 +1,7 @@
 """A voice's weights as a file: int8 with a scale for each row, in safetensors, written whole and read back checked.
 
+The first Mynah kept a LoRA as peft does, in bf16 under peft's names: such files are still read.
+
 A LoRA is first cut to the rank that is stored: of all matrices of that rank the singular value decomposition gives the one
 closest to B A (Eckart & Young 1936). Training likes a wider one than remembering needs; docs/benchmarks.md has both losses.
 The base itself came with 4 bits a weight, so that 8 lose nothing that can be measured; what a training reports is measured with
@@ -10,6 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,6 +26,8 @@ from trainer.lora import Lora
 
 FILE = "adapter.safetensors"
 Tensors = dict[str, torch.Tensor]
+PEFT = "base_model.model."
+"""What peft puts before the name of a layer."""
 _A, _B, _SCALE = ".lora_A", ".lora_B", ".scale"
 
 
@@ -74,13 +79,13 @@ def _rounded(name: str, tensor: torch.Tensor, axis: int) -> Tensors:
 
 
 def unpack(tensors: Tensors) -> Stored:
-    """Return what `pack` or `pack_full` packed, fp32.
+    """Return what `pack`, `pack_full` or the first Mynah packed, fp32.
 
     Raises:
         KeyError: a part is missing.
     """
     whole = {
-        name: tensor.float() * tensors[name + _SCALE] if tensor.dtype == torch.int8 else tensor
+        _own(name): tensor.float() * tensors[name + _SCALE] if tensor.dtype == torch.int8 else tensor.float()
         for name, tensor in tensors.items()
         if not name.endswith(_SCALE)
     }
@@ -88,6 +93,17 @@ def unpack(tensors: Tensors) -> Stored:
         return Stored(None, whole)
     names = [name.removesuffix(_A) for name in whole if name.endswith(_A)]
     return Stored({name: (whole[name + _A], whole[name + _B]) for name in names}, None)
+
+
+def _own(name: str) -> str:
+    """Return our name of a tensor that may be peft's."""
+    plain = name.removesuffix(".weight")
+    return plain.removeprefix(PEFT) if plain.endswith((_A, _B)) else name
+
+
+def scale(settings: Mapping[str, Any]) -> float:
+    """Return what a stored LoRA's products are multiplied by; `settings` are Done.details' of the adapter, or peft's of the first Mynah."""
+    return float(settings["scale"] if "scale" in settings else settings["lora_alpha"] / settings["r"])
 
 
 def save(tensors: Tensors, folder: Path) -> tuple[Path, str, int]:
