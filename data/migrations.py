@@ -623,3 +623,15 @@ def m023_mentions(db: Database) -> None:
 def m027_posts_in_channels(db: Database) -> None:
     """A reply to a line is looked for among the posts that went to channels of Discord."""
     db.conn.execute("CREATE INDEX posts_in_channels ON posts(x_id) WHERE channel IS NOT NULL")
+
+
+@migrations()
+def m029_backups(db: Database) -> None:
+    """Which backups were made, so that somebody can be told when none was for long; that one is still there nobody promises."""
+    db.conn.execute("""
+        CREATE TABLE backups (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at TEXT NOT NULL,
+            file TEXT NOT NULL,                  -- its path where it was written
+            bytes INTEGER NOT NULL
+        ) STRICT""")

@@ -169,6 +169,15 @@ def _open(path: Path) -> Database:
     return db
 
 
+def upgrade(path: Path) -> None:
+    """Bring a database file to the schema of this Mynah.
+
+    Raises:
+        StoreError: as when a store is opened.
+    """
+    _open(path).conn.close()
+
+
 def _migrate(db: Database) -> None:
     newer = [migration.name for migration in schema.migrations.applied(db) if not hasattr(schema, migration.name)]
     if newer:

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from bot.app import Mynah
-from bot.faces.terminal import actions, render
+from bot.faces.terminal import actions, render, upkeep
 from bot.faces.terminal.console import converse
 from bot.log import configure_logging
 from bot.services.doctor import Finding, examine, healthy
@@ -60,7 +60,18 @@ def _run(config: Path | None, json: bool, action: Callable[[Mynah], Awaitable[ac
         async with Mynah(settings, load_secrets(settings.x.accounts)) as app:
             return await action(app)
 
-    answer = asyncio.run(run())
+    _print(asyncio.run(run()), json)
+
+
+def _upkeep(config: Path | None, json: bool, action: Callable[[Settings], actions.Answer]) -> None:
+    """Do something to the data folder as a whole, in which nothing is open, and print what it answers."""
+    settings = _settings(config)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    configure_logging(settings.data_dir / "mynah.log")
+    _print(action(settings), json)
+
+
+def _print(answer: actions.Answer, json: bool) -> None:
     if json:
         print(json_format.dumps(answer.document, ensure_ascii=False))
     else:
@@ -454,6 +465,26 @@ def schedule_run(name: NameArgument, json: JsonOption = False, config: ConfigOpt
 def schedule_remove(name: NameArgument, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Delete a schedule; its posts stay."""
     _run(config, json, lambda app: actions.remove_schedule(app, name))
+
+
+@cli.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet.")],
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Write all that Mynah knows into one file, and prove it; the service may go on meanwhile. X's OAuth 2.0 tokens are not in it."""
+    _upkeep(config, json, lambda settings: upkeep.backup(settings, file))
+
+
+@cli.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `mynah backup` wrote.")],
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Put a backup in the place of the database, which stays beside it; the service must be stopped."""
+    _upkeep(config, json, lambda settings: upkeep.restore(settings, file))
 
 
 @cli.command()
