@@ -1,14 +1,11 @@
 """Backups: made beside a writer, proven, killed half-way; and what putting one back does and refuses."""
 
 import json
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from functools import partial
 
 import pytest
 from typer.testing import CliRunner
@@ -38,9 +35,20 @@ def listed(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@contextmanager
+def running(script, *arguments):
+    """A process that has printed its first line, and is killed in the end."""
+    with subprocess.Popen([sys.executable, "-c", script, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout.readline()
+            yield
+        finally:
+            child.kill()
+
+
 async def approved(store):
-    draft = partial(outbox.add_draft, voice="ann", schedule=None, text="the lamp is lit", who="me", to=Destination("default"))
-    post = await store.write(lambda db: draft(db))
+    draft = {"voice": "ann", "schedule": None, "text": "the lamp is lit", "who": "me", "to": Destination("default")}
+    post = await store.write(outbox.add_draft, **draft)
     return await store.write(outbox.change, post.id, outbox.State.APPROVED, who="me", why="")
 
 
@@ -62,12 +70,8 @@ async def test_a_backup_is_made_while_another_process_writes_and_holds_a_whole_v
         "    transact(db, lambda db: [db['accounts'].insert({'handle': f'{half}{n}', 'created_at': ''}) for half in 'ab'])\n"
         "    print(n, flush=True)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script, str(store.path)], stdout=subprocess.PIPE) as writer:
-        try:
-            writer.stdout.readline()
-            done = backups.back_up(settings, tmp_path / "backup.db")
-        finally:
-            writer.kill()
+    with running(script, store.path):
+        done = backups.back_up(settings, tmp_path / "backup.db")
     assert (done.contents.voices, done.contents.versions, done.contents.posts) == (1, 1, 150)
     assert listed(tmp_path) == ["backup.db", "var"]
     handles = [handle for (handle,) in rows(done.file, "SELECT handle FROM accounts WHERE handle <> 'ann'")]
@@ -80,16 +84,15 @@ async def test_a_backup_is_made_while_another_process_writes_and_holds_a_whole_v
 
 def test_a_backup_that_is_killed_leaves_nothing_under_its_name(made, settings, tmp_path):
     script = (
-        "import sys; from pathlib import Path; from bot.services import backups; from bot.settings import Settings; from data import backups as copies\n"
+        "import sys; from pathlib import Path; from bot.services import backups\n"
+        "from bot.settings import Settings; from data import backups as copies\n"
         "whole = copies.prove\n"
         "def prove(*names): print('copied', flush=True); sys.stdin.read()\n"
         "copies.prove = prove\n"
         "backups.back_up(Settings(data_dir=Path(sys.argv[1])), Path(sys.argv[2]))\n"
     )
-    command = [sys.executable, "-c", script, str(settings.data_dir), str(tmp_path / "second.db")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        assert child.stdout.readline() == b"copied\n"
-        os.kill(child.pid, signal.SIGKILL)
+    with running(script, settings.data_dir, tmp_path / "second.db"):
+        assert not (tmp_path / "second.db").exists()
     assert not (tmp_path / "second.db").exists()
     assert backups.back_up(settings, tmp_path / "second.db").contents.versions == 1
 
@@ -163,7 +166,7 @@ async def test_who_opted_out_since_is_not_brought_back(made, settings):
 async def test_posting_is_paused_where_something_waits_to_be_posted(settings, tmp_path):
     async with Store(settings.database) as store:
         await a_model(store, settings, weights=b"w")
-        post = await approved(store)
+        await approved(store)
         backups.back_up(settings, tmp_path / "b.db")
     assert backups.restore(settings, tmp_path / "b.db").paused
     async with Store(settings.database) as store:

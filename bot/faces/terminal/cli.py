@@ -18,7 +18,7 @@ from bot.faces.terminal.console import converse
 from bot.log import configure_logging
 from bot.services.doctor import Finding, examine, healthy
 from bot.services.scheduling import Spec
-from bot.settings import Settings, load_secrets, load_settings
+from bot.settings import Secrets, Settings, load_secrets, load_settings
 
 cli = typer.Typer(
     add_completion=False,
@@ -53,11 +53,10 @@ def _by() -> str:
 def _run(config: Path | None, json: bool, action: Callable[[Mynah], Awaitable[actions.Answer]]) -> None:
     """Run one action with all parts open, and print what it answers."""
     settings = _settings(config)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    configure_logging(settings.data_dir / "mynah.log")
+    secrets = _begin(settings)
 
     async def run() -> actions.Answer:
-        async with Mynah(settings, load_secrets(settings.x.accounts)) as app:
+        async with Mynah(settings, secrets) as app:
             return await action(app)
 
     _print(asyncio.run(run()), json)
@@ -66,9 +65,17 @@ def _run(config: Path | None, json: bool, action: Callable[[Mynah], Awaitable[ac
 def _upkeep(config: Path | None, json: bool, action: Callable[[Settings], actions.Answer]) -> None:
     """Do something to the data folder as a whole, in which nothing is open, and print what it answers."""
     settings = _settings(config)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    configure_logging(settings.data_dir / "mynah.log")
+    _begin(settings)
     _print(action(settings), json)
+
+
+def _begin(settings: Settings, *, service: bool = False) -> Secrets:
+    """Have a command log into a file, and the service to stderr; return the secrets, which no log will hold."""
+    secrets = load_secrets(settings.x.accounts)
+    if not service:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    configure_logging(None if service else settings.data_dir / "mynah.log", style=settings.log.style, secrets=secrets.values())
+    return secrets
 
 
 def _print(answer: actions.Answer, json: bool) -> None:
@@ -488,16 +495,27 @@ def restore(
 
 
 @cli.command()
+def gc(
+    dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Remove what is needed no more: old versions, old lines, caches, and what killed processes left."""
+    _run(config, json, lambda app: upkeep.collect(app, dry=dry))
+
+
+@cli.command()
 def doctor(
     profiles: Annotated[
         bool, typer.Option("--x", help="Ask X for the profile of each account, too; it is paid for, a user read each.")
     ] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read all of the database, and start what trainings stand on.")] = False,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Say what works, what is missing, and what to do about it."""
     settings = _settings(config)
-    findings = examine(settings, load_secrets(settings.x.accounts))
+    findings = examine(settings, load_secrets(settings.x.accounts), deep=deep)
     if profiles:
         findings += _profiles(settings)
     if json:
@@ -524,9 +542,7 @@ def _profiles(settings: Settings) -> list[Finding]:
 def console(config: ConfigOption = None) -> None:
     """Take the Discord commands here, with the prefix that they have there."""
     settings = _settings(config)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    configure_logging(settings.data_dir / "mynah.log")
-    asyncio.run(converse(settings, load_secrets(settings.x.accounts), _by()))
+    asyncio.run(converse(settings, _begin(settings), _by()))
 
 
 @cli.command()
@@ -535,5 +551,4 @@ def run(config: ConfigOption = None) -> None:
     from bot.serve import serve  # discord.py takes half a second to import, which no other command should wait for
 
     settings = _settings(config)
-    configure_logging()
-    asyncio.run(serve(settings, load_secrets(settings.x.accounts)))
+    asyncio.run(serve(settings, _begin(settings, service=True)))

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from rich.text import Text
 
+from bot.app import Mynah
 from bot.faces.terminal.actions import Answer
-from bot.services import backups
+from bot.services import backups, garbage
 from bot.settings import Settings
 
 
@@ -32,6 +33,23 @@ def restore(settings: Settings, file: Path) -> Answer:
         said.append("Posting is paused, for what waits may have been posted since: look at `mynah posts`, then `mynah resume`.")
     document = {"kept": done.kept and str(done.kept), "known": done.known, "paused": done.paused} | asdict(done.contents)
     return Answer(document, Text("\n".join(said)))
+
+
+NAMED = 12  # of one kind
+
+
+async def collect(app: Mynah, *, dry: bool) -> Answer:
+    """Remove garbage."""
+    found = await garbage.collect(app.store, app.settings, dry=dry)
+    total = sum(waste.bytes for waste in found)
+    lines = [f"{waste.number:,} {waste.kind}, {waste.bytes / 1e6:.1f} MB{_named(waste.names)}" for waste in found]
+    end = f"{'That would free' if dry else 'That freed'} about {total / 1e6:.1f} MB." if found else "There is nothing to remove."
+    return Answer({"dry_run": dry, "bytes": total, "removed": [asdict(waste) for waste in found]}, Text("\n".join([*lines, end])))
+
+
+def _named(names: tuple[str, ...]) -> str:
+    more = ", …" if len(names) > NAMED else ""
+    return f": {', '.join(names[:NAMED])}{more}" if names else ""
 
 
 def _held(contents: backups.Contents) -> str:
