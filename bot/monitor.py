@@ -107,7 +107,8 @@ class Monitor:
     async def _metrics(self, _: web.Request) -> web.Response:
         app = self._app
         now = datetime.now(UTC)
-        found = await app.store.read(lambda db: (figures(db, now), self._verdicts.look(db))[0])
+        await app.store.read(self._verdicts.look)
+        found = await app.store.read(figures, now)
         folder = app.settings.data_dir
         snapshot = Snapshot(
             found,

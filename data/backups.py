@@ -153,22 +153,19 @@ def catch_up(path: Path, old: Path | None, why: str) -> tuple[bool, bool]:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.isolation_level = None
         db = Database(connection)
-        known = old is not None
+        known = False
         if old is not None:
-            connection.execute("ATTACH ? AS old", [str(old)])
-        try:
-            if known:
-                known = transact(db, _stay_true)
-        except (sqlite3.Error, StoreError):
-            known = False
+            with suppress(sqlite3.Error, StoreError):
+                connection.execute("ATTACH ? AS old", [str(old)])
+                transact(db, _stay_true)
+                known = True
         transact(db, _forget_opted_out)
         return known, transact(db, lambda db: _hold_posts(db, why))
 
 
-def _stay_true(db: Database) -> bool:
+def _stay_true(db: Database) -> None:
     for statement in _STAYS_TRUE:
         db.conn.execute(statement)
-    return True
 
 
 def _forget_opted_out(db: Database) -> None:

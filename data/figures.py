@@ -65,9 +65,9 @@ def figures(db: Database, now: datetime) -> Figures:
     stages: Counter[str] = Counter()
     speed = 0.0
     for job in jobs.interrupted(db):
-        stages[_newest(db, job, "stage", "name") or "start"] += 1
-        speed += _newest(db, job, "step", "tokens_per_second") or 0.0
-    spent = {}
+        stages[str(_newest(db, job, "stage", "name") or "start")] += 1
+        speed += float(_newest(db, job, "step", "tokens_per_second") or 0.0)
+    spent: dict[tuple[str, str], int] = {}
     for period, start in (("day", spending.day(now)), ("month", spending.month(now))):
         spent |= {(period, one.kind.value): one.cost for one in spending.by_kind(db, start)}
     backup = backups.newest(db)
@@ -83,7 +83,7 @@ def figures(db: Database, now: datetime) -> Figures:
         voices=db["voices"].count,
         models=db["models"].count,
         spent=spent,
-        backed_up_at=backup and backup.at,
+        backed_up_at=backup.at if backup else None,
         free_bytes=db.conn.execute("PRAGMA freelist_count").fetchone()[0] * db.conn.execute("PRAGMA page_size").fetchone()[0],
     )
 

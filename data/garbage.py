@@ -54,9 +54,10 @@ def count_old_requests(db: Database, before: str) -> tuple[int, int]:
     return row["number"], row["bytes"]
 
 
-def drop_requests(db: Database, before: str) -> int:
-    """Delete some of them with their lines, and return how many."""
-    return db.conn.execute(
+def drop_requests(db: Database, before: str) -> bool:
+    """Delete some of them with their lines; say whether there were any."""
+    gone = db.conn.execute(
         "DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE created_at < ? AND status IN ('done', 'failed') LIMIT ?)",
         [before, REQUESTS_AT_ONCE],
-    ).rowcount
+    )
+    return gone.rowcount > 0

@@ -105,6 +105,8 @@ async def _adapters(store: Store, settings: Settings) -> list[Path]:
 
 
 async def _bases(store: Store, settings: Settings) -> list[Path]:
+    if settings.cache != settings.data_dir / "cache":  # others may share it
+        return []
     used = {settings.trainer.base} | await store.read(lambda db: {row["base"] for row in db.query("SELECT DISTINCT base FROM models")})
     used |= {job.recipe["base"] for job in await store.read(jobs.unfinished)}
     found = (settings.cache / "bases").glob("*")

@@ -133,8 +133,8 @@ async def test_a_dry_run_says_the_same_and_removes_nothing(store, settings):
     assert await garbage.collect(store, kept(settings)) == []
 
 
-async def test_caches_go_when_nobody_used_them_for_a_day(store, settings, tmp_path):
-    settings = kept(settings).model_copy(update={"cache_dir": tmp_path / "cache"})
+async def test_caches_go_when_nobody_used_them_for_a_day(store, settings):
+    settings = kept(settings).model_copy(update={"cache_dir": settings.data_dir / "cache"})
     used, idle = await several(store, 2)
     fresh = await weights.lay_down(store, settings, used)
     stale = await weights.lay_down(store, settings, idle)
@@ -142,7 +142,9 @@ async def test_caches_go_when_nobody_used_them_for_a_day(store, settings, tmp_pa
     nobodys = put(adapter_file(settings, "0" * 64), age=0)
     half = put(adapter_file(settings, "1" * 64).with_suffix(".12-abcd.part"))
     being_written = put(adapter_file(settings, "2" * 64).with_suffix(".13-abcd.part"), age=0)
-    base, other = (put(tmp_path / "cache" / "bases" / name / "model.safetensors") for name in ("tiny-random-1", "gone-model-99"))
+    base, other = (put(settings.cache / "bases" / name / "model.safetensors") for name in ("tiny-random-1", "gone-model-99"))
+    await garbage.collect(store, settings.model_copy(update={"cache_dir": settings.data_dir / "elsewhere" / ".." / "cache"}))
+    assert other.exists()  # for another Mynah may share a cache that was set
     await garbage.collect(store, settings)
     there = {path for path in (fresh, stale, nobodys, half, being_written, base, other) if path.exists()}
     assert there == {fresh, being_written, base}

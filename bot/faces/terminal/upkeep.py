@@ -9,6 +9,7 @@ from bot.app import Mynah
 from bot.faces.terminal.actions import Answer
 from bot.services import backups, garbage
 from bot.settings import Settings
+from data.backups import Contents
 
 
 def backup(settings: Settings, file: Path) -> Answer:
@@ -52,5 +53,5 @@ def _named(names: tuple[str, ...]) -> str:
     return f": {', '.join(names[:NAMED])}{more}" if names else ""
 
 
-def _held(contents: backups.Contents) -> str:
+def _held(contents: Contents) -> str:
     return f"{contents.voices:,} voices in {contents.versions:,} versions and {contents.posts:,} posts"

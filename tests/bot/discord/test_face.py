@@ -72,7 +72,7 @@ async def test_how_it_goes_is_told_to_whoever_watches(app, loopback_discord: Loo
         monkeypatch.setattr(f"bot.faces.discord.{module}.VITALS", vitals)
     task = start(app, loopback_discord)
     assert (vitals.in_discord, vitals.connections) == (False, 0)
-    await loopback_discord.connected()
+    await loopback_discord.until(lambda: vitals.connections)
     await loopback_discord.answer(await loopback_discord.slash("help"))
     assert (vitals.in_discord, vitals.gateway_down_seconds, vitals.connections) == (True, 0.0, 1)
     assert sum(vitals.acknowledged) == 1
