@@ -147,7 +147,7 @@ async def _left(store: Store, settings: Settings) -> list[Path]:
         *(path for path in (data / "uploads").glob("*") if path not in asked and _idle(path, DAY)),
         *(path for path in data.glob("source-*") if _idle(path, patience)),
         *(path for folder in halves for path in folder.glob(".*.part*") if _half(path) and _idle(path, HOUR)),
-        *(path for path in Path(tempfile.gettempdir()).glob("mynah-*") if path.is_dir() and _ours(path) and _idle(path, DAY)),
+        *(path for path in Path(tempfile.gettempdir()).glob("mynah-*") if _of_a_carrier(path) and _idle(path, DAY)),
     })  # fmt: skip
 
 
@@ -157,9 +157,10 @@ def _half(path: Path) -> bool:
     return parts[-1] == "part" and len(parts[-2]) == 8 and all(digit in "0123456789abcdef" for digit in parts[-2])
 
 
-def _ours(path: Path) -> bool:
+def _of_a_carrier(path: Path) -> bool:
+    """Whether a folder is one that an order was handed to a carrier in (bot/executors/carrier.py): ours, and nothing else is in it."""
     with suppress(OSError):
-        return path.stat().st_uid == os.getuid()
+        return path.stat().st_uid == os.getuid() and {child.name for child in path.iterdir()} <= {"order.json"}
     return False
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -214,11 +214,11 @@ class Speaking:
 
     async def _fail(self, request_id: int, why: str) -> None:
         """Tell whoever asked why there is no answer, also where it cannot be written."""
-        self._unwritten[request_id] = why
-        with suppress(StoreError):
+        try:
             await self._store.write(speech.fail, request_id, why)
-            self._unwritten.pop(request_id, None)
-        self._store.ring()
+        except StoreError:
+            self._unwritten[request_id] = why
+            self._store.ring()
 
     async def _answer(self, request: speech.Request) -> None:
         """Answer one request; whatever goes wrong is told to whoever asked."""

@@ -27,6 +27,12 @@ from tests.voices import RECIPE, add_version
 LONG_AGO = time.time() - 400 * 86400
 
 
+@pytest.fixture(autouse=True)
+def _temporary(monkeypatch, tmp_path):
+    """Look for temporary trees in a folder of the test's, and nowhere else."""
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "tmp"))
+
+
 def kept(settings, versions=2, lines=365 * 86400):
     return settings.model_copy(update={"gc": settings.gc.model_copy(update={"versions": versions, "lines": lines})})
 
@@ -151,8 +157,7 @@ async def test_caches_go_when_nobody_used_them_for_a_day(store, settings):
     assert (await weights.lay_down(store, settings, idle)).read_bytes() == bytes([1]) * 100_000
 
 
-async def test_what_dead_processes_left_goes_and_what_the_living_use_stays(store, settings, tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "tmp"))
+async def test_what_dead_processes_left_goes_and_what_the_living_use_stays(store, settings, tmp_path):
     data = settings.data_dir
     await store.write(store_account, "ann", made_up_tweets(2))
     job, _ = await store.write(
@@ -183,6 +188,7 @@ async def test_what_dead_processes_left_goes_and_what_the_living_use_stays(store
         put(data / "x-tokens" / "news.json"),
         put(tmp_path / "tmp" / "mynah-new" / "order.json", age=60),
         put(tmp_path / "tmp" / "others" / "order.json"),
+        put(tmp_path / "tmp" / "mynah-bench-abcd" / "mynah.db"),
     ]
     found = await garbage.collect(store, settings)
     assert [path for path in goes if path.exists()] == []

@@ -64,7 +64,8 @@ def test_a_file_for_people_has_no_colours(tmp_path):
 def test_a_secret_is_struck_out_wherever_it_stands(tmp_path, style):
     file = tmp_path / "mynah.log"
     configure_logging(file, style=style, secrets=[SECRET, ""])
-    log.info("bearing " + SECRET, address=f"https://x.example/?token={SECRET}")
+    event = f"bearing {SECRET}"
+    log.info(event, address=f"https://x.example/?token={SECRET}")
     logging.getLogger("library").error("refused: %s", SECRET)
     try:
         raise ValueError(SECRET)

@@ -72,7 +72,9 @@ async def test_how_it_goes_is_told_to_whoever_watches(app, loopback_discord: Loo
         monkeypatch.setattr(f"bot.faces.discord.{module}.VITALS", vitals)
     task = start(app, loopback_discord)
     assert (vitals.in_discord, vitals.connections) == (False, 0)
-    await loopback_discord.until(lambda: vitals.connections)
+    async with asyncio.timeout(SECONDS):
+        while not vitals.connections:
+            await app.store.changed(0.05)
     await loopback_discord.answer(await loopback_discord.slash("help"))
     assert (vitals.in_discord, vitals.gateway_down_seconds, vitals.connections) == (True, 0.0, 1)
     assert sum(vitals.acknowledged) == 1

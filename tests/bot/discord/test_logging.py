@@ -29,9 +29,9 @@ def logged(tmp_path):
 
 
 async def test_prompts_lines_and_posts_stay_out_of_the_log(stage: Stage, logged, monkeypatch):
-    await stage.asks(stage.alice, "keeper")
-    (await stage.run()).done()
-    await stage.app.training.result(1)
+    await stage.train()
+    await stage.asks(stage.alice, "gull")
+    await stage.run(2)
     await stage.alice.slash(stage.channel, "generate", voice="keeper", prompt="aubergine", count=1)
     await stage.alice.slash(stage.channel, "ask", voice="keeper", message="a wheelbarrow, perhaps?")
     await stage.alice.send(stage.channel, "!generate keeper xylophone")
@@ -47,8 +47,9 @@ async def test_prompts_lines_and_posts_stay_out_of_the_log(stage: Stage, logged,
     assert [word for word in (*PRIVATE, TOKEN) if word in said] == []
     stored = next(line for line in lines if line["event"] == "model stored")
     assert (stored["voice"], stored["job"]) == ("keeper", 1)
-    asked = next(line for line in lines if line["event"] == "training requested")
+    asked = next(line for line in lines if line["event"] == "training requested" and line["voice"] == "gull")
     assert asked["server"]
     failed = next(line for line in lines if line["event"] == "speaking failed")
     assert (failed["voice"], "RuntimeError" in failed["exception"]) == ("keeper", True)
     assert failed["request"]
+    assert len(stage.env.errors) == 2  # the refusals, which are told and not logged
