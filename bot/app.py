@@ -16,6 +16,7 @@ from bot.executors.speaker import Speaker
 from bot.lock import Lead
 from bot.services import tracking
 from bot.services.blocklist import Blocklist
+from bot.services.garbage import collect_daily
 from bot.services.mentions import Mentions
 from bot.services.posting import Posting
 from bot.services.precedence import Precedence
@@ -124,6 +125,8 @@ class Mynah:
             await self.store.write(speech.forget_messages)  # of a process that was killed before it could
             await self.mentions.tidy()
             queues += [self.scheduling.run_forever(), self.posting.run_forever()]
+            if self.settings.gc.daily:
+                queues.append(collect_daily(self.store, self.settings))
             if self.mentions.on:
                 queues.append(self.mentions.run_forever())
         tasks = [asyncio.ensure_future(queue) for queue in queues]

@@ -2,15 +2,18 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import structlog
+from pydantic import SecretStr
 
 from bot.app import LOCK_SECONDS, Mynah
 from bot.errors import SettingsError
 from bot.faces.discord.face import DiscordFace
+from bot.monitor import Monitor
+from bot.services.sending import Sender
 from bot.settings import Secrets, Settings
 from bot.x.accounts import accounts_of
 from bot.x.text import parser
@@ -45,26 +48,37 @@ async def serve(settings: Settings, secrets: Secrets, make: Callable[[Settings, 
         for account in settings.x.every_account.keys() - x.keys():
             log.info("no keys for this account on X: drafts are written, and nothing is posted", account=account)
         stopped = asyncio.create_task(stop.wait())
-        if not await _leads(app, stop):
-            return
-        async with app.working(posting=True) as work:
-            parts: list[asyncio.Future[Any]] = [stopped, work]
-            if token is not None:
-                parts.append(asyncio.create_task(DiscordFace(app, token).run()))
-            try:
-                log.info("Mynah runs", data=str(settings.data_dir))
-                await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-                for part in parts:
-                    if part.done():
-                        part.result()  # raises what ended it, if it was not the signal
-                log.info("stopping")
-            finally:
-                for part in parts[2:]:
-                    part.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await part
-                for sender in x.values():
-                    await sender.close()
+        monitors = [asyncio.create_task(Monitor(app, settings.monitor.port).run())] if settings.monitor.port else []
+        try:
+            if not await _leads(app, stop):
+                return
+            await _work(app, x, token, [stopped, *monitors])
+        finally:
+            for monitor in monitors:
+                monitor.cancel()
+                await asyncio.wait([monitor])
+
+
+async def _work(app: Mynah, x: Mapping[str, Sender], token: SecretStr | None, ends: Sequence[asyncio.Future[Any]]) -> None:
+    """Work until one of `ends` has ended, or something fails."""
+    async with app.working(posting=True) as work:
+        parts: list[asyncio.Future[Any]] = [*ends, work]
+        if token is not None:
+            parts.append(asyncio.create_task(DiscordFace(app, token).run()))
+        try:
+            log.info("Mynah runs", data=str(app.settings.data_dir))
+            await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in parts:
+                if part.done():
+                    part.result()  # raises what ended it, if it was not the signal
+            log.info("stopping")
+        finally:
+            for part in parts[len(ends) + 1 :]:
+                part.cancel()
+                with suppress(asyncio.CancelledError):
+                    await part
+            for sender in x.values():
+                await sender.close()
 
 
 async def _leads(app: Mynah, stop: asyncio.Event) -> bool:

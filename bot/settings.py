@@ -120,6 +120,7 @@ class Trainer(Section):
     rank: int | None = Field(None, ge=1, le=256)
     at_once: int = Field(1, ge=1, le=256)
     stay_minutes: float = Field(10, ge=0, allow_inf_nan=False)
+    spare_mib: int = Field(512, ge=0)
 
 
 class Speaker(Section):
@@ -267,6 +268,26 @@ class Tracking(Section):
     uploads: frozenset[Literal["posts", "samples", "weights"]] = frozenset()
 
 
+class Log(Section):
+    """How the service's log reads."""
+
+    style: Literal["auto", "console", "json"] = "auto"
+
+
+class Gc(Section):
+    """What `mynah gc` leaves."""
+
+    versions: int = Field(5, ge=1)
+    lines: Span = 365 * 86400
+    daily: bool = False
+
+
+class Monitor(Section):
+    """The door for whoever watches the service, on loopback."""
+
+    port: int = Field(0, ge=0, le=65535)
+
+
 class Settings(BaseSettings):
     """Every setting, as the environment and config.toml give it; paths are absolute."""
 
@@ -284,6 +305,9 @@ class Settings(BaseSettings):
     x: X = X()
     source: Source = Source()
     tracking: Tracking = Tracking()
+    monitor: Monitor = Monitor()
+    gc: Gc = Gc()
+    log: Log = Log()
 
     @classmethod
     def settings_customise_sources(
@@ -345,6 +369,11 @@ class Secrets(BaseModel):
     def missing(self, account: str, needs: Iterable[str]) -> list[str]:
         """Return the variables that an account on X lacks of those keys that it needs."""
         return [x_variable(account, field) for field in needs if getattr(self.of_x(account), field) is None]
+
+    def values(self) -> list[str]:
+        """Return them all, to keep them out of what is written."""
+        every = [self.discord_token, self.hf_token, *(getattr(keys, name) for keys in self.x.values() for name in XKeys.model_fields)]
+        return [secret.get_secret_value() for secret in every if secret]
 
     def of_x(self, account: str = DEFAULT_ACCOUNT) -> XKeys:
         """Return the keys of an account on X, as far as there are any."""

@@ -64,3 +64,8 @@ def expire(db: Database, before: str) -> list[Path]:
     """Take out what was asked before a moment, and return the files of what still waits."""
     db.conn.execute("DELETE FROM askings WHERE created_at < ?", [before])
     return [Path(row["file"]) for row in db.query("SELECT file FROM askings WHERE file IS NOT NULL")]
+
+
+def files(db: Database) -> list[Path]:
+    """Return the files of what waits."""
+    return [Path(row["file"]) for row in db.query("SELECT file FROM askings WHERE file IS NOT NULL")]

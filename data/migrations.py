@@ -669,3 +669,15 @@ def m028_lineage(db: Database) -> None:
         )
         found = {"handle": row["handle"], "at": row["imported_at"], "kind": "unknown", "name": "", "posts": row["posts"]}
         db.table("sources").insert(found | {"content_sha256": None, "sha256": sha256_of_rows(rows)})
+
+
+@migrations()
+def m029_backups(db: Database) -> None:
+    """Which backups were made, so that somebody can be told when none was for long; that one is still there nobody promises."""
+    db.conn.execute("""
+        CREATE TABLE backups (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at TEXT NOT NULL,
+            file TEXT NOT NULL,                  -- its path where it was written
+            bytes INTEGER NOT NULL
+        ) STRICT""")

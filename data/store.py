@@ -20,6 +20,7 @@ from data.errors import StoreError
 P = ParamSpec("P")
 T = TypeVar("T")
 
+PAGES_A_STEP = 2000  # 8 MB of free pages that are handed back at once
 BUSY_SECONDS = 30.0  # a command typed beside the bot waits this long for the bot's own write
 
 
@@ -51,6 +52,8 @@ class Store:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         self._change = asyncio.Event()
+        self.trouble: str | None = None
+        """Why the last write failed; None: it did not."""
         self._write_db: Database
         self._read_db: Database
 
@@ -79,8 +82,15 @@ class Store:
 
         def run() -> tuple[T, bool]:
             before = self._write_db.conn.total_changes
-            result = transact(self._write_db, lambda db: work(db, *args, **kwargs))
-            return result, self._write_db.conn.total_changes != before
+            try:
+                result = transact(self._write_db, lambda db: work(db, *args, **kwargs))
+            except StoreError as error:
+                self.trouble = str(error)
+                raise
+            changed = self._write_db.conn.total_changes != before
+            if changed:
+                self.trouble = None
+            return result, changed
 
         result, changed = await self._run(self._writer, run)
         if changed:  # two queues that look for work by writing would else wake each other without end
@@ -103,8 +113,19 @@ class Store:
             async with asyncio.timeout(seconds):
                 await self._change.wait()
 
+    async def check(self) -> None:
+        """Take the lock for writing; after a write that failed, write something that changes nothing, too.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        await self.write(_touch if self.trouble else lambda _: None)
+        self.trouble = None
+
     async def wipe(self) -> None:
         """Push deletions (zeroed by secure_delete) out of the write-ahead log, and hand free pages back."""
+        while await self._run(self._writer, _hand_back, self._write_db):  # piece by piece: others write in between
+            pass
         await self._run(self._writer, _wipe, self._write_db)
 
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -183,6 +204,15 @@ def _keep_private(path: Path) -> None:
                 file.chmod(mode & ~0o007)
 
 
+def upgrade(path: Path) -> None:
+    """Bring a database file to the schema of this Mynah.
+
+    Raises:
+        StoreError: as when a store is opened.
+    """
+    _open(path).conn.close()
+
+
 def _migrate(db: Database) -> None:
     newer = [migration.name for migration in schema.migrations.applied(db) if not hasattr(schema, migration.name)]
     if newer:
@@ -190,6 +220,19 @@ def _migrate(db: Database) -> None:
     schema.migrations.apply(db)
 
 
+def _touch(db: Database) -> None:
+    """Write the first page as it is."""
+    version = db.conn.execute("PRAGMA user_version").fetchone()[0]
+    db.conn.execute(f"PRAGMA user_version = {version}")
+
+
+def _hand_back(db: Database) -> bool:
+    """Give some free pages back to the file system; say whether there are more."""
+    before: int = db.conn.execute("PRAGMA freelist_count").fetchone()[0]
+    db.conn.execute(f"PRAGMA incremental_vacuum({PAGES_A_STEP})").fetchall()
+    left: int = db.conn.execute("PRAGMA freelist_count").fetchone()[0]
+    return 0 < left < before
+
+
 def _wipe(db: Database) -> None:
-    db.conn.execute("PRAGMA incremental_vacuum").fetchall()
     db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from bot.vitals import VITALS
+
 LINE_BYTES = 16 * 1024 * 1024
 LOG_BYTES = 4 * 1024 * 1024
 
@@ -26,6 +28,7 @@ def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]
 
 async def start(command: Sequence[str], log: Path) -> Process:
     """Start a child with pipes, in a group of its own, whose stderr goes on in a log; what was logged long before is in `.1` beside it."""
+    VITALS.started["carrier" if "--carry" in command else log.stem] += 1
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_name(f"{log.name}.1"))

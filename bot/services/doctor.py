@@ -1,24 +1,36 @@
 """The doctor: what works, what is missing, and what to do about it."""
 
 import importlib.util
-import shutil
+import os
+import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlite_utils import Database
 
 from bot.errors import SettingsError
+from bot.executors.processes import child_environment
 from bot.lock import Lead
 from bot.services.blocklist import Blocklist
+from bot.services.disk import free_bytes, lacks_room
 from bot.services.tracking import lacks
 from bot.settings import Secrets, Settings
-from data import outbox
+from data import backups, migrations, outbox
 from data.outbox import DEFAULT_ACCOUNT
 
 NEEDED_BYTES = 2 * 1024**3  # the base, its download, a few voices
+LOCKED_SECONDS = 2.0
+CHILD_SECONDS = 120.0
+CLOCK_SLACK = timedelta(minutes=5)
+BACKUP_AGE = timedelta(days=7)
+TOKEN = re.compile(r"[\w-]{18,}\.[\w-]{6,}\.[\w-]{25,}")
+"""The bot's number, a moment and a signature, each in letters of base64."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +43,21 @@ class Finding:
     advice: str = ""
 
 
-def examine(settings: Settings, secrets: Secrets) -> list[Finding]:
-    """Look at each part in turn; nothing is changed."""
+def examine(settings: Settings, secrets: Secrets, *, deep: bool = False) -> list[Finding]:
+    """Look at each part in turn; nothing is changed. `deep`: read all of the database, and start what children stand on."""
     return [
         *_packages(),
-        _database(settings.database),
+        _database(settings.database, deep=deep),
+        _folder(settings.data_dir),
         *_others(settings.data_dir),
-        _disk(settings.data_dir),
+        _disk(settings),
         _base(settings),
         _gpu(),
+        *([_child()] if deep else ()),
+        _fonts(),
         _blocklist(settings),
         _service(settings),
+        *_stored(settings),
         *_outbox(settings.database),
         *_tokens(settings, secrets),
         *_tracking(settings, secrets),
@@ -55,15 +71,36 @@ def _packages() -> Iterator[Finding]:
         yield Finding(f"package {name}", there, "installed" if there else "missing", "" if there else "Run `make install`.")
 
 
-def _database(path: Path) -> Finding:
+def _database(path: Path, *, deep: bool) -> Finding:
     if not path.exists():
         return Finding("database", ok=True, found=f"{path}: not there yet; the first command makes it")
     try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-            verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
+        with closing(_opened(path)) as connection:
+            if deep:
+                verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
+            else:  # each table has a root that can be read; all of it may be gigabytes
+                tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+                for table in tables:
+                    connection.execute(f'SELECT * FROM "{table}" LIMIT 1').fetchall()  # noqa: S608 - its own names
+                verdict = "ok, as far as a short look tells (--deep reads all of it)"
+            newer = [name for name in _migrated(connection) if not hasattr(migrations, name)]
     except sqlite3.Error as error:
-        return Finding("database", ok=False, found=f"{path}: {error}", advice="Restore a backup, or set data_dir in config.toml.")
-    return Finding("database", verdict == "ok", f"{path}: {verdict}", "" if verdict == "ok" else "Restore a backup.")
+        return Finding("database", ok=False, found=f"{path}: {error}", advice="`mynah restore` a backup, or set data_dir in config.toml.")
+    if newer:
+        return Finding("database", ok=False, found=f"{path}: of a newer Mynah ({newer[-1]})", advice="Upgrade Mynah, or restore a backup.")
+    sound = verdict.startswith("ok")
+    return Finding("database", sound, f"{path}: {verdict}", "" if sound else "`mynah restore` a backup.")
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=LOCKED_SECONDS)
+
+
+def _migrated(connection: sqlite3.Connection) -> list[str]:
+    """Return the migrations that a database has; none if it is no Mynah's."""
+    with suppress(sqlite3.OperationalError):
+        return [name for (name,) in connection.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = 'mynah' ORDER BY name")]
+    return []
 
 
 def _others(folder: Path) -> Iterator[Finding]:
@@ -74,13 +111,106 @@ def _others(folder: Path) -> Iterator[Finding]:
         )
 
 
-def _disk(folder: Path) -> Finding:
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    free = shutil.disk_usage(existing).free
-    enough = free > NEEDED_BYTES
+def _folder(folder: Path) -> Finding:
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    writable = os.access(there, os.W_OK | os.X_OK)
     return Finding(
-        "disk", enough, f"{free / 1e9:.1f} GB free in {existing}", "" if enough else "Free some space: trainings need about 2 GB."
+        "data folder",
+        writable,
+        f"{folder} can be written" if writable else f"{there} cannot be written",
+        "" if writable else "Make it belong to the user that Mynah runs as, or set data_dir in config.toml.",
     )
+
+
+def _disk(settings: Settings) -> Finding:
+    free, lack = free_bytes(settings.data_dir), lacks_room(settings)
+    if lack is None and not _has_base(settings) and free < NEEDED_BYTES:
+        lack = "Free some space: the base model, its download and a few voices need about 2 GB."
+    elif lack:
+        lack = "Free some space (`mynah gc` helps), or lower trainer.spare_mib: until then nothing is trained."
+    return Finding("disk", lack is None, f"{free / 1e9:.1f} GB free for {settings.data_dir}", lack or "")
+
+
+def _has_base(settings: Settings) -> bool:
+    return any((settings.cache / "bases").glob("*"))
+
+
+def _child() -> Finding:
+    """Start Python as trainers and the speaker are started, with what they stand on."""
+    code = "import torch, transformers; print(torch.__version__, 'CUDA' if torch.cuda.is_available() else 'CPU')"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True, timeout=CHILD_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", "") or str(error)
+        last = (said.strip().splitlines() or ["?"])[-1][:160]
+        return Finding(
+            "trainer", ok=False, found=f"it does not start: {last}", advice="Run `make install` again; trainer.log may say more."
+        )
+    return Finding("trainer", ok=True, found=f"starts, with torch {done.stdout.strip()}")
+
+
+def _fonts() -> Finding:
+    missing = [name for name in ("manimgx_fonts", "manimgx_fonts_cjk") if importlib.util.find_spec(name) is None]
+    return Finding(
+        "fonts",
+        not missing,
+        f"missing {', '.join(missing)}: pictures of cards lack letters" if missing else "for cards' pictures, installed",
+        "Run `make install`." if missing else "",
+    )
+
+
+def _stored(settings: Settings) -> Iterator[Finding]:
+    """Say what the rows tell: the clock, backups, and voices that are wanted and not there; an older database has less to tell."""
+    with suppress(sqlite3.Error), closing(_opened(settings.database)) as connection:
+        db = Database(connection)
+        yield _clock(db)
+        if pause := outbox.paused(db):
+            found = f"paused by {pause.paused_by} since {pause.paused_at[:16]} UTC{': ' * bool(pause.why)}{pause.why}"
+            yield Finding("posting", ok=True, found=found, advice="`mynah resume` lets it go on.")
+        voices = {row["voice"] for row in db.query("SELECT DISTINCT voice FROM models")}
+        wanted = {row["voice"]: f"schedule {row['name']}" for row in db.query("SELECT name, voice FROM schedules")}
+        if settings.x.mentions.on:
+            wanted[settings.x.mentions.voice] = "x.mentions"
+        for voice in sorted(wanted.keys() - voices):
+            found = f"{wanted[voice]} wants {voice}, which is not trained"
+            yield Finding("voices", ok=False, found=found, advice=f"`mynah train {voice.replace('-', ' ')}`, or have another voice speak.")
+        accounts = {row["account"]: row["name"] for row in db.query("SELECT name, account FROM schedules WHERE account IS NOT NULL")}
+        for account in sorted(accounts.keys() - settings.x.every_account.keys()):
+            found = f"schedule {accounts[account]} posts to {account}, which config.toml does not name"
+            yield Finding("X schedules", ok=False, found=found, advice="Add it to x.accounts, or remove the schedule.")
+        yield _backup(db, bool(voices))
+
+
+def _clock(db: Database) -> Finding:
+    tables = ("jobs", "requests", "post_changes")
+    newest = max((row["at"] or "" for name in tables for row in db.query(_NEWEST[name])), default="")
+    ahead = datetime.fromisoformat(newest) - datetime.now(UTC) if newest else timedelta()
+    wrong = ahead > CLOCK_SLACK
+    return Finding(
+        "clock",
+        not wrong,
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC{f', and the database knows a later time ({newest[:16]})' if wrong else ''}",
+        "Set this machine's clock: schedules and caps go by it." if wrong else "",
+    )
+
+
+_NEWEST = {
+    "jobs": "SELECT created_at AS at FROM jobs ORDER BY id DESC LIMIT 1",
+    "requests": "SELECT created_at AS at FROM requests ORDER BY id DESC LIMIT 1",
+    "post_changes": "SELECT at FROM post_changes ORDER BY id DESC LIMIT 1",
+}
+
+
+def _backup(db: Database, needed: bool) -> Finding:
+    last = backups.newest(db)
+    if last is None:
+        advice = "`mynah backup FILE` makes one beside the running service." if needed else ""
+        return Finding("backup", ok=True, found="none was made", advice=advice)
+    age = datetime.now(UTC) - datetime.fromisoformat(last.at)
+    found = f"{last.file}, {age.days} days ago" + ("" if Path(last.file).exists() else ", which is not there any more")
+    return Finding("backup", ok=True, found=found, advice="Make a new one: `mynah backup FILE`." if age > BACKUP_AGE else "")
 
 
 def _base(settings: Settings) -> Finding:
@@ -129,12 +259,16 @@ def _outbox(path: Path) -> Iterator[Finding]:
 
 
 def _tokens(settings: Settings, secrets: Secrets) -> Iterator[Finding]:
-    discord = secrets.discord_token is not None
+    token = secrets.discord_token
+    good = token is not None and TOKEN.fullmatch(token.get_secret_value()) is not None
+    if token is None:
+        advice = "Set DISCORD_TOKEN; the README says where it comes from."
+    else:
+        advice = (
+            "" if good else "Copy it anew from the Bot page of the developer portal: it is neither the application's id nor its secret."
+        )
     yield Finding(
-        "Discord",
-        discord,
-        "a token is set" if discord else "no token",
-        "" if discord else "Set DISCORD_TOKEN; the README says where it comes from.",
+        "Discord", good, "no token" if token is None else "a token is set" if good else "the token has not the form of one", advice
     )
     for name, account in settings.x.every_account.items():
         missing = secrets.missing(name, account.needs)

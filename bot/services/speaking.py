@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 import structlog
 from sqlite_utils import Database
 
-from bot.errors import BadRequestError, BadWeightsError, MynahError, SpeechFailedError
+from bot.errors import BadRequestError, BadWeightsError, MynahError, SpeechFailedError, StoreError
 from bot.executors.speaker import Speaker
 from bot.services import weights
 from bot.services.answers import Answer
@@ -33,6 +33,7 @@ MAX_PROMPT = 1000  # characters, of a message to answer as well; far beyond a po
 SPARE = 3  # candidates above the number asked for, at least: about one in ten is refused
 CANDIDATES_A_ROUND = 100
 AT_ONCE = 32  # requests; the speaker decodes their lines together
+STORE_SECONDS = 5.0  # before the database is tried again
 ROUNDS = 3  # of candidates, before the answer is what there is
 First = Callable[[], AbstractAsyncContextManager[None]]
 log = structlog.get_logger()
@@ -60,6 +61,8 @@ class Speaking:
         self._speaker = speaker
         self._safety = Safety(settings.safety, settings.x.suffix)
         self._learned = Learned(store)
+        self._unwritten: dict[int, str] = {}
+        """Why a request has no answer, as long as the disk is too full to write it."""
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """By voice: its answers are settled one after another, so that no two say the same line."""
 
@@ -151,6 +154,8 @@ class Speaking:
             NotStoredError: the voice was forgotten meanwhile.
         """
         while (request := await self._store.read(speech.get, request_id)).status not in ("done", "failed"):
+            if why := self._unwritten.get(request_id):
+                raise SpeechFailedError(why)
             await self._store.changed()
         if request.status == "failed":
             raise SpeechFailedError(request.error or "No line came: ask again.")
@@ -187,16 +192,37 @@ class Speaking:
             async with asyncio.TaskGroup() as answers:
                 while True:
                     await room.acquire()
-                    # Looked at before it is written, so that an idle service writes nothing.
-                    while not await self._store.read(speech.waiting) or (request := await self._store.write(speech.start_next)) is None:
-                        await self._store.changed()
-                        await self._learned.tidy()
-                    answers.create_task(self._answer(request)).add_done_callback(lambda _: room.release())
-        except BaseExceptionGroup as group:  # as of a disk that is full: one sentence is enough
+                    answers.create_task(self._answer(await self._next())).add_done_callback(lambda _: room.release())
+        except BaseExceptionGroup as group:
             raise group.exceptions[0] from group
+
+    async def _next(self) -> speech.Request:
+        """Return the request that is to be answered next, once there is one."""
+        while True:
+            try:
+                for number, why in list(self._unwritten.items()):
+                    await self._store.write(speech.fail, number, why)
+                    self._unwritten.pop(number, None)
+                # Looked at before it is written, so that an idle service writes nothing.
+                if await self._store.read(speech.waiting) and (request := await self._store.write(speech.start_next)):
+                    return request
+            except StoreError as error:
+                log.warning("requests wait for the database", error=str(error))
+                await asyncio.sleep(STORE_SECONDS)
+            await self._store.changed()
+            await self._learned.tidy()
+
+    async def _fail(self, request_id: int, why: str) -> None:
+        """Tell whoever asked why there is no answer, also where it cannot be written."""
+        try:
+            await self._store.write(speech.fail, request_id, why)
+        except StoreError:
+            self._unwritten[request_id] = why
+            self._store.ring()
 
     async def _answer(self, request: speech.Request) -> None:
         """Answer one request; whatever goes wrong is told to whoever asked."""
+        structlog.contextvars.bind_contextvars(request=request.id, voice=request.voice)  # for this task, which is its own
         try:
             async with nullcontext() if request.purpose is speech.Purpose.POST else self._first():
                 answer, failure = await self._drawn(request)
@@ -212,12 +238,10 @@ class Speaking:
             await self._store.write(speech.fail, request.id, "Mynah was stopped before it answered: ask again.")
             raise
         except MynahError as error:
-            await self._store.write(speech.fail, request.id, str(error))
+            await self._fail(request.id, str(error))
         except Exception:
-            log.exception("speaking failed", request=request.id, voice=request.voice)
-            await self._store.write(
-                speech.fail, request.id, "Mynah failed to speak for a reason of its own, which is in its log: ask again."
-            )
+            log.exception("speaking failed")
+            await self._fail(request.id, "Mynah failed to speak for a reason of its own, which is in its log: ask again.")
 
     async def close(self) -> None:
         """Stop the speaker."""

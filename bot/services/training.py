@@ -14,6 +14,7 @@ from bot.errors import BadRequestError, NotStoredError, QuotaError, StoreError, 
 from bot.executors.port import Executor
 from bot.executors.processes import sweep
 from bot.services import orders
+from bot.services.disk import lacks_room
 from bot.services.quotas import check_trainings, quotas_of
 from bot.services.safety import Safety
 from bot.services.tracking import Tracking
@@ -53,6 +54,8 @@ class Training:
         self._safety = Safety(settings.safety)
         self._tracking = tracking or Tracking(settings)
         self._warm = False  # a trainer may have stayed
+        self._lack: str | None = None
+        """Why the queue waits, once that was logged."""
 
     async def request(
         self,
@@ -72,7 +75,7 @@ class Training:
 
         Raises:
             BadHandleError, NotStoredError, ConsentError, QuotaError, TooLittleTextError: nothing was queued.
-            BadRequestError: too many accounts, or a `start` from a version that was made otherwise than the settings say now.
+            BadRequestError: too many accounts, a `start` from a version that was made otherwise than the settings say now, or a full disk.
         """
         names = await accounts_of(self._store, self._settings, handles)
         corpus = await self._store.read(_build, names, self._settings, posts)
@@ -80,8 +83,10 @@ class Training:
         last = self._settings.trainer.start_from == "last" if start is None else start
         recipe = self._recipe(base)
         named, quotas = voice_name(names), self._settings.quotas
-        rules, insist = _rules(self._settings, posts), start is not None
-        job, new = await self._store.write(_enqueue, named, corpus, recipe, by, origin, quotas, rules=rules, last=last, insist=insist)
+        rules, insist, lack = _rules(self._settings, posts), start is not None, lacks_room(self._settings)
+        job, new = await self._store.write(
+            _enqueue, named, corpus, recipe, by, origin, quotas, rules=rules, last=last, insist=insist, lack=lack
+        )
         log.info("training requested", job=job.id, voice=job.voice, new=new)
         return Requested(job, new, warnings_of(corpus, job.recipe["base"]))
 
@@ -171,9 +176,13 @@ class Training:
         """Run the queue, one order after another, until cancelled; then leave no trainer behind."""
         stay = self._settings.trainer.stay_minutes * 60
         worked = monotonic()
+        failed = False
         try:
             while True:
                 try:
+                    if failed:
+                        await self.recover()
+                        failed = False
                     if await self.run_next():
                         worked = monotonic()
                     else:
@@ -182,17 +191,26 @@ class Training:
                         await self._let_go()
                 except StoreError:  # a full disk, most likely: it must not end the service that could tell of it
                     log.exception("the queue cannot be written")
+                    failed = True
                     await asyncio.sleep(RETRY_SECONDS)
-                    await self.recover()
         finally:
             await self._let_go()
             await orders.tidy(self._store, self._settings)
 
     async def run_next(self) -> bool:
-        """Run the oldest queued job, and those that can share its batch, to their ends; say whether there was one."""
+        """Run the oldest queued job, and those that can share its batch, to their ends; say whether there was one.
+
+        While the disk is nearly full there is none.
+        """
         await orders.tidy(self._store, self._settings)
         # Looked at before it is written, so that an idle service writes nothing.
         if not await self._store.read(jobs.waiting):
+            return False
+        lack, before = lacks_room(self._settings), self._lack
+        self._lack = lack
+        if lack:
+            if not before:
+                log.warning("the queue waits for room on the disk", why=lack)
             return False
         batch = await self._store.write(jobs.start_next, self._settings.trainer.at_once)
         if not batch:  # cancelled in between
@@ -268,10 +286,13 @@ def _enqueue(
     rules: dict[str, Any],
     last: bool,
     insist: bool,
+    lack: str | None,
 ) -> tuple[jobs.Job, bool]:
     if last and (sha256 := _start_of(db, voice, corpus, recipe, insist=insist)):
         recipe |= {"start": sha256}
     job, new = jobs.enqueue(db, voice, corpus, recipe, by, origin, rules=rules)
+    if new and lack:
+        raise BadRequestError(lack)
     if new and origin:
         check_trainings(db, origin, quotas_of(db, origin.server, quotas))
     return job, new

@@ -25,11 +25,19 @@ def workplace(settings: Settings) -> Iterator[Path]:
 
 def tidy(settings: Settings) -> None:
     """Remove the folders of processes that are gone."""
-    for folder in _all(settings).glob("*"):
-        # What is written beside a folder, to be renamed, is named after it.
-        pid, _, rest = folder.name.lstrip(".").partition("-")
-        if not pid.isdecimal() or rest.partition("-")[0] != str(started_at(int(pid))):
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder in abandoned(settings):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned(settings: Settings) -> list[Path]:
+    """Return the folders of processes that are gone."""
+    return [folder for folder in _all(settings).glob("*") if not _lives(folder)]
+
+
+def _lives(folder: Path) -> bool:
+    # What is written beside a folder, to be renamed, is named after it.
+    pid, _, rest = folder.name.lstrip(".").partition("-")
+    return pid.isdecimal() and rest.partition("-")[0] == str(started_at(int(pid)))
 
 
 def _all(settings: Settings) -> Path:

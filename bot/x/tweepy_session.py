@@ -14,6 +14,7 @@ from urllib3.exceptions import NewConnectionError
 
 from bot.errors import SettingsError
 from bot.settings import Secrets, XAccount
+from bot.vitals import VITALS
 from bot.x.oauth2 import Tokens
 from bot.x.port import Retry, XError
 from data.outbox import DEFAULT_ACCOUNT
@@ -103,6 +104,8 @@ class _Adapter(HTTPAdapter):
             kwargs["proxies"] = requests.utils.get_environ_proxies(request.url or "")
         # tweepy knows no token that changes, and OAuth 1.0a signs the address too, so what tweepy signed does not fit another.
         answer = super().send(self._signed(request), *args, **kwargs)
+        if answer.status_code == 429:
+            VITALS.rate_limited["x"] += 1
         if answer.status_code == 401 and isinstance(self._auth, Tokens):
             answer.close()
             self._auth.refused(request)

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import discord
+import structlog
 from sqlite_utils import Database
 
 from bot.errors import BadRequestError
@@ -59,6 +60,8 @@ async def arrive(
 
     `locale`: of whoever is answered; `there`: of the server; None: nothing tells it.
     """
+    if guild is not None:
+        structlog.contextvars.bind_contextvars(server=guild.id)
     settings, names = await bot.app.store.read(_here, guild.id if guild else None)
     answer_in(guild, settings, locale, there=there)
     call_them(names)

@@ -39,9 +39,11 @@ from bot.faces.discord.playing import GuessButton, Playing, VoteButton
 from bot.faces.discord.refereeing import Refereeing
 from bot.faces.discord.saying import SayButton
 from bot.faces.discord.speaking import Speaking
+from bot.faces.discord.tracing import tracing
 from bot.faces.discord.training import Training
 from bot.faces.discord.uploads import download
 from bot.faces.discord.watching import Watching
+from bot.vitals import VITALS
 
 SCOPES = ("bot", "applications.commands")
 PERMISSIONS = discord.Permissions(
@@ -110,6 +112,7 @@ class MynahBot(commands.Bot):
             # Contexts are declared for Discord's menus, and checked in code where a command is for servers alone.
             allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=False),
             allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+            http_trace=tracing(),
         )
         self.app = app
         self.prefix_commands = prefix_commands
@@ -151,10 +154,23 @@ class MynahBot(commands.Bot):
     async def on_ready(self) -> None:
         """Say so in the log; this comes again after each new session."""
         self.was_ready = True
+        VITALS.gateway(up=True)
         log.info("connected to Discord", user=str(self.user), servers=len(self.guilds))
         if not self.guilds:
             url = discord.utils.oauth_url(self.application_id or 0, permissions=PERMISSIONS, scopes=SCOPES)
             log.info("it is in no server yet: open this link and choose one", url=url)
+
+    async def on_resumed(self) -> None:
+        """Take note that a session goes on."""
+        VITALS.gateway(up=True)
+
+    async def on_disconnect(self) -> None:
+        """Take note that the connection is gone."""
+        VITALS.gateway(up=False)
+
+    async def on_interaction(self, interaction: discord.Interaction) -> None:
+        """Begin to count the time until its acknowledgement."""
+        VITALS.interaction_arrived(str(interaction.id))
 
     async def on_message(self, message: discord.Message) -> None:
         """Obey prefix commands of people, where a server's settings let them be."""

@@ -16,6 +16,7 @@ from bot.app import Mynah
 from bot.errors import SettingsError
 from bot.faces.discord.bot import MynahBot
 from bot.faces.discord.sharding import new_bot
+from bot.vitals import VITALS
 
 LONGEST_PAUSE = 60.0
 BAD_TOKEN = "Discord refused DISCORD_TOKEN: copy the token anew from the Bot page of the developer portal."  # noqa: S105 - no secret
@@ -55,6 +56,7 @@ class DiscordFace:
             Route.BASE = self._app.settings.discord.api_url.rstrip("/")
         prefix_commands = True
         failures = 0
+        VITALS.gateway(up=False)
         while True:
             bot = new_bot(self._app, prefix_commands=prefix_commands)
             try:

@@ -12,14 +12,14 @@ import click
 import typer
 
 from bot.app import Mynah
-from bot.faces.terminal import actions, render
+from bot.faces.terminal import actions, render, upkeep
 from bot.faces.terminal.console import converse
 from bot.faces.terminal.screen import Screen
 from bot.log import configure_logging
 from bot.printable import spelt
 from bot.services.doctor import Finding, examine, healthy
 from bot.services.scheduling import Spec
-from bot.settings import Settings, load_secrets, load_settings
+from bot.settings import Secrets, Settings, load_secrets, load_settings
 
 cli = typer.Typer(
     add_completion=False,
@@ -54,19 +54,38 @@ def _by() -> str:
 def _run(config: Path | None, json: bool, action: Callable[[Mynah], Awaitable[actions.Answer]]) -> actions.Answer:
     """Run one action with all parts open, print what it answers, and return it."""
     settings = _settings(config)
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    configure_logging(settings.data_dir / "mynah.log")
+    secrets = _begin(settings)
 
     async def run() -> actions.Answer:
-        async with Mynah(settings, load_secrets(settings.x.accounts)) as app:
+        async with Mynah(settings, secrets) as app:
             return await action(app)
 
     answer = asyncio.run(run())
+    _print(answer, json)
+    return answer
+
+
+def _upkeep(config: Path | None, json: bool, action: Callable[[Settings], actions.Answer]) -> None:
+    """Do something to the data folder as a whole, in which nothing is open, and print what it answers."""
+    settings = _settings(config)
+    _begin(settings)
+    _print(action(settings), json)
+
+
+def _begin(settings: Settings, *, service: bool = False) -> Secrets:
+    """Have a command log into a file, and the service to stderr; return the secrets, which no log will hold."""
+    secrets = load_secrets(settings.x.accounts)
+    if not service:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    configure_logging(None if service else settings.data_dir / "mynah.log", style=settings.log.style, secrets=secrets.values())
+    return secrets
+
+
+def _print(answer: actions.Answer, json: bool) -> None:
     if json:
         print(spelt(json_format.dumps(answer.document, ensure_ascii=False)))
     else:
         Screen().print(answer.text, soft_wrap=True)
-    return answer
 
 
 @cli.callback()
@@ -476,16 +495,47 @@ def schedule_remove(name: NameArgument, json: JsonOption = False, config: Config
 
 
 @cli.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet.")],
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Write all that Mynah knows into one file, and prove it; the service may go on meanwhile. X's OAuth 2.0 tokens are not in it."""
+    _upkeep(config, json, lambda settings: upkeep.backup(settings, file))
+
+
+@cli.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `mynah backup` wrote.")],
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Put a backup in the place of the database, which stays beside it; the service must be stopped."""
+    _upkeep(config, json, lambda settings: upkeep.restore(settings, file))
+
+
+@cli.command()
+def gc(
+    dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Remove what is needed no more: old versions, old lines, caches, and what killed processes left."""
+    _run(config, json, lambda app: upkeep.collect(app, dry=dry))
+
+
+@cli.command()
 def doctor(
     profiles: Annotated[
         bool, typer.Option("--x", help="Ask X for the profile of each account, too; it is paid for, a user read each.")
     ] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read all of the database, and start what trainings stand on.")] = False,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Say what works, what is missing, and what to do about it."""
     settings = _settings(config)
-    findings = examine(settings, load_secrets(settings.x.accounts))
+    findings = examine(settings, load_secrets(settings.x.accounts), deep=deep)
     if profiles:
         findings += _profiles(settings)
     if json:
@@ -512,9 +562,7 @@ def _profiles(settings: Settings) -> list[Finding]:
 def console(config: ConfigOption = None) -> None:
     """Take the Discord commands here, with the prefix that they have there."""
     settings = _settings(config)
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    configure_logging(settings.data_dir / "mynah.log")
-    asyncio.run(converse(settings, load_secrets(settings.x.accounts), _by()))
+    asyncio.run(converse(settings, _begin(settings), _by()))
 
 
 @cli.command()
@@ -523,5 +571,4 @@ def run(config: ConfigOption = None) -> None:
     from bot.serve import serve  # discord.py takes half a second to import, which no other command should wait for
 
     settings = _settings(config)
-    configure_logging()
-    asyncio.run(serve(settings, load_secrets(settings.x.accounts)))
+    asyncio.run(serve(settings, _begin(settings, service=True)))

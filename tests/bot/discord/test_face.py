@@ -15,6 +15,7 @@ from bot.errors import SettingsError
 from bot.faces.discord import face as face_module
 from bot.faces.discord.bot import MynahBot
 from bot.faces.discord.face import DiscordFace
+from bot.vitals import Vitals
 from tests import discord_contract
 from tests.bot.discord.conftest import mynah
 from tests.conftest import ROOT
@@ -62,6 +63,25 @@ async def stop(task: asyncio.Task[None], seconds: float = 5.0) -> None:
     assert time.monotonic() - began < seconds
     tasks = {repr(other).replace(f"{ROOT}/", "") for other in asyncio.all_tasks()}  # whose folder may be called so
     assert [other for other in tasks if "discord" in other.lower() and "tests/" not in other] == []
+
+
+async def test_how_it_goes_is_told_to_whoever_watches(app, loopback_discord: LoopbackDiscord, monkeypatch):
+    """The gateway's state, and how long the acknowledgement took."""
+    vitals = Vitals()
+    for module in ("face", "bot", "tracing"):
+        monkeypatch.setattr(f"bot.faces.discord.{module}.VITALS", vitals)
+    task = start(app, loopback_discord)
+    assert (vitals.in_discord, vitals.connections) == (False, 0)
+    async with asyncio.timeout(SECONDS):
+        while not vitals.connections:
+            await app.store.changed(0.05)
+    await loopback_discord.answer(await loopback_discord.slash("help"))
+    assert (vitals.in_discord, vitals.gateway_down_seconds, vitals.connections) == (True, 0.0, 1)
+    assert sum(vitals.acknowledged) == 1
+    assert 0 < vitals.acknowledged_seconds < SECONDS
+    assert vitals.rate_limited["discord"] == 0
+    await stop(task)
+    assert vitals.gateway_down_seconds > 0
 
 
 async def training(app, server: LoopbackDiscord):

@@ -23,12 +23,15 @@ FACE = ROOT / "bot" / "faces" / "discord"
 ERRORS = {*bot.errors.__all__, "BadWeightsError", "SendError", "XError"} - {"SettingsError", "MynahError"}
 UNHEARD = (
     "bot/faces/terminal",
+    "bot/monitor.py",
+    "bot/services/backups.py",
     "bot/services/blocklist.py",
     "bot/services/bringing.py",
     "bot/services/publishing.py",
     "bot/services/pushing.py",
+    "data/backups.py",
 )
-"""Whose errors no member can run into: the terminal's, the settings', and those of folders with cards and models."""
+"""Whose errors no member can run into: the terminal's, the settings', and those of backups and of folders with cards and models."""
 SENTENCES = {"tr": 0, "begin": 0, "publish": 0, "fail": 2, "Failed": 1, "Verdict": 1, "Broken": 1}
 """Functions that take a sentence, and at which place."""
 SHOWN = ("content", "label", "placeholder", "title", "description", "name", "text")

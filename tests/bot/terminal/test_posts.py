@@ -154,7 +154,7 @@ async def test_a_duplicate_that_no_schedule_wrote_is_written_anew_by_its_voice(a
 
 
 def test_the_command_line_lists_edits_and_shows(tmp_path, monkeypatch):
-    monkeypatch.setattr("bot.faces.terminal.cli.configure_logging", lambda *_: None)
+    monkeypatch.setattr("bot.faces.terminal.cli.configure_logging", lambda *_, **__: None)
     config = tmp_path / "config.toml"
     config.write_text("")
     run = CliRunner().invoke

@@ -1,0 +1,57 @@
+"""What the command line does to the data folder as a whole: backups, and what can go."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.text import Text
+
+from bot.app import Mynah
+from bot.faces.terminal.actions import Answer
+from bot.services import backups, garbage
+from bot.settings import Settings
+from data.backups import Contents
+
+
+def backup(settings: Settings, file: Path) -> Answer:
+    """Write a proven backup."""
+    made = backups.back_up(settings, file)
+    said = f"{made.file} holds {_held(made.contents)}, in {made.bytes / 1e6:.1f} MB; it was read back and is sound."
+    tokens = sorted(path.stem for path in (settings.data_dir / "x-tokens").glob("*.json"))
+    if tokens:
+        said += f"\nThe tokens of {', '.join(tokens)} on X are not in it: they stay in {settings.data_dir / 'x-tokens'} (docs/x.md)."
+    return Answer({"file": str(made.file), "bytes": made.bytes, "without_tokens": tokens} | asdict(made.contents), Text(said))
+
+
+def restore(settings: Settings, file: Path) -> Answer:
+    """Put a backup back."""
+    done = backups.restore(settings, file)
+    said = [f"{settings.database} is {file.name} now: {_held(done.contents)}."]
+    if done.kept:
+        said.append(f"What was there before lies in {done.kept}: delete it once all is well.")
+    if not done.known:
+        said.append("What happened since the backup is not known: opt out again who has, and look at X for what was posted.")
+    if done.paused:
+        said.append("Posting is paused, for what waits may have been posted since: look at `mynah posts`, then `mynah resume`.")
+    document = {"kept": done.kept and str(done.kept), "known": done.known, "paused": done.paused} | asdict(done.contents)
+    return Answer(document, Text("\n".join(said)))
+
+
+NAMED = 12  # of one kind
+
+
+async def collect(app: Mynah, *, dry: bool) -> Answer:
+    """Remove garbage."""
+    found = await garbage.collect(app.store, app.settings, dry=dry)
+    total = sum(waste.bytes for waste in found)
+    lines = [f"{waste.number:,} {waste.kind}, {waste.bytes / 1e6:.1f} MB{_named(waste.names)}" for waste in found]
+    end = f"{'That would free' if dry else 'That freed'} about {total / 1e6:.1f} MB." if found else "There is nothing to remove."
+    return Answer({"dry_run": dry, "bytes": total, "removed": [asdict(waste) for waste in found]}, Text("\n".join([*lines, end])))
+
+
+def _named(names: tuple[str, ...]) -> str:
+    more = ", …" if len(names) > NAMED else ""
+    return f": {', '.join(names[:NAMED])}{more}" if names else ""
+
+
+def _held(contents: Contents) -> str:
+    return f"{contents.voices:,} voices in {contents.versions:,} versions and {contents.posts:,} posts"

@@ -1,0 +1,181 @@
+"""Copies of the whole database: taken while it is in use, proven to be sound, and made to fit the day on which one is put back."""
+
+import hashlib
+import sqlite3
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from data import accounts, outbox
+from data.errors import StoreError
+from data.store import BUSY_SECONDS, now, transact
+
+PAGES_A_STEP = 4096  # between two of which Ctrl-C is heard
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a database holds that was found to be sound."""
+
+    voices: int
+    versions: int
+    posts: int
+    """That accounts wrote."""
+
+
+@dataclass(frozen=True)
+class Backup:
+    """One that was made."""
+
+    at: str
+    file: str
+    bytes: int
+
+
+def copy(source: Path, target: Path) -> None:
+    """Write what a database holds at this instant into a file of its own; whoever reads or writes it meanwhile is not held up.
+
+    Raises:
+        StoreError: it cannot be read, or the copy not written; what there is of the copy stays.
+    """
+    try:
+        with (
+            closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as old,
+            closing(sqlite3.connect(target)) as new,
+        ):
+            # A copy begins anew whenever another process writes, unless a transaction holds what it reads.
+            old.execute("BEGIN")
+            old.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            old.backup(new, pages=PAGES_A_STEP, progress=lambda *_: None)
+            new.execute("PRAGMA journal_mode = DELETE")  # one file, which can also be read where nothing can be written
+    except sqlite3.Error as error:
+        raise StoreError(f"{source} cannot be copied to {target.parent} ({error}): nothing was changed.") from error
+
+
+def prove(path: Path, name: Path) -> Contents:
+    """Read all of a database, and compare all weights with their hashes; `name` is what a sentence calls it.
+
+    Raises:
+        StoreError: it is no database of Mynah's, or damaged.
+    """
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = '_sqlite_migrations'").fetchone():
+                raise StoreError(f"{name} is not a database of Mynah's: name another file.")
+            for pragma in ("integrity_check", "foreign_key_check"):
+                found = connection.execute(f"PRAGMA {pragma}").fetchone()
+                if found not in (None, ("ok",)):
+                    raise StoreError(f"{name} is damaged ({str(found[0]).splitlines()[-1][:100]}): restore a backup, or another one.")
+            for model, voice, version, wanted in connection.execute("SELECT id, voice, version, sha256 FROM models").fetchall():
+                digest = hashlib.sha256()
+                for (chunk,) in connection.execute("SELECT chunk FROM model_weights WHERE model = ? ORDER BY number", [model]):
+                    digest.update(chunk)
+                if digest.hexdigest() != wanted:
+                    raise StoreError(f"{name} is damaged (the weights of version {version} of {voice}): restore a backup, or another one.")
+            counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("voices", "models", "tweets")]  # noqa: S608
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{name} is damaged, or not a database of Mynah's ({error}): name another file.") from error
+    return Contents(*counts)
+
+
+def record(database: Path, file: Path, size: int) -> None:
+    """Remember that a backup was made; a database that is older than this Mynah is not touched for it."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database, timeout=BUSY_SECONDS)) as connection, connection:
+        connection.execute("INSERT INTO backups (at, file, bytes) VALUES (?, ?, ?)", [now(), str(file), size])
+
+
+def newest(db: Database) -> Backup | None:
+    """Return the backup that was made last, if one was."""
+    for row in db.query("SELECT at, file, bytes FROM backups ORDER BY id DESC LIMIT 1"):
+        return Backup(**row)
+    return None
+
+
+def let_go(path: Path) -> bool:
+    """Have a database consist of one file, which no other process has open; False if it is too damaged for that.
+
+    Raises:
+        StoreError: another process has it open.
+    """
+    try:
+        with closing(sqlite3.connect(path, timeout=1.0)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise StoreError(f"Another command has {path} open: wait for its end, then restore.") from error
+        return False
+    except sqlite3.DatabaseError:
+        return False
+    return True
+
+
+#: What happened to others since a backup was made, and must not be undone by it: opting out, being answered, what was spent and said.
+_STAYS_TRUE = (
+    "INSERT OR IGNORE INTO opt_outs (handle, said_by, created_at) SELECT handle, said_by, created_at FROM old.opt_outs",
+    """
+    INSERT INTO spending (at, account, kind, why, price, most, count, settled_at)
+    SELECT at, account, kind, why, price, most, count, settled_at FROM old.spending
+    WHERE at > (SELECT coalesce(max(at), '') FROM spending)""",
+    "INSERT OR IGNORE INTO x_stops (author, handle, mention, said_at) SELECT author, handle, mention, said_at FROM old.x_stops",
+    """
+    INSERT INTO mentions (id, account, author, handle, posted_at, received_at, state, why, tries, answered_at)
+    SELECT id, account, author, handle, posted_at, received_at, state, why, tries, answered_at FROM old.mentions WHERE state <> 'seen'
+    ON CONFLICT (id) DO UPDATE SET state = excluded.state, why = excluded.why, answered_at = excluded.answered_at, text = NULL
+    WHERE mentions.state = 'seen'""",
+    """
+    INSERT INTO post_changes (post, status, at, who, why)
+    SELECT posts.id, 'posted', newer.at, 'mynah restore', 'it was posted after the backup had been made'
+    FROM posts JOIN old.posts AS later USING (id, created_at)
+        JOIN (SELECT post, max(at) AS at FROM old.post_changes WHERE status = 'posted' GROUP BY post) AS newer ON newer.post = posts.id
+    WHERE later.status = 'posted' AND posts.status <> 'posted'""",
+    """
+    UPDATE posts SET status = 'posted', text = later.text, x_id = later.x_id, awaits_person = 0, unsure_since = NULL
+    FROM old.posts AS later
+    WHERE later.id = posts.id AND later.created_at = posts.created_at AND later.status = 'posted' AND posts.status <> 'posted'""",
+)
+
+
+def catch_up(path: Path, old: Path | None, why: str) -> tuple[bool, bool]:
+    """Bring a backup to what must stay true of the database that it replaces, and stop posting where there is anything to post.
+
+    Args:
+        path: the backup, of this Mynah's schema; it is changed.
+        old: the database that it is to replace, if that can be read.
+        why: the reason of the pause.
+
+    Returns:
+        Whether all that must stay true could be read, and whether posting is stopped.
+    """
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.isolation_level = None
+        db = Database(connection)
+        known = False
+        if old is not None:
+            with suppress(sqlite3.Error, StoreError):
+                connection.execute("ATTACH ? AS old", [str(old)])
+                transact(db, _stay_true)
+                known = True
+        transact(db, _forget_opted_out)
+        return known, transact(db, lambda db: _hold_posts(db, why))
+
+
+def _stay_true(db: Database) -> None:
+    for statement in _STAYS_TRUE:
+        db.conn.execute(statement)
+
+
+def _forget_opted_out(db: Database) -> None:
+    for row in list(db.query("SELECT handle FROM opt_outs JOIN accounts USING (handle)")):
+        accounts.forget(db, row["handle"])
+
+
+def _hold_posts(db: Database, why: str) -> bool:
+    """Stop posting if something may go out by itself: what was approved may have been posted since."""
+    waits = db["schedules"].count or db["mention_polls"].count or db["posts"].count_where("status IN ('approved', 'sending')")
+    if waits:
+        outbox.pause(db, "mynah restore", why)
+    return bool(waits)

@@ -1,0 +1,152 @@
+"""The doctor: each part that can be amiss is named, with what to do about it."""
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from bot.services import doctor
+from bot.services.doctor import examine, healthy
+from bot.settings import Secrets
+from data import backups, outbox
+from data.store import Store, stamp
+from tests.voices import add_version
+
+TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GaBcDe.abcdefghijklmnopqrstuvwxyz0123456789AB"
+
+
+def found(settings, name, token=None, **options):
+    secrets = Secrets(discord_token=SecretStr(token) if token else None)
+    return [finding for finding in examine(settings, secrets, **options) if finding.name == name]
+
+
+@pytest.fixture
+async def voice(store):
+    return await store.write(add_version, ("ann",))
+
+
+def schedule(db, name="mornings", voice="ann", account="default"):
+    row = {"name": name, "voice": voice, "kind": "every", "expression": "60", "timezone": "UTC", "created_by": "me", "created_at": ""}
+    db.table("voices").insert({"name": voice, "created_at": ""}, ignore=True)
+    db.table("schedules").insert(row | {"account": account})
+
+
+async def test_a_sound_installation_is_healthy(voice, settings, monkeypatch):
+    monkeypatch.setattr(doctor, "lacks_room", lambda _: None)
+    findings = examine(settings, Secrets())
+    assert [finding for finding in findings if not finding.ok and finding.name.split()[0] not in ("Discord", "X")] == []
+    assert healthy(findings)
+    assert {"clock", "backup", "fonts", "data folder"} <= {finding.name for finding in findings}
+    assert "trainer" not in {finding.name for finding in findings}  # starting one takes too long for a short look
+
+
+async def test_a_newer_database_and_a_damaged_one_are_told(voice, store, settings):
+    row = {"migration_set": "mynah", "name": "m999_future", "applied_at": ""}
+    await store.write(lambda db: db.table("_sqlite_migrations").insert(row))
+    (finding,) = found(settings, "database")
+    assert (finding.ok, "m999_future" in finding.found) == (False, True)
+    assert "Upgrade" in finding.advice
+
+
+async def test_damage_inside_is_found_by_a_deep_look(settings, monkeypatch):
+    monkeypatch.setattr(doctor, "_child", lambda: doctor.Finding("trainer", ok=True, found=""))
+    async with Store(settings.database) as store:
+        await store.write(add_version, ("ann",), weights=b"w" * 400_000)
+    with closing(sqlite3.connect(settings.database)) as db:
+        pages = db.execute("PRAGMA page_count").fetchone()[0]
+    with settings.database.open("r+b") as file:
+        file.seek((pages // 2) * 4096)
+        file.write(b"\xff" * 4096 * 8)
+    (finding,) = found(settings, "database", deep=True)
+    assert not finding.ok
+    assert "restore" in finding.advice
+
+
+@pytest.mark.parametrize(("free", "ok"), [(513 << 20, True), (511 << 20, False)])
+async def test_a_disk_that_trainings_would_fill_is_told(voice, settings, monkeypatch, free, ok):
+    monkeypatch.setattr("bot.services.disk.free_bytes", lambda _: free)
+    monkeypatch.setattr(doctor, "free_bytes", lambda _: free)
+    monkeypatch.setattr(doctor, "_has_base", lambda _: True)
+    (finding,) = found(settings, "disk")
+    assert finding.ok is ok
+    assert ok or "mynah gc" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("token", "ok", "said"), [(None, False, "no token"), (TOKEN, True, "is set"), ("1234567890", False, "has not the form")]
+)
+def test_a_token_is_told_by_its_form_and_never_shown(settings, token, ok, said):
+    (finding,) = found(settings, "Discord", token)
+    assert finding.ok is ok
+    assert said in finding.found
+    assert token is None or token not in finding.found + finding.advice
+
+
+async def test_schedules_whose_voice_or_account_is_gone_are_told(store, settings):
+    await store.write(schedule, "mornings", "nobody", "news")
+    (voice,) = found(settings, "voices")
+    assert (voice.ok, voice.advice) == (False, "`mynah train nobody`, or have another voice speak.")
+    assert "schedule mornings" in voice.found
+    assert any("news" in finding.found and not finding.ok for finding in found(settings, "X schedules"))
+
+
+async def test_a_voice_that_is_to_answer_mentions_and_is_not_there_is_told(voice, settings):
+    mentions = settings.x.mentions.model_copy(update={"on": True, "voice": "bob"})
+    (finding,) = found(settings.model_copy(update={"x": settings.x.model_copy(update={"mentions": mentions})}), "voices")
+    assert "x.mentions wants bob" in finding.found
+
+
+async def test_a_pause_is_told(voice, store, settings):
+    assert found(settings, "posting") == []
+    await store.write(outbox.pause, "ann", "the lamp is out")
+    (finding,) = found(settings, "posting")
+    assert "the lamp is out" in finding.found
+    assert finding.advice.startswith("`mynah resume`")
+
+
+async def test_a_clock_that_was_set_back_is_told(voice, store, settings):
+    assert found(settings, "clock")[0].ok
+    later = stamp(datetime.now(UTC) + timedelta(hours=1))
+    await store.write(lambda db: db.conn.execute("UPDATE jobs SET created_at = ?", [later]))
+    (finding,) = found(settings, "clock")
+    assert (finding.ok, later[:16] in finding.found) == (False, True)
+
+
+async def test_the_age_of_the_last_backup_is_told(voice, store, settings, tmp_path):
+    (finding,) = found(settings, "backup")
+    assert (finding.ok, finding.found) == (True, "none was made")
+    assert "mynah backup" in finding.advice
+    file = tmp_path / "b.db"
+    file.touch()
+    backups.record(settings.database, file, 1)
+    assert found(settings, "backup")[0].advice == ""
+    await store.write(lambda db: db.conn.execute("UPDATE backups SET at = ?", [stamp(datetime.now(UTC) - timedelta(days=8))]))
+    (finding,) = found(settings, "backup")
+    assert finding.found == f"{file}, 8 days ago"
+    assert "new one" in finding.advice
+    file.unlink()
+    assert "not there any more" in found(settings, "backup")[0].found
+
+
+def test_a_trainer_that_does_not_start_is_told(monkeypatch, tmp_path):
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho 'ImportError: no torch here' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(broken))
+    finding = doctor._child()
+    assert (finding.ok, finding.found) == (False, "it does not start: ImportError: no torch here")
+    broken.write_text('#!/bin/sh\necho "2.13.0 CPU"\n')
+    assert doctor._child().found == "starts, with torch 2.13.0 CPU"
+
+
+def test_fonts_that_are_missing_are_told(monkeypatch, settings):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if "cjk" in name else object())
+    assert doctor._fonts().found.startswith("missing manimgx_fonts_cjk")
+
+
+def test_a_folder_that_cannot_be_written_is_told(monkeypatch, settings):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert not doctor._folder(Path("/var/mynah")).ok
