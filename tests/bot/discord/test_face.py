@@ -76,6 +76,9 @@ async def test_how_it_goes_is_told_to_whoever_watches(app, loopback_discord: Loo
         while not vitals.connections:
             await app.store.changed(0.05)
     await loopback_discord.answer(await loopback_discord.slash("help"))
+    async with asyncio.timeout(SECONDS):
+        while not sum(vitals.acknowledged):  # Discord has it before its answer has come back
+            await app.store.changed(0.05)
     assert (vitals.in_discord, vitals.gateway_down_seconds, vitals.connections) == (True, 0.0, 1)
     assert sum(vitals.acknowledged) == 1
     assert 0 < vitals.acknowledged_seconds < SECONDS
