@@ -72,19 +72,27 @@ async def test_how_it_goes_is_told_to_whoever_watches(app, loopback_discord: Loo
         monkeypatch.setattr(f"bot.faces.discord.{module}.VITALS", vitals)
     task = start(app, loopback_discord)
     assert (vitals.in_discord, vitals.connections) == (False, 0)
-    async with asyncio.timeout(SECONDS):
-        while not vitals.connections:
-            await app.store.changed(0.05)
+    await told(app, lambda: vitals.connections)
     await loopback_discord.answer(await loopback_discord.slash("help"))
-    async with asyncio.timeout(SECONDS):
-        while not sum(vitals.acknowledged):  # Discord has it before its answer has come back
-            await app.store.changed(0.05)
+    await told(app, lambda: sum(vitals.acknowledged))  # Discord has it before its answer has come back
     assert (vitals.in_discord, vitals.gateway_down_seconds, vitals.connections) == (True, 0.0, 1)
     assert sum(vitals.acknowledged) == 1
     assert 0 < vitals.acknowledged_seconds < SECONDS
     assert vitals.rate_limited["discord"] == 0
+    loopback_discord.gateway_down = True
+    await loopback_discord.drop()
+    await told(app, lambda: vitals.gateway_down_seconds)
+    loopback_discord.gateway_down = False
+    await told(app, lambda: vitals.connections == 2)
+    assert vitals.gateway_down_seconds == 0.0
     await stop(task)
-    assert vitals.gateway_down_seconds > 0
+
+
+async def told(app, what) -> None:
+    """Wait until something is true of which nobody rings."""
+    async with asyncio.timeout(SECONDS):
+        while not what():
+            await app.store.changed(0.05)
 
 
 async def training(app, server: LoopbackDiscord):
