@@ -15,7 +15,7 @@ from bot.errors import MynahError, NotStoredError, StoreError
 from bot.executors.port import CutOffError, Executor, Run
 from bot.services.learned import Learned
 from bot.services.safety import Safety, Said
-from bot.services.tracking import Tracking
+from bot.services.tracking import CUT_OFF, Tracking
 from bot.services.weights import lay_down
 from bot.settings import Settings
 from data import jobs, models
@@ -26,7 +26,6 @@ from trainer import protocol
 
 STEP_SECONDS = 0.5  # a job's steps are recorded at most this often: each is a commit
 JOBS_A_STEP = 8  # beyond so many at once, each job's steps are recorded the more seldom: a disk takes some 16 commits a second with ease
-CUT_OFF = "cut off"
 OUR_FAULT = "Training failed for a reason of Mynah's own, which is in its log: train again."
 log = structlog.get_logger()
 

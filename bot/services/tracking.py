@@ -24,6 +24,7 @@ from data.corpus import Corpus, CorpusPost
 from data.store import Store
 from trainer import protocol
 
+CUT_OFF = "cut off"
 NAME_LENGTH = 100  # of a voice in the name of a run, before its kind: trackers take 128 in all
 #: Of what a trainer says of a training, that which says nothing of the machine but its processor and its libraries.
 _DETAILS = ("posts", "targets", "steps", "best_step", "stop_loss", "learning_rate", "tokens_per_second", "versions", "device")
@@ -76,13 +77,13 @@ class Tracking:
         self.tracker = tracker
         self._settings = settings
         self._uploads = settings.tracking.uploads if tracker else frozenset()
-        self._under_way: set[int] = set()
-        """Numbers of jobs."""
+        self._under_way: dict[int, str] = {}
+        """By their numbers, the runs of jobs."""
 
     def began(self, job: jobs.Job, corpus: Corpus) -> None:
         """Tell of a job that begins, or begins again, and of what it learns from; the data set's run ends with that."""
         with _harmless():
-            self._under_way.add(job.id)
+            self.stopped(job, CUT_OFF)  # where a full disk kept the end of the last attempt from being told
             run, name = _run(job, "preprocess"), _short(job.voice)
             seed = job.recipe["seed"]
             self._begin(job, "preprocess", {"handles": corpus.handles, "seed": seed})
@@ -95,7 +96,7 @@ class Tracking:
             self._tell(End(run, ok=True))
             recipe = {key: value for key, value in job.recipe.items() if value is not None} | {"base": _base(job.recipe["base"])}
             self._begin(job, "train", {"handles": corpus.handles, "recipe": recipe})
-            run = _run(job, "train")
+            run = self._under_way[job.id] = _run(job, "train")
             self._tell(Artifact(run, f"dataset-{name}", "train-dataset", _data_set(corpus, seed), used=True, texts=texts))
             self._tell(Artifact(run, recipe["base"], "pretrained-model", {"name": recipe["base"]}, used=True))
             if start := recipe.get("start"):
@@ -129,15 +130,14 @@ class Tracking:
                 os.link(weights, kept)
                 files = {"adapter.safetensors": str(kept)}
             self._tell(Artifact(run, _short(job.voice), "finetuned-model", made, texts=texts, files=files))
-            self._under_way.discard(job.id)
+            self._under_way.pop(job.id, None)
             self._tell(End(run, ok=True, facts=facts))
 
     def stopped(self, job: jobs.Job, why: str) -> None:
         """Tell that a job, if it is under way, ended without a model, or was cut off and will begin again; `why` is a code."""
         with _harmless():
-            if job.id in self._under_way:
-                self._under_way.discard(job.id)
-                self._tell(End(_run(job, "train"), ok=False, facts={"ended": why}))
+            if run := self._under_way.pop(job.id, None):
+                self._tell(End(run, ok=False, facts={"ended": why}))
 
     async def close(self) -> None:
         """Let go of the tracker."""

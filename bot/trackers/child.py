@@ -100,7 +100,8 @@ class ChildTracker:
                     await self._more.wait()
                 if self._waiting:
                     message = self._waiting.popleft()
-                    well &= await self._exchange(process, message.to_json())
+                    line = await asyncio.to_thread(message.to_json)  # a corpus may be in it
+                    well &= await self._exchange(process, line)
             cast("asyncio.StreamWriter", process.stdin).close()
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):

@@ -8,16 +8,19 @@ import sys
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
+from io import StringIO
 from pathlib import Path
 from time import monotonic
 
 import psutil
 import pytest
 from pydantic import SecretStr
+from rich.console import Console
 from structlog.testing import capture_logs
 
 from bot.app import Mynah
 from bot.executors.processes import child_environment
+from bot.faces.terminal import actions
 from bot.services import tracking
 from bot.services.doctor import examine, healthy
 from bot.services.forgetting import forget
@@ -28,7 +31,7 @@ from bot.settings import Tracking as Wanted
 from bot.trackers import child as trackers_child
 from bot.trackers.child import ChildTracker
 from bot.trackers.port import Artifact, Begin, End, Metrics
-from data import accounts
+from data import accounts, jobs, models
 from data.jobs import Status
 from data.origin import Origin
 from tests.bot.conftest import WEIGHTS
@@ -180,6 +183,21 @@ async def test_a_training_that_is_cut_off_is_told_as_such_and_its_next_attempt_i
     async with queue(training):
         assert (await training.ended(requested.job.id)).status is Status.DONE
     assert [end.ok for end in tracker.of(End, "1.2-train")] == [True]
+
+
+async def test_an_attempt_whose_end_was_not_told_is_ended_by_the_next(filled, settings, executor):
+    tracker = Recorder()
+    service = Tracking(tracked(settings), tracker)
+    job = (await Training(filled, settings, executor).request(["ann"], by="me")).job
+    corpus = await filled.read(jobs.corpus_of, job.corpus)
+    service.began(replace(job, attempt=1), corpus)
+    service.began(replace(job, attempt=2), corpus)
+    service.stopped(replace(job, attempt=2), "cancelled")
+    service.stopped(replace(job, attempt=2), "cancelled")
+    assert [(end.run, end.facts) for end in tracker.of(End, "train")] == [
+        ("1.1-train", {"ended": "cut off"}),
+        ("1.2-train", {"ended": "cancelled"}),
+    ]
 
 
 async def test_a_long_voice_has_a_name_that_trackers_take(filled, settings, executor, tweets):
@@ -400,13 +418,14 @@ def test_the_doctor_says_what_is_tracked_and_what_lacks(settings, installed):
     assert [finding.ok for finding in found(tracked(settings))] == [True]
 
 
-async def test_where_the_library_is_missing_trainings_go_on_and_the_log_says_it_at_the_start(filled, settings, executor, installed):
+async def test_where_the_library_is_missing_trainings_go_on_and_the_log_and_the_terminal_say_it(filled, settings, executor, installed):
     installed(False)
+    terminal = Console(file=StringIO(), width=200)
     with capture_logs() as logs:
         async with Mynah(tracked(settings), Secrets(), executor) as app:
-            requested = await app.training.request(["ann"], by="me")
-            model = await app.lead_until(app.training.result(requested.job.id))
-    assert model.voice == "ann"
+            await actions.train(app, ["ann"], "me", terminal)
+            assert (await filled.read(models.current, "ann")).version == 1
+    assert "wandb, which is not installed" in terminal.file.getvalue()
     assert [entry["why"][:41] for entry in logs if entry["event"] == "trainings are not tracked"] == [
         lacks(tracked(settings), Secrets())[:41]
     ]
