@@ -30,6 +30,7 @@ LONG_AGO = time.time() - 400 * 86400
 @pytest.fixture(autouse=True)
 def _temporary(monkeypatch, tmp_path):
     """Look for temporary trees in a folder of the test's, and nowhere else."""
+    (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "tmp"))
 
 
