@@ -80,6 +80,7 @@ class DiscordFace:
             else:
                 why = ConnectionError("the connection ended")
             finally:
+                VITALS.gateway(up=False)
                 await bot.close()
             failures = 1 if bot.was_ready else failures + 1
             seconds = min(LONGEST_PAUSE, 2.0 ** min(failures, 10)) * (0.5 + self._chance() / 2)
