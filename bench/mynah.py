@@ -15,9 +15,6 @@ from bench.common import Course, Result, Task, held_out, resident
 from bench.turns import clock
 from trainer.protocol import Done, Evaluation, Failed, Job, Message, Sample, Stage, Step, parse
 
-STEP_TOKENS = 512
-"""Targets of one step, about (Recipe.tokens_per_step)."""
-
 
 def run(job: Path) -> Result:
     """Train a job file as a user would, and return what its events and its process told; `aside` is 0, and there is no curve.
@@ -90,6 +87,7 @@ def mynah_curve(job: Job, task: Task) -> Course:
     from trainer import process
 
     process.quiet_libraries()
+    from trainer.recipe import TOKENS_PER_STEP
     from trainer.train import Bases, train
 
     course: Course | None = None
@@ -107,7 +105,7 @@ def mynah_curve(job: Job, task: Task) -> Course:
         """Called with 0 before the first step, and after each; the model wears what it has learned by then."""
         nonlocal course
         if course is None:
-            course = Course(lambda: held_out(model, task), task.look_every // STEP_TOKENS)
+            course = Course(lambda: held_out(model, task), task.look_every // TOKENS_PER_STEP["lora"])
             course.start()
         course.step(step, last=step == planned)
 

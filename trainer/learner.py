@@ -113,7 +113,7 @@ class Learner:
 
     def next_rows(self) -> list[Row]:
         """Return the rows of the next step."""
-        rate = self.learning_rate * recipe.learning_rate_factor(self.found.step, self.steps, self.plan.warm_up)
+        rate = self.learning_rate * recipe.learning_rate_factor(self.found.step, self.steps, self.plan.warm_up, self.plan.cool_down)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         return next(self._batches)
@@ -213,9 +213,9 @@ class Learner:
 
     @property
     def _digest(self) -> str:
-        """What must be equal for a checkpoint to be of this job: everything but its name and its folders."""
+        """What must be equal for a checkpoint to be of this job: everything but its name and its folders, and what was chosen for it."""
         same = replace(self.job, id="", output="", cache="", start=None)
-        return hashlib.sha256(f"{torch.__version__} {same.to_json()}".encode("utf-8", "backslashreplace")).hexdigest()
+        return hashlib.sha256(f"{torch.__version__} {self.plan} {same.to_json()}".encode("utf-8", "backslashreplace")).hexdigest()
 
     def _resume(self) -> None:
         path = self.output / CHECKPOINT

@@ -3,6 +3,7 @@
 import json
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,12 @@ from trainer import learner, recipe
 from trainer.errors import Cancelled
 from trainer.learner import CHECKPOINT
 from trainer.protocol import Evaluation, Note, Post, Step
+
+
+@pytest.fixture
+def job(job):
+    """Jobs of two rows a step."""
+    return partial(job, tokens_per_step=512)
 
 
 def test_a_killed_process_started_again_ends_with_the_same_bytes(start, job, trained, last):

@@ -27,7 +27,7 @@ def test_the_embedded_base_learns(run, job, cache):
     spec = job(train=90, stop=10, report=10, base="smollm2-135m-instruct", epochs=2)
     *_, done = events = run(spec)
     assert done.type == "done", done
-    assert done.details["steps"] <= 8
+    assert done.details["steps"] <= 20
     assert done.loss_after < done.loss_before - 1.5
     base = bases.load(spec.recipe.base, cache, CPU, print, never)
     assert done.details["targets"]["train"] == sum(1 + len(ids) for ids in base.encode([post.text for post in spec.train]))

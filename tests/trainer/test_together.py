@@ -18,8 +18,9 @@ SIZES = {"small": {"train": 30, "seed": 1}, "large": {"train": 90, "seed": 2}, "
 
 
 def three_jobs(folder, cache):
-    """Three jobs of different posts, sizes and seeds."""
-    return [make_job(folder, cache, name, data_seed=i, rank=4, epochs=2, **sizes) for i, (name, sizes) in enumerate(SIZES.items())]
+    """Three jobs of different posts, sizes and seeds, of two rows a step."""
+    same = {"rank": 4, "epochs": 2, "tokens_per_step": 512}
+    return [make_job(folder, cache, name, data_seed=i, **same, **sizes) for i, (name, sizes) in enumerate(SIZES.items())]
 
 
 @pytest.fixture
