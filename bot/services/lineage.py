@@ -37,7 +37,7 @@ def handles_of(db: Database, name: str) -> list[str]:
     found = [row["handle"] for row in db.query("SELECT handle FROM voice_accounts WHERE voice = ? ORDER BY handle", [name])]
     if found or name in accounts.known_handles(db):
         return found or [name]
-    raise NotStoredError(f"Nothing of {name} is stored: `mynah models` lists the voices.")
+    raise NotStoredError(f"Nothing of @{name} is stored.")
 
 
 def _account(db: Database, handle: str) -> dict[str, Any]:
