@@ -37,7 +37,7 @@ def handles_of(db: Database, name: str) -> list[str]:
     found = [row["handle"] for row in db.query("SELECT handle FROM voice_accounts WHERE voice = ? ORDER BY handle", [name])]
     if found or name in accounts.known_handles(db):
         return found or [name]
-    raise NotStoredError(f"There is no voice {name}: `mynah models` lists those there are.")
+    raise NotStoredError(f"Nothing of @{name} is stored.")
 
 
 def _account(db: Database, handle: str) -> dict[str, Any]:

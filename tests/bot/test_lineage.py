@@ -159,7 +159,7 @@ async def test_an_account_without_a_voice_has_its_sources_and_what_nobody_knows_
     document = await store.read(trace, "ann")
     assert (len(document["accounts"][0]["sources"]), document["corpora"]) == (1, [])
     for work in (store.read(trace, "zoe"), verify(store, "zoe")):
-        with pytest.raises(NotStoredError, match=r"^There is no voice zoe: `mynah models` lists those there are\.$"):
+        with pytest.raises(NotStoredError, match=r"^Nothing of @zoe is stored\.$"):
             await work
 
 
