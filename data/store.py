@@ -229,7 +229,7 @@ def _touch(db: Database) -> None:
 def _hand_back(db: Database) -> bool:
     """Give some free pages back to the file system; say whether there are more."""
     before: int = db.conn.execute("PRAGMA freelist_count").fetchone()[0]
-    db.conn.execute(f"PRAGMA incremental_vacuum({PAGES_A_STEP})").fetchall()
+    db.conn.executescript(f"PRAGMA incremental_vacuum({PAGES_A_STEP})")  # `execute` would hand a single one back
     left: int = db.conn.execute("PRAGMA freelist_count").fetchone()[0]
     return 0 < left < before
 

@@ -20,7 +20,7 @@ from data import askings, jobs, models, speech
 from data.askings import Asking
 from data.corpus import build_corpus
 from data.speech import PASSED, Generation, Purpose
-from data.store import stamp
+from data.store import _hand_back, stamp
 from tests.conftest import made_up_tweets, store_account
 from tests.voices import RECIPE, add_version
 
@@ -214,6 +214,17 @@ async def test_the_file_of_the_database_becomes_smaller(store, settings):
     await garbage.collect(store, kept(settings, versions=1))
     assert settings.database.stat().st_size < before - 9_000_000
     assert await store.read(lambda db: db.conn.execute("PRAGMA freelist_count").fetchone()[0]) == 0
+
+
+async def test_pages_are_handed_back_many_at_a_time(store, settings, monkeypatch):
+    """Python's `execute` would have SQLite hand back one, and each is a commit."""
+    monkeypatch.setattr("data.store.PAGES_A_STEP", 100)
+    await several(store, 1)
+    await store.write(lambda db: db.table("model_weights").insert({"model": 1, "number": 5, "chunk": b"x" * 900_000}))
+    await store.write(lambda db: db.conn.execute("DELETE FROM model_weights WHERE number = 5"))
+    free = await store.read(lambda db: db.conn.execute("PRAGMA freelist_count").fetchone()[0])
+    assert await store._run(store._writer, _hand_back, store._write_db)
+    assert free - await store.read(lambda db: db.conn.execute("PRAGMA freelist_count").fetchone()[0]) == 100
 
 
 async def test_a_service_collects_daily_where_it_is_told_to(store, settings, monkeypatch):
