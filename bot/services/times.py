@@ -25,6 +25,7 @@ SCHEDULE_NAME = "[a-z0-9][a-z0-9_-]{0,31}"
 MIN_SECONDS = 60
 MAX_SECONDS = 366 * 86400
 SHOWN_TIMES = 3
+LONGEST_ZONE = 64  # characters; the longest there is has 32
 LONGEST_FOLD = timedelta(hours=3)  # that clocks went back by, anywhere since 1970, is less
 MOST_QUIET = 5000  # times in a row that fall into the quiet hours, after which a schedule has no next one
 _SPAN = re.compile(r"([0-9]{1,8})\s*(w(?:eeks?)?|d(?:ays?)?|h(?:ours?|rs?)?|m(?:in(?:ute)?s?)?|s(?:ec(?:ond)?s?)?)\s*", re.ASCII)
@@ -208,6 +209,8 @@ def zone_of(name: str) -> ZoneInfo:
         BadRequestError: there is none of this name.
     """
     try:
+        if len(name) > LONGEST_ZONE:  # else each of its slashes is a package within another that Python looks for
+            raise KeyError(name)
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:  # unknown, malformed, a folder
         raise BadRequestError(f"There is no time zone {name[:40]!r}: write one such as Europe/Madrid, or UTC.") from error
