@@ -372,8 +372,8 @@ class Secrets(BaseModel):
 
     def values(self) -> list[str]:
         """Return them all, to keep them out of what is written."""
-        every = [self.discord_token, self.hf_token, *(getattr(keys, name) for keys in self.x.values() for name in XKeys.model_fields)]
-        return [secret.get_secret_value() for secret in every if secret]
+        every = [getattr(part, name) for part in (self, *self.x.values()) for name in type(part).model_fields]
+        return [secret.get_secret_value() for secret in every if isinstance(secret, SecretStr)]
 
     def of_x(self, account: str = DEFAULT_ACCOUNT) -> XKeys:
         """Return the keys of an account on X, as far as there are any."""

@@ -24,6 +24,7 @@ TORCH = next(one for one in NEEDED if one.name == "torch")
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
 SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
 UNIT = (ROOT / "docs/mynah.service").read_text()
+OLDEST = {"python_version": "3.11", "python_full_version": "3.11.0"}  # whose licences are listed; a newer Python brings its own
 
 
 def test_all_that_running_needs_is_locked_in_its_version_and_with_hashes_but_torch():
@@ -52,7 +53,7 @@ def test_no_package_index_is_named(name):
 def test_the_licence_of_every_package_is_listed():
     rows = [row.split("|")[1:3] for row in (ROOT / "docs/licences.md").read_text().splitlines() if row.startswith("| ")][1:]
     listed = {canonicalize_name(name.strip()): licence.strip() for name, licence in rows}
-    installed = {canonicalize_name(one.name) for one in [*LOCKED, TORCH] if one.marker is None or one.marker.evaluate()}
+    installed = {canonicalize_name(one.name) for one in [*LOCKED, TORCH] if one.marker is None or one.marker.evaluate(OLDEST)}
     assert installed <= listed.keys(), f"{sorted(installed - listed.keys())}: run `make licences`"
     assert listed.keys() <= {canonicalize_name(one.name) for one in [*LOCKED, TORCH]}, "run `make licences`"
     assert not [name for name, licence in listed.items() if not licence or licence == "UNKNOWN"]
@@ -127,4 +128,7 @@ def test_systemd_accepts_the_unit(tmp_path):
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(tmp_path / "mynah.service")], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    of_ours = [
+        line for line in (done.stdout + done.stderr).splitlines() if "mynah.service" in line
+    ]  # it reads the units that ours names, too
+    assert (done.returncode, of_ours) == (0, [])

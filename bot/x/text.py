@@ -10,6 +10,8 @@ from bot.services.folding import visible
 from data.readers.fields import storable
 
 MAX_LENGTH = 280
+#: Characters beyond which no text is weighed: 140 emoji of families fit, and a link, and the parser's time grows with the square.
+MAX_CHARACTERS = 2_000
 
 # Schemes that X makes no link of, hxxp and the like, and addresses taken apart so that a reader puts them together.
 _DISGUISED = re.compile(r"\b[a-z][a-z\d+.-]{1,15} ?: ?//|\w ?[\[({] ?(?:\.|dot) ?[\])}] ?\w", re.IGNORECASE)
@@ -66,6 +68,8 @@ def broken_rule(text: str, *, links: bool = False) -> Broken | None:
     """Return the first rule that keeps a text from being posted, or None; `links` lets links pass."""
     if not text.strip():
         return Broken("empty", "has no text")
+    if len(text) > MAX_CHARACTERS:
+        return Broken("too_long", f"takes many more than X's {MAX_LENGTH} characters")
     if storable(text) != text:  # half a character, over which the parser stumbles
         return Broken("forbidden", "holds a character that X refuses")
     parsed = parser().parse_tweet(text)

@@ -93,7 +93,7 @@ def _read(container: Container, posts: list[str], note_files: list[str], manifes
     notes = Notes()
     for name in note_files:
         for element in manifest.counted(container, name):
-            container.keep(notes.add(element))
+            container.room.keep(notes.add(element))
     tweets: dict[str, Tweet] = {}
     chains: dict[str, int] = {}  # id of an edited post -> id of its first version
     for name in posts:
@@ -105,7 +105,7 @@ def _read(container: Container, posts: list[str], note_files: list[str], manifes
                 raise SourceError(
                     f"{label} has an entry that is no post (number {number:,}: {error}): download the archive again."
                 ) from error
-            container.keep(len(tweet.text))
+            container.room.keep(len(tweet.text))
             tweets.setdefault(tweet.id, tweet)
             if first is not None:
                 chains[tweet.id] = first

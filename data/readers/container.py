@@ -27,13 +27,31 @@ _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
+class Room:
+    """How much text of one source a reader may still keep in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._left = MAX_KEPT
+
+    def keep(self, characters: int) -> None:
+        """Count characters that the reader keeps.
+
+        Raises:
+            SourceError: they are too many.
+        """
+        self._left -= characters
+        if self._left < 0:
+            raise SourceError(f"{shown(self._path)} holds more text than an account ever wrote: import its files in smaller parts.")
+
+
 class Container:
     """Members by name; names use `/`. A context manager, because a zip stays open while it is read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._left = MAX_TOTAL
-        self._room = MAX_KEPT
+        self.room = Room(path)
         self._open = ExitStack()  # a reader that stops half way leaves its member open
 
     def __enter__(self) -> Self:
@@ -67,16 +85,6 @@ class Container:
                     f"{shown(self.path)} unpacks to more than {MAX_TOTAL >> 30} GiB of posts: import its files in smaller parts."
                 )
             yield chunk
-
-    def keep(self, characters: int) -> None:
-        """Count characters that the reader keeps.
-
-        Raises:
-            SourceError: they are too many.
-        """
-        self._room -= characters
-        if self._room < 0:
-            raise SourceError(f"{shown(self.path)} holds more text than an account ever wrote: import its files in smaller parts.")
 
     def _read(self, name: str) -> Iterator[bytes]:
         raise NotImplementedError

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import SourceError
+from data.readers.container import Room
 from data.readers.fields import MAX_POSTS, parse_flag, parse_time, shown, storable
 from data.tweets import SOFT_RETWEET, Tweet, made_up_id
 
@@ -105,6 +106,7 @@ class _Rows:
         self._path = path
         self._ids: set[str] = set()
         self._occurrences: Counter[str] = Counter()
+        self._room = Room(path)
 
     def error(self, number: int, what: str, remedy: str) -> SourceError:
         return SourceError(f"{shown(self._path)} line {number:,} {what}: {remedy}.")
@@ -128,6 +130,7 @@ class _Rows:
         self._ids.add(id_)
         if len(self._ids) > MAX_POSTS:
             raise SourceError(f"{shown(self._path)} holds more than {MAX_POSTS:,} posts: import it in smaller parts.")
+        self._room.keep(len(text))
         told = parse_flag(row.get("is_retweet"))
         yield Tweet(
             id=id_,

@@ -9,7 +9,8 @@ import structlog
 
 from bot import log as log_module
 from bot.log import configure_logging
-from bot.settings import Secrets, load_secrets
+from bot.settings import Secrets, XKeys, load_secrets, x_variable
+from data.outbox import DEFAULT_ACCOUNT
 
 SECRET = "hunter2-token"
 log = structlog.get_logger()
@@ -77,10 +78,12 @@ def test_a_secret_is_struck_out_wherever_it_stands(tmp_path, style):
 
 
 def test_every_secret_of_the_environment_is_one(monkeypatch):
-    for name in ("DISCORD_TOKEN", "HF_TOKEN", "X_API_KEY", "X_NEWS_REFRESH_TOKEN"):
+    names = [name.upper() for name in Secrets.model_fields if name != "x"]
+    names += [x_variable(account, name) for account in (DEFAULT_ACCOUNT, "news") for name in XKeys.model_fields]
+    assert len(names) > 10
+    for name in names:
         monkeypatch.setenv(name, f"value-of-{name}")
-    values = load_secrets(["news"]).values()
-    assert {"value-of-DISCORD_TOKEN", "value-of-HF_TOKEN", "value-of-X_API_KEY", "value-of-X_NEWS_REFRESH_TOKEN"} <= set(values)
+    assert sorted(load_secrets(["news"]).values()) == sorted(f"value-of-{name}" for name in names)
     assert Secrets().values() == []
 
 

@@ -33,6 +33,7 @@ from bot.faces.terminal.console import COMMANDS, obey
 from bot.services import bringing, publishing, safety, scheduling, times
 from bot.settings import PREFIX, Secrets, Settings, XKeys, _paths, load_secrets, load_settings
 from bot.x.port import XError
+from bot.x.text import parser
 from bot.x.tweepy_client import TweepyClient
 from bot.x.tweepy_reader import TweepyReader
 from data import accounts, called, models
@@ -470,6 +471,7 @@ DOORS = {
 def _through(door: Door, folder: Path, most: int, *, same: bool) -> None:
     with ExitStack() as stack:
         take = door.open(stack, folder)
+        parser()  # whose import is nobody's input
 
         @settings(max_examples=most, deadline=None, database=None, derandomize=same, suppress_health_check=list(HealthCheck))
         @given(door.inputs)

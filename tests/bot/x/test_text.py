@@ -20,6 +20,7 @@ def test_plain_text_may_go(text):
     [
         ("a" * 281, "281 of X's 280"),
         ("日" * 141, "282"),
+        ("www.example.com" * 1_000, "many more than X's 280"),
         (" \n", "no text"),
         ("hello @someone", "@"),
         ("see https://example.com/a", "https://example.com/a"),

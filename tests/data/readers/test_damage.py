@@ -217,6 +217,16 @@ class TestHostile:
         assert "longer than any post" in _sentence(write_zip(make_files([make_tweet(1, "x" * 100_001)])))
 
     @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
+    def test_more_text_in_a_plain_file(self, tmp_path, monkeypatch, name):
+        monkeypatch.setattr(container, "MAX_KEPT", 1_000)
+        row = '{{"text": "{}"}}' if name == "a.jsonl" else "{}"
+        head = "text\n" * (name == "a.csv")
+        (tmp_path / name).write_text(head + "\n".join(row.format(f"{n:02}" + "x" * 98) for n in range(10)))
+        assert len(list(read_posts(tmp_path / name))) == 10
+        (tmp_path / name).write_text(head + "\n".join(row.format(f"{n:02}" + "x" * 98) for n in range(11)))
+        assert "more text than" in _sentence(tmp_path / name)
+
+    @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
     def test_more_posts_than_memory(self, tmp_path, monkeypatch, name):
         """A plain file of two bytes a post has no more of them than an archive may."""
         monkeypatch.setattr(plain, "MAX_POSTS", 10)
