@@ -459,7 +459,7 @@ DOORS = {
         2_500,
     ),
     "token file": Door(written(keyed("seed", "refresh_token", "access_token", "expires_at")) | TEXT, _pair, 500),
-    "lines and blocklists": Door(st.tuples(TEXT | st.sampled_from(["/(a+)+$/", "/(.*)*x/"]), SHORT, SHORT), _lines, 1_000),
+    "lines and blocklists": Door(st.tuples(SHORT | st.sampled_from(["/(a+)+$/", "/(.*)*x/"]), SHORT, SHORT), _lines, 1_000),
     "Discord's text": Door(SHORT, _discord, 1_000),
     "names": Door(TEXT | st.sampled_from(["' OR 1=1 --", "%", "_", "x'; DROP TABLE accounts; --"]), _names, 500),
     "the trainer's words": Door(

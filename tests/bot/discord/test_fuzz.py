@@ -42,6 +42,7 @@ async def said(stage: Stage, draw: random.Random, count: int) -> None:
                 name = draw.choice(sorted(SLASH))
                 options = {option: words(draw).encode("utf-8", "replace").decode()[:1000] or "x" for option in SLASH[name]}
                 await stage.boss.slash(stage.channel, name, **options)
+    assert len(stage.env.errors) <= count  # refusals, which simcord wants to be looked at
     assert [event for event in logged if event["log_level"] in ("error", "critical")] == []
     assert not [message.content for message in stage.history if "Something went wrong" in message.content]
     await stage.bob.send(stage.channel, "!help")
