@@ -102,7 +102,7 @@ def test_a_command_prints_nothing_that_is_obeyed(tmp_path, monkeypatch, capsys, 
 
     (tmp_path / "config.toml").write_text('data_dir = "var"')
     monkeypatch.setattr(actions, "jobs", answer)
-    monkeypatch.setattr(cli, "configure_logging", lambda *_: None)
+    monkeypatch.setattr(cli, "configure_logging", lambda *_, **__: None)
     with pytest.raises(SystemExit) as ended:
         main(["jobs", "--config", str(tmp_path / "config.toml"), *(["--json"] if json_wanted else [])])
     assert ended.value.code == 0

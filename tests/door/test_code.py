@@ -96,4 +96,4 @@ def test_each_child_is_given_its_environment():
         for name, call in _calls(path.read_text())
         if name in starts
     ]
-    assert sorted(found) == [("processes.py", "child_environment()"), ("sources.py", "child_environment()")]
+    assert sorted(found) == [(name, "child_environment()") for name in ("doctor.py", "processes.py", "sources.py")]
