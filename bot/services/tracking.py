@@ -83,7 +83,11 @@ class Tracking:
     def began(self, job: jobs.Job, corpus: Corpus) -> None:
         """Tell of a job that begins, or begins again, and of what it learns from; the data set's run ends with that."""
         with _harmless():
+            if self.tracker is None:
+                return
             self.stopped(job, CUT_OFF)  # where a full disk kept the end of the last attempt from being told
+            # Here alone, and not by the tracker, which hears of it late: a folder that is gone means that the job was forgotten.
+            self._folder(job).mkdir(parents=True, exist_ok=True)
             run, name = _run(job, "preprocess"), _short(job.voice)
             seed = job.recipe["seed"]
             self._begin(job, "preprocess", {"handles": corpus.handles, "seed": seed})
@@ -124,8 +128,7 @@ class Tracking:
             texts = {"samples.txt": "\n".join(result["samples"])} if "samples" in self._uploads else {}
             files = {}
             if "weights" in self._uploads:
-                kept = folder(self._settings) / str(job.id) / f"{model.sha256}.safetensors"
-                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept = self._folder(job) / f"{model.sha256}.safetensors"
                 kept.unlink(missing_ok=True)
                 os.link(weights, kept)
                 files = {"adapter.safetensors": str(kept)}
@@ -144,10 +147,12 @@ class Tracking:
         if self.tracker is not None:
             await self.tracker.close()
 
+    def _folder(self, job: jobs.Job) -> Path:
+        return folder(self._settings) / str(job.id)
+
     def _begin(self, job: jobs.Job, kind: str, config: dict[str, Any]) -> None:
-        there = folder(self._settings) / str(job.id)
         name, group = f"@{_short(job.voice)}-{kind}", f"{_short(job.voice)}-{job.id}"
-        self._tell(Begin(_run(job, kind), name, kind, group, {"mynah": version("mynah"), **config}, str(there)))
+        self._tell(Begin(_run(job, kind), name, kind, group, {"mynah": version("mynah"), **config}, str(self._folder(job))))
 
     def _tell(self, message: Message) -> None:
         if self.tracker is not None:
