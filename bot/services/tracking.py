@@ -126,15 +126,12 @@ class Tracking:
                 facts["recipe"] = {**resolved, "base": _base(resolved["base"])}
             made = {"version": model.version, "sha256": model.sha256, "bytes": model.bytes, "corpus": model.corpus, **losses}
             texts = {"samples.txt": "\n".join(result["samples"])} if "samples" in self._uploads else {}
-            files = {}
-            if "weights" in self._uploads:
-                kept = self._folder(job) / f"{model.sha256}.safetensors"
-                kept.unlink(missing_ok=True)
-                os.link(weights, kept)
-                files = {"adapter.safetensors": str(kept)}
-            self._tell(Artifact(run, _short(job.voice), "finetuned-model", made, texts=texts, files=files))
-            self._under_way.pop(job.id, None)
-            self._tell(End(run, ok=True, facts=facts))
+            try:
+                files = {"adapter.safetensors": str(self._keep(job, model, weights))} if "weights" in self._uploads else {}
+                self._tell(Artifact(run, _short(job.voice), "finetuned-model", made, texts=texts, files=files))
+            finally:
+                self._under_way.pop(job.id, None)
+                self._tell(End(run, ok=True, facts=facts))
 
     def stopped(self, job: jobs.Job, why: str) -> None:
         """Tell that a job, if it is under way, ended without a model, or was cut off and will begin again; `why` is a code."""
@@ -149,6 +146,16 @@ class Tracking:
 
     def _folder(self, job: jobs.Job) -> Path:
         return folder(self._settings) / str(job.id)
+
+    def _keep(self, job: jobs.Job, model: models.Model, weights: Path) -> Path:
+        """Give a file of weights a second name in the job's folder, or a copy where the file system has one name for each."""
+        kept = self._folder(job) / f"{model.sha256}.safetensors"
+        kept.unlink(missing_ok=True)
+        try:
+            os.link(weights, kept)
+        except OSError:
+            shutil.copyfile(weights, kept)
+        return kept
 
     def _begin(self, job: jobs.Job, kind: str, config: dict[str, Any]) -> None:
         name, group = f"@{_short(job.voice)}-{kind}", f"{_short(job.voice)}-{job.id}"

@@ -159,6 +159,29 @@ async def test_samples_and_weights_are_told_where_that_is_set(filled, settings, 
     assert not (settings.data_dir / "work" / str(job.id)).exists()
 
 
+def _refuse(*_):
+    raise OSError("one name for each")
+
+
+async def test_weights_are_copied_where_a_file_has_one_name(filled, settings, executor, monkeypatch):
+    monkeypatch.setattr(tracking.os, "link", _refuse)
+    tracker = Recorder()
+    await trained(filled, tracked(settings, uploads=["weights"]), executor, tracker)
+    (model,) = [one for one in tracker.of(Artifact) if one.kind == "finetuned-model"]
+    assert Path(model.files["adapter.safetensors"]).read_bytes() == WEIGHTS
+
+
+async def test_a_run_whose_weights_cannot_be_kept_is_ended_all_the_same(filled, settings, executor, monkeypatch):
+    monkeypatch.setattr(tracking.os, "link", _refuse)
+    monkeypatch.setattr(tracking.shutil, "copyfile", _refuse)
+    tracker = Recorder()
+    with capture_logs() as logs:
+        job = await trained(filled, tracked(settings, uploads=["weights"]), executor, tracker)
+    assert job.status is Status.DONE
+    assert [(end.ok, end.facts["loss_after"]) for end in tracker.of(End, "train")] == [(True, 4.25)]
+    assert "tracking fails, and the training goes on" in {entry["event"] for entry in logs}
+
+
 async def test_every_step_is_told_and_the_looks_at_the_stop_split_but_no_sample(filled, settings, executor):
     tracker = Recorder()
     steps = [Step(number, 50, 5 - number / 50, 10.0, 1.0, job="1") for number in range(1, 51)]
