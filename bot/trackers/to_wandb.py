@@ -20,6 +20,7 @@ FINISH_SECONDS = 60.0
 #: After stdin has ended: whoever started this child is gone, or about to end it.
 LAST_SECONDS = 10.0
 NAME_LENGTH = 128  # W&B's own bound for names
+STEP = "training_step"
 
 
 class Wandb:
@@ -47,7 +48,7 @@ class Wandb:
         self._folders[run] = self._there(Path(folder))
 
         def begun(mode: str) -> Any:
-            return self._wandb.init(
+            there = self._wandb.init(
                 project=self._project,
                 entity=self._entity,
                 name=name[:NAME_LENGTH],
@@ -56,6 +57,9 @@ class Wandb:
                 config=config,
                 settings=self._settings(mode, folder),
             )
+            # W&B's own steps only grow; ours begin again where a training does, at half its learning rate.
+            there.define_metric("*", step_metric=STEP)
+            return there
 
         try:
             self._runs[run] = begun(self._mode)
@@ -69,7 +73,7 @@ class Wandb:
 
     def metrics(self, run: str, step: int, values: dict[str, float]) -> None:
         """Log what was measured after a step."""
-        self._runs[run].log(values, step=step)
+        self._runs[run].log({**values, STEP: step})
 
     def artifact(
         self, run: str, name: str, kind: str, facts: dict[str, Any], used: bool, texts: dict[str, str], files: dict[str, str]
