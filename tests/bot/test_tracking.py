@@ -14,7 +14,7 @@ from time import monotonic
 
 import psutil
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from rich.console import Console
 from structlog.testing import capture_logs
 
@@ -427,6 +427,27 @@ def test_a_child_gets_no_key_by_its_environment(monkeypatch, tmp_path):
     (tmp_path / "key").write_text(f"{KEY}\n")
     monkeypatch.setenv("WANDB_API_KEY_FILE", str(tmp_path / "key"))
     assert load_secrets().wandb_api_key.get_secret_value() == KEY
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("https://wandb.example.org/", "https://wandb.example.org"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("https://example.org/tools/wandb/", "https://example.org/tools/wandb"),
+        ("https://me:secret@example.org", None),
+        ("https://example.org/@me", None),
+        ("https:///wandb", None),
+        ("https://example.org?key=secret", None),
+        ("wandb.example.org", None),
+    ],
+)
+def test_a_server_may_have_a_path_but_no_password(url, taken):
+    if taken:
+        assert Wanted(url=url).url == taken
+    else:
+        with pytest.raises(ValidationError, match="url"):
+            Wanted(url=url)
 
 
 @pytest.fixture
