@@ -90,8 +90,8 @@ class Wandb:
                 return
         artifact = self._wandb.Artifact(_name(name), kind, metadata=facts)
         folder = of_run / "artifacts" / f"{run}-{_name(name)}"
-        for path in (folder.parent, folder):  # not what is above them: what was forgotten in this instant must not come back
-            path.mkdir(exist_ok=True)
+        for made in (folder.parent, folder):  # not what is above them: what was forgotten in this instant must not come back
+            made.mkdir(exist_ok=True)
         # Facts are a file as well, because W&B tells versions apart by their files alone.
         for part, text in {"facts.json": json.dumps(facts, indent=1, sort_keys=True), **texts}.items():
             (folder / part).write_text(text, encoding="utf-8")
