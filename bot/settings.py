@@ -264,7 +264,10 @@ class Tracking(Section):
     mode: Literal["offline", "online"] = "offline"
     project: str = Field("mynah", pattern=r"^[\w.-]{1,100}$")
     entity: str = Field("", pattern=r"^[\w.-]{0,100}$")
-    url: str = Field("https://api.wandb.ai", pattern=r"^https?://[^/]+$")
+    # Without a user and a password: settings are no secrets.
+    url: Annotated[str, AfterValidator(lambda text: text.rstrip("/"))] = Field(
+        "https://api.wandb.ai", pattern=r"^https?://[^/?#@\s]+(/[^?#@\s]*)?$"
+    )
     uploads: frozenset[Literal["posts", "samples", "weights"]] = frozenset()
 
 

@@ -83,7 +83,11 @@ class Tracking:
     def began(self, job: jobs.Job, corpus: Corpus) -> None:
         """Tell of a job that begins, or begins again, and of what it learns from; the data set's run ends with that."""
         with _harmless():
+            if self.tracker is None:
+                return
             self.stopped(job, CUT_OFF)  # where a full disk kept the end of the last attempt from being told
+            # Here alone, and not by the tracker, which hears of it late: a folder that is gone means that the job was forgotten.
+            self._folder(job).mkdir(parents=True, exist_ok=True)
             run, name = _run(job, "preprocess"), _short(job.voice)
             seed = job.recipe["seed"]
             self._begin(job, "preprocess", {"handles": corpus.handles, "seed": seed})
@@ -122,16 +126,12 @@ class Tracking:
                 facts["recipe"] = {**resolved, "base": _base(resolved["base"])}
             made = {"version": model.version, "sha256": model.sha256, "bytes": model.bytes, "corpus": model.corpus, **losses}
             texts = {"samples.txt": "\n".join(result["samples"])} if "samples" in self._uploads else {}
-            files = {}
-            if "weights" in self._uploads:
-                kept = folder(self._settings) / str(job.id) / f"{model.sha256}.safetensors"
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                kept.unlink(missing_ok=True)
-                os.link(weights, kept)
-                files = {"adapter.safetensors": str(kept)}
-            self._tell(Artifact(run, _short(job.voice), "finetuned-model", made, texts=texts, files=files))
-            self._under_way.pop(job.id, None)
-            self._tell(End(run, ok=True, facts=facts))
+            try:
+                files = {"adapter.safetensors": str(self._keep(job, model, weights))} if "weights" in self._uploads else {}
+                self._tell(Artifact(run, _short(job.voice), "finetuned-model", made, texts=texts, files=files))
+            finally:
+                self._under_way.pop(job.id, None)
+                self._tell(End(run, ok=True, facts=facts))
 
     def stopped(self, job: jobs.Job, why: str) -> None:
         """Tell that a job, if it is under way, ended without a model, or was cut off and will begin again; `why` is a code."""
@@ -144,10 +144,22 @@ class Tracking:
         if self.tracker is not None:
             await self.tracker.close()
 
+    def _folder(self, job: jobs.Job) -> Path:
+        return folder(self._settings) / str(job.id)
+
+    def _keep(self, job: jobs.Job, model: models.Model, weights: Path) -> Path:
+        """Give a file of weights a second name in the job's folder, or a copy where the file system has one name for each."""
+        kept = self._folder(job) / f"{model.sha256}.safetensors"
+        kept.unlink(missing_ok=True)
+        try:
+            os.link(weights, kept)
+        except OSError:
+            shutil.copyfile(weights, kept)
+        return kept
+
     def _begin(self, job: jobs.Job, kind: str, config: dict[str, Any]) -> None:
-        there = folder(self._settings) / str(job.id)
         name, group = f"@{_short(job.voice)}-{kind}", f"{_short(job.voice)}-{job.id}"
-        self._tell(Begin(_run(job, kind), name, kind, group, {"mynah": version("mynah"), **config}, str(there)))
+        self._tell(Begin(_run(job, kind), name, kind, group, {"mynah": version("mynah"), **config}, str(self._folder(job))))
 
     def _tell(self, message: Message) -> None:
         if self.tracker is not None:

@@ -13,7 +13,7 @@ from sqlite_utils import Database
 from bot.errors import BadRequestError, NotStoredError, QuotaError, StoreError, TrainingFailedError
 from bot.executors.port import Executor
 from bot.executors.processes import sweep
-from bot.services import orders
+from bot.services import orders, tracking
 from bot.services.disk import lacks_room
 from bot.services.quotas import check_trainings, quotas_of
 from bot.services.safety import Safety
@@ -203,6 +203,7 @@ class Training:
         While the disk is nearly full there is none.
         """
         await orders.tidy(self._store, self._settings)
+        await tracking.tidy(self._store, self._settings)
         # Looked at before it is written, so that an idle service writes nothing.
         if not await self._store.read(jobs.waiting):
             return False

@@ -31,7 +31,7 @@ class Begin(Message):
     """Runs of one group belong together."""
     config: Mapping[str, Any]
     folder: str
-    """Where all that the tracker writes of it goes; made if missing."""
+    """Where all that the tracker writes of it goes; once it is gone, nothing more is written or sent of the run."""
 
 
 @dataclass(frozen=True)

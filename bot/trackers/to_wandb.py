@@ -20,6 +20,7 @@ FINISH_SECONDS = 60.0
 #: After stdin has ended: whoever started this child is gone, or about to end it.
 LAST_SECONDS = 10.0
 NAME_LENGTH = 128  # W&B's own bound for names
+STEP = "training_step"
 
 
 class Wandb:
@@ -38,13 +39,16 @@ class Wandb:
         self._folders: dict[str, Path] = {}
 
     def begin(self, run: str, name: str, kind: str, group: str, config: dict[str, Any], folder: str) -> str | None:
-        """Begin a run; where the server cannot be reached it is kept in its folder, and that is returned as a sentence."""
+        """Begin a run; where the server cannot be reached it is kept in its folder, and that is returned as a sentence.
+
+        Raises:
+            FileNotFoundError: its folder is gone.
+        """
         why = None
-        path = self._folders[run] = Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
+        self._folders[run] = self._there(Path(folder))
 
         def begun(mode: str) -> Any:
-            return self._wandb.init(
+            there = self._wandb.init(
                 project=self._project,
                 entity=self._entity,
                 name=name[:NAME_LENGTH],
@@ -53,6 +57,9 @@ class Wandb:
                 config=config,
                 settings=self._settings(mode, folder),
             )
+            # W&B's own steps only grow; ours begin again where a training does, at half its learning rate.
+            there.define_metric("*", step_metric=STEP)
+            return there
 
         try:
             self._runs[run] = begun(self._mode)
@@ -66,20 +73,25 @@ class Wandb:
 
     def metrics(self, run: str, step: int, values: dict[str, float]) -> None:
         """Log what was measured after a step."""
-        self._runs[run].log(values, step=step)
+        self._runs[run].log({**values, STEP: step})
 
     def artifact(
         self, run: str, name: str, kind: str, facts: dict[str, Any], used: bool, texts: dict[str, str], files: dict[str, str]
     ) -> None:
-        """Log an artifact, or that it was used; offline, where W&B knows no inputs, the configuration alone tells of what was used."""
-        there = self._runs[run]
+        """Log an artifact, or that it was used; offline, where W&B knows no inputs, the configuration alone tells of what was used.
+
+        Raises:
+            FileNotFoundError: the run's folder is gone.
+        """
+        there, of_run = self._runs[run], self._there(self._folders[run])
         if used:
             there.config.update({"inputs": {**there.config.get("inputs", {}), name: {"type": kind, **facts}}}, allow_val_change=True)
             if there.offline:
                 return
         artifact = self._wandb.Artifact(_name(name), kind, metadata=facts)
-        folder = self._folders[run] / "artifacts" / f"{run}-{_name(name)}"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = of_run / "artifacts" / f"{run}-{_name(name)}"
+        for made in (folder.parent, folder):  # not what is above them: what was forgotten in this instant must not come back
+            made.mkdir(exist_ok=True)
         # Facts are a file as well, because W&B tells versions apart by their files alone.
         for part, text in {"facts.json": json.dumps(facts, indent=1, sort_keys=True), **texts}.items():
             (folder / part).write_text(text, encoding="utf-8")
@@ -99,6 +111,13 @@ class Wandb:
         for run in list(self._runs):
             with suppress(Exception):
                 self.end(run, ok=False, facts={"ended": "cut off"})
+
+    @staticmethod
+    def _there(folder: Path) -> Path:
+        """Return the folder of a job; it goes when the job is forgotten, and what waited to be told of it is then told no more."""
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder} is gone, so nothing more is told of its job")
+        return folder
 
     def _settings(self, mode: str, folder: str) -> Any:
         return self._wandb.Settings(

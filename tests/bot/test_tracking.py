@@ -14,7 +14,7 @@ from time import monotonic
 
 import psutil
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from rich.console import Console
 from structlog.testing import capture_logs
 
@@ -38,7 +38,7 @@ from tests.bot.conftest import WEIGHTS
 from tests.conftest import store_account
 from trainer.protocol import Done, Evaluation, Failed, Sample, Step
 
-FAKE = Path(__file__).with_name("fake_tracker.py")
+FAKE = "tests.bot.fake_tracker"
 KEY = "0123456789" * 4
 
 
@@ -159,6 +159,29 @@ async def test_samples_and_weights_are_told_where_that_is_set(filled, settings, 
     assert not (settings.data_dir / "work" / str(job.id)).exists()
 
 
+def _refuse(*_):
+    raise OSError("one name for each")
+
+
+async def test_weights_are_copied_where_a_file_has_one_name(filled, settings, executor, monkeypatch):
+    monkeypatch.setattr(tracking.os, "link", _refuse)
+    tracker = Recorder()
+    await trained(filled, tracked(settings, uploads=["weights"]), executor, tracker)
+    (model,) = [one for one in tracker.of(Artifact) if one.kind == "finetuned-model"]
+    assert Path(model.files["adapter.safetensors"]).read_bytes() == WEIGHTS
+
+
+async def test_a_run_whose_weights_cannot_be_kept_is_ended_all_the_same(filled, settings, executor, monkeypatch):
+    monkeypatch.setattr(tracking.os, "link", _refuse)
+    monkeypatch.setattr(tracking.shutil, "copyfile", _refuse)
+    tracker = Recorder()
+    with capture_logs() as logs:
+        job = await trained(filled, tracked(settings, uploads=["weights"]), executor, tracker)
+    assert job.status is Status.DONE
+    assert [(end.ok, end.facts["loss_after"]) for end in tracker.of(End, "train")] == [(True, 4.25)]
+    assert "tracking fails, and the training goes on" in {entry["event"] for entry in logs}
+
+
 async def test_every_step_is_told_and_the_looks_at_the_stop_split_but_no_sample(filled, settings, executor):
     tracker = Recorder()
     steps = [Step(number, 50, 5 - number / 50, 10.0, 1.0, job="1") for number in range(1, 51)]
@@ -236,8 +259,15 @@ async def child(tmp_path, monkeypatch):
     def make(manner: str, **limits) -> ChildTracker:
         for name, value in limits.items():
             monkeypatch.setattr(trackers_child, name, value)
-        command = (sys.executable, str(FAKE), manner, str(tmp_path / "told"))
-        made.append(ChildTracker(command, {"mode": "offline"}, tmp_path / "tracker.log", secret=KEY))
+        command = (sys.executable, "-m", FAKE, manner, str(tmp_path / "told"))
+        greeting = {
+            "mode": "offline",
+            "project": "mynah",
+            "entity": "",
+            "url": "https://wandb.example.org",
+            "folder": str(tmp_path / "kept"),
+        }
+        made.append(ChildTracker(command, greeting, tmp_path / "tracker.log", secret=KEY))
         return made[-1]
 
     yield make
@@ -316,15 +346,34 @@ async def test_a_failure_that_passed_is_said_again_when_it_comes_back(child, tmp
         tracker.tell(begin("1"))
         tracker.tell(End("1", ok=True))
         await at_rest(tracker)
-        tracker._command = (sys.executable, str(FAKE), "well", str(tmp_path / "told"))
+        tracker._command = (sys.executable, "-m", FAKE, "well", str(tmp_path / "told"))
         tracker.tell(begin("2"))
         tracker.tell(End("2", ok=True))
         await at_rest(tracker)
-        tracker._command = (sys.executable, str(FAKE), "fail", str(tmp_path / "told"))
+        tracker._command = (sys.executable, "-m", FAKE, "fail", str(tmp_path / "told"))
         tracker.tell(begin("3"))
         tracker.tell(End("3", ok=True))
         await at_rest(tracker)
     assert [entry["why"] for entry in logs] == ["the server is gone (2)"] * 2
+
+
+@pytest.mark.parametrize("forgotten", [True, False])
+async def test_what_waits_for_a_slow_child_does_not_come_back_after_it_was_forgotten(
+    forgotten, child, filled, settings, executor, tmp_path
+):
+    os.mkfifo(tmp_path / "told")
+    tracker, settings = child("late"), tracked(settings, uploads=["posts", "samples", "weights"])
+    job = await trained(filled, settings, executor, tracker)
+    if forgotten:
+        await forget(filled, Training(filled, settings, executor), settings, "ann", by="me")
+    with capture_logs() as logs, os.fdopen(os.open(tmp_path / "told", os.O_RDWR), "w") as pipe:
+        print("begin", file=pipe, flush=True)
+        await at_rest(tracker)
+    there = tracking.folder(settings) / str(job.id)
+    assert there.exists() != forgotten
+    assert {path.name for path in there.rglob("*.jsonl")} == (set() if forgotten else {"train.jsonl", "stop.jsonl", "report.jsonl"})
+    why = f"FileNotFoundError: {there} is gone, so nothing more is told of its job"
+    assert [entry["why"] for entry in logs] == [why] * forgotten
 
 
 async def test_a_child_that_cannot_be_started_is_no_failure_of_the_training(filled, settings, executor, tmp_path):
@@ -348,7 +397,7 @@ async def test_a_hanging_child_holds_up_neither_what_tells_it_nor_the_end(child)
         await tracker.close()
     assert monotonic() - began < 5
     assert "still at work when Mynah ended" in logs[0]["why"]
-    assert [process for process in psutil.Process().children() if str(FAKE) in process.cmdline()] == []
+    assert [process for process in psutil.Process().children() if FAKE in process.cmdline()] == []
     tracker.tell(begin("2"))  # too late, and harmless
 
 
@@ -378,6 +427,27 @@ def test_a_child_gets_no_key_by_its_environment(monkeypatch, tmp_path):
     (tmp_path / "key").write_text(f"{KEY}\n")
     monkeypatch.setenv("WANDB_API_KEY_FILE", str(tmp_path / "key"))
     assert load_secrets().wandb_api_key.get_secret_value() == KEY
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("https://wandb.example.org/", "https://wandb.example.org"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("https://example.org/tools/wandb/", "https://example.org/tools/wandb"),
+        ("https://me:secret@example.org", None),
+        ("https://example.org/@me", None),
+        ("https:///wandb", None),
+        ("https://example.org?key=secret", None),
+        ("wandb.example.org", None),
+    ],
+)
+def test_a_server_may_have_a_path_but_no_password(url, taken):
+    if taken:
+        assert Wanted(url=url).url == taken
+    else:
+        with pytest.raises(ValidationError, match="url"):
+            Wanted(url=url)
 
 
 @pytest.fixture
@@ -441,3 +511,10 @@ async def test_what_was_written_of_an_account_is_forgotten_with_it(filled, setti
         (tracking.folder(settings) / "cache").mkdir()
         await forget(filled, service, settings, "ann", by="me")
     assert sorted(path.name for path in tracking.folder(settings).iterdir()) == ["2", "cache"]
+
+
+async def test_what_a_tracker_wrote_while_its_job_was_forgotten_goes_before_the_next_training(filled, settings, executor):
+    left = tracking.folder(settings) / "7" / "wandb"
+    left.mkdir(parents=True)
+    assert not await Training(filled, settings, executor).run_next()
+    assert not left.parent.exists()

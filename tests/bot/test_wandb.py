@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import shutil
 import socket
 import struct
+import subprocess
+import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from bot.services import tracking
 from bot.services.forgetting import forget
 from bot.settings import Secrets
 from bot.trackers import child
+from bot.trackers.port import Artifact, Begin, End, Metrics
 from data import accounts
 from tests.bot.conftest import WEIGHTS
 from tests.bot.test_tracking import KEY, tracked
@@ -53,6 +57,7 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.config, self.history, self.summary, self.artifacts, self.exit_code = {}, [], {}, {}, None
+        self.axes = set()
         for record in records(path):
             match record.WhichOneof("record_type"):
                 case "run":
@@ -67,6 +72,8 @@ class Run:
                     self.summary |= {_key(item): json.loads(item.value_json) for item in record.summary.update}
                 case "artifact":
                     self.artifacts[record.artifact.name] = record.artifact
+                case "metric":
+                    self.axes.add((record.metric.glob_name, record.metric.step_metric))
                 case "exit":
                     self.exit_code = record.exit.exit_code
 
@@ -125,19 +132,65 @@ def patient(monkeypatch):
     monkeypatch.setattr(child, "CLOSE_SECONDS", 240.0)
 
 
-@pytest.fixture
-def measured(executor):
-    """An executor whose trainer says ten steps and a look."""
+async def test_a_training_that_begins_again_at_half_its_learning_rate_loses_no_loss(filled, settings, executor):
+    losses = [(number, 9.0 - number) for number in range(1, 6)] + [(number, 5 - number / 10) for number in range(1, 11)]
+    say(executor, [Step(number, 10, loss, 100.0, 1.0, job="1") for number, loss in losses])
+    await train(tracked(settings), executor, filled)
+    learned = runs_of(settings)["train"]
+    assert [(line["training_step"], line["loss"]) for line in learned.history] == losses
+    assert [line["_step"] for line in learned.history] == list(range(15))
+
+
+def test_what_is_forgotten_while_its_run_is_open_leaves_nothing(tmp_path):
+    there = tmp_path / "1"
+    there.mkdir()
+    command = (sys.executable, "-m", "bot.trackers.to_wandb")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+
+        def why_not(line: str) -> str | None:
+            print(line, file=process.stdin, flush=True)
+            return json.loads(process.stdout.readline())["error"]
+
+        greeting = {
+            "mode": "offline",
+            "project": "mynah",
+            "entity": "",
+            "url": "https://example.org/wandb",
+            "key": "",
+            "folder": str(tmp_path),
+        }
+        assert why_not(json.dumps(greeting)) is None
+        assert why_not(Begin("1", "@ann-train", "train", "ann", {}, str(there)).to_json()) is None
+        assert why_not(Artifact("1", "dataset-ann", "train-dataset", {}, texts={"train.jsonl": "a post"}).to_json()) is None
+        assert list(there.rglob("train.jsonl"))
+        while there.exists():  # the library may be writing to it
+            shutil.rmtree(there, ignore_errors=True)
+        gone = f"FileNotFoundError: {there} is gone, so nothing more is told of its job"
+        assert why_not(Artifact("1", "ann", "finetuned-model", {}, texts={"samples.txt": "a sample"}).to_json()) == gone
+        assert why_not(Metrics("1", 1, {"loss": 4.0}).to_json()) is None
+        assert why_not(End("1", ok=True).to_json()) is None
+        assert why_not(Begin("2", "@ann-train", "train", "ann", {}, str(there)).to_json()) == gone
+        process.stdin.close()
+    assert not there.exists()
+
+
+def say(executor, events):
+    """Let an executor's trainer say more before its end."""
     make = executor._run
 
     def run(job):
         made = make(job)
-        done = made._events[-1]
-        steps = [Step(number, 10, 5 - number / 10, 100.0, 1.0, job=job.id) for number in range(1, 11)]
-        made._events = [Stage("base", job=job.id), *steps, Evaluation(10, 4.4, job=job.id), done]
+        made._events = [*events, made._events[-1]]
         return made
 
     executor._run = run
+
+
+@pytest.fixture
+def measured(executor):
+    """An executor whose trainer says ten steps and a look."""
+    steps = [Step(number, 10, 5 - number / 10, 100.0, 1.0, job="1") for number in range(1, 11)]
+    say(executor, [Stage("base", job="1"), *steps, Evaluation(10, 4.4, job="1")])
     return executor
 
 
@@ -161,8 +214,10 @@ async def test_a_training_leaves_its_two_runs_offline_and_touches_no_network(fil
     assert made.config["inputs"]["tweets-ann"]["counts"]["ann"]["downloaded"] == 150
     assert learned.config["inputs"]["dataset-ann"]["sha256"] == facts["sha256"]
     assert learned.config["recipe"]["base"] == "tiny-random"
-    assert [(line["_step"], line["loss"]) for line in learned.history] == [(n, 5 - n / 10) for n in range(1, 11)]
-    assert learned.history[-1]["stop_loss"] == 4.4
+    steps = [(line["training_step"], line["loss"]) for line in learned.history if "loss" in line]
+    assert steps == [(n, 5 - n / 10) for n in range(1, 11)]
+    assert (learned.history[-1]["training_step"], learned.history[-1]["stop_loss"]) == (10, 4.4)
+    assert ("*", "training_step") in learned.axes
     assert learned.summary["loss_after"] == 4.25
     assert learned.artifacts["ann"].type == "finetuned-model"
     assert json.loads(learned.artifacts["ann"].metadata)["version"] == 1
