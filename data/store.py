@@ -123,10 +123,17 @@ class Store:
         self.trouble = None
 
     async def wipe(self) -> None:
-        """Push deletions (zeroed by secure_delete) out of the write-ahead log, and hand free pages back."""
-        while await self._run(self._writer, _hand_back, self._write_db):  # piece by piece: others write in between
-            pass
-        await self._run(self._writer, _wipe, self._write_db)
+        """Push deletions (zeroed by secure_delete) out of the write-ahead log, and hand free pages back.
+
+        Raises:
+            StoreError: the disk is full, or others kept the database busy; the next time does the rest.
+        """
+        try:
+            while await self._run(self._writer, _hand_back, self._write_db):  # piece by piece: others write in between
+                pass
+            await self._run(self._writer, _wipe, self._write_db)
+        except sqlite3.OperationalError as error:
+            raise StoreError(_sentence(error)) from error
 
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         # A cancelled waiter does not cancel the work: a transaction that began is carried to its end.

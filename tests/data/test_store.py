@@ -193,3 +193,13 @@ async def test_a_write_that_changed_nothing_wakes_nobody(store):
     assert not waiting.done()
     await store.write(accounts.add_tweets, "ann", made_up_tweets(1))
     await asyncio.wait_for(waiting, 5)
+
+
+@pytest.mark.parametrize(("why", "said"), [("database or disk is full", "The disk is full"), ("database is locked", "busy for too long")])
+async def test_room_that_cannot_be_handed_back_now_is_one_sentence(store, monkeypatch, why, said):
+    def refuse(_):
+        raise sqlite3.OperationalError(why)
+
+    monkeypatch.setattr("data.store._hand_back", refuse)
+    with pytest.raises(StoreError, match=said):
+        await store.wipe()
