@@ -97,7 +97,7 @@ def let_go(path: Path) -> bool:
     """Have a database consist of one file, which no other process has open; False if it is too damaged for that.
 
     Raises:
-        StoreError: another process has it open.
+        StoreError: another process has it open, or it cannot be written: it is as it was.
     """
     try:
         with closing(sqlite3.connect(path, timeout=1.0)) as connection:
@@ -106,7 +106,10 @@ def let_go(path: Path) -> bool:
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise StoreError(f"Another command has {path} open: wait for its end, then restore.") from error
-        return False
+        # No damage: what its write-ahead log alone holds would be lost.
+        raise StoreError(
+            f"{path} cannot be written ({error}): free some space, or move it and what lies beside it away, then restore."
+        ) from error
     except sqlite3.DatabaseError:
         return False
     return True
@@ -114,6 +117,13 @@ def let_go(path: Path) -> bool:
 
 #: What happened to others since a backup was made, and must not be undone by it: opting out, being answered, what was spent and said.
 _STAYS_TRUE = (
+    # No number is given out twice: a button of then would mean another row.
+    """
+    UPDATE main.sqlite_sequence
+    SET seq = max(seq, coalesce((SELECT later.seq FROM old.sqlite_sequence AS later WHERE later.name = sqlite_sequence.name), 0))""",
+    """
+    INSERT INTO main.sqlite_sequence (name, seq)
+    SELECT name, seq FROM old.sqlite_sequence WHERE name NOT IN (SELECT name FROM main.sqlite_sequence)""",
     "INSERT OR IGNORE INTO opt_outs (handle, said_by, created_at) SELECT handle, said_by, created_at FROM old.opt_outs",
     """
     INSERT INTO spending (at, account, kind, why, price, most, count, settled_at)

@@ -155,6 +155,16 @@ async def test_opt_outs_money_and_posts_since_the_backup_stay_true(settings, tmp
     assert rows(settings.database, "SELECT handle FROM opt_outs") == [("bob",)]
 
 
+async def test_no_number_is_given_out_a_second_time(made, settings):
+    """A button in Discord that approved a post of then would publish one that nobody saw."""
+    async with Store(settings.database) as store:
+        gone = await approved(store)
+    assert backups.restore(settings, made).known
+    async with Store(settings.database) as store:
+        assert (await approved(store)).id > gone.id
+    assert rows(settings.database, "SELECT count(*) FROM sqlite_sequence GROUP BY name HAVING count(*) > 1") == []
+
+
 async def test_who_opted_out_since_is_not_brought_back(made, settings):
     async with Store(settings.database) as store:
         await store.write(consents.opt_out, "ann", "ann")
@@ -234,6 +244,47 @@ def test_a_damaged_database_is_replaced_and_kept_and_what_is_not_known_is_said(m
     assert done.kept.read_bytes().startswith(b"a bad sector")
     assert done.kept.with_name(done.kept.name + "-wal").read_bytes() == b"of the old one"
     assert rows(settings.database, "SELECT count(*) FROM models") == [(1,)]
+
+
+def test_a_disk_that_is_full_is_no_damage_and_loses_nothing(made, settings, monkeypatch):
+    script = (
+        "import os, signal, sys; from data.store import _connect; from pathlib import Path\n"
+        "db = _connect(Path(sys.argv[1])).conn\n"
+        "db.execute('PRAGMA journal_mode = WAL')\n"
+        "with db: db.execute('INSERT INTO accounts (handle, created_at) VALUES (?, ?)', ['bob', ''])\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(settings.database)], check=False).returncode == -9
+    log = settings.database.with_name("mynah.db-wal")
+    assert b"bob" in log.read_bytes()
+    connect = sqlite3.connect
+
+    class Full(sqlite3.Connection):
+        def execute(self, statement, *values):
+            if "checkpoint" in statement:
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(statement, *values)
+
+    monkeypatch.setattr("data.backups.sqlite3.connect", lambda *names, **options: connect(*names, factory=Full, **options))
+    with pytest.raises(StoreError, match="free some space"):
+        backups.restore(settings, made)
+    monkeypatch.undo()
+    assert rows(settings.database, "SELECT handle FROM accounts ORDER BY handle") == [("ann",), ("bob",)]
+    assert not [name for name in listed(settings.data_dir) if "before" in name or name.endswith(".part")]
+
+
+def test_what_lies_beside_a_damaged_database_stays_until_another_has_its_name(made, settings, monkeypatch):
+    settings.database.write_bytes(b"a bad sector" * 1000)
+    beside = settings.database.with_name("mynah.db-wal")
+    beside.write_bytes(b"of the old one")
+
+    def fail(*_):
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr("data.backups.catch_up", fail)
+    with pytest.raises(StoreError, match="full"):
+        backups.restore(settings, made)
+    assert beside.read_bytes() == b"of the old one"
 
 
 def test_a_fresh_machine_begins_with_a_backup(made, settings, tmp_path):
