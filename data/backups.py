@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from data import accounts, outbox
 from data.errors import StoreError
-from data.store import BUSY_SECONDS, now, transact
+from data.store import BUSY_SECONDS, connect, now, transact
 
 PAGES_A_STEP = 4096  # between two of which Ctrl-C is heard
 
@@ -158,11 +158,12 @@ def catch_up(path: Path, old: Path | None, why: str) -> tuple[bool, bool]:
 
     Returns:
         Whether all that must stay true could be read, and whether posting is stopped.
+
+    Raises:
+        StoreError: the disk is full; what was changed may not all be in the file.
     """
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.isolation_level = None
-        db = Database(connection)
+    db = connect(path)
+    with closing(db.conn) as connection:
         known = False
         if old is not None:
             with suppress(sqlite3.Error, StoreError):
@@ -170,7 +171,13 @@ def catch_up(path: Path, old: Path | None, why: str) -> tuple[bool, bool]:
                 transact(db, _stay_true)
                 known = True
         transact(db, _forget_opted_out)
-        return known, transact(db, lambda db: _hold_posts(db, why))
+        paused = transact(db, lambda db: _hold_posts(db, why))
+        try:
+            # Closing does this too, and says nothing where it fails.
+            connection.execute("PRAGMA main.journal_mode = DELETE").fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{path.parent} cannot be written ({error}): free some space, then restore.") from error
+    return known, paused
 
 
 def _stay_true(db: Database) -> None:

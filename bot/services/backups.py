@@ -20,7 +20,7 @@ from bot.services.orders import work_folder
 from bot.settings import Settings
 from data import backups
 from data.backups import Contents
-from data.store import upgrade
+from data.store import alone, upgrade
 
 SIDES = ("", "-journal", "-wal", "-shm")
 """What SQLite calls the files that belong to a database."""
@@ -90,13 +90,14 @@ def restore(settings: Settings, file: Path) -> Restored:
             backups.copy(file, part)
             contents = backups.prove(part, file)
             upgrade(part)
-            kept = _kept_as(database) if database.exists() else None
-            sound = kept is not None and _let_go(database, kept)
-            why = f"restored from {file.name}: look whether anything that waits was posted since, then mynah resume"
-            known, paused = backups.catch_up(part, database if sound else None, why)
-            if kept:
-                _double(database, kept)  # so that there is one under the first name at every instant
-            _settle(part, database)
+            with alone(database):
+                kept = _kept_as(database) if database.exists() else None
+                sound = kept is not None and _let_go(database, kept)
+                why = f"restored from {file.name}: look whether anything that waits was posted since, then mynah resume"
+                known, paused = backups.catch_up(part, database if sound else None, why)
+                if kept:
+                    _double(database, kept)  # so that there is one under the first name at every instant
+                _settle(part, database)
         # Numbers of jobs may be given out again, and a checkpoint of another training must not be gone on from.
         shutil.rmtree(work_folder(settings), ignore_errors=True)
     log.info("a backup was restored", file=str(file), kept=str(kept))

@@ -1,6 +1,9 @@
 """Backups: made beside a writer, proven, killed half-way; and what putting one back does and refuses."""
 
+import asyncio
 import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -8,6 +11,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
 import pytest
+from sqlite_utils import Database
 from typer.testing import CliRunner
 
 from bot.errors import BadRequestError, StoreError
@@ -64,8 +68,8 @@ async def made(settings, tmp_path):
 async def test_a_backup_is_made_while_another_process_writes_and_holds_a_whole_voice(store, settings, tmp_path):
     model = await a_model(store, settings, weights=BIG)
     script = (
-        "import sys; from data.store import _connect, transact; from pathlib import Path\n"
-        "db = _connect(Path(sys.argv[1]))\n"
+        "import sys; from data.store import connect, transact; from pathlib import Path\n"
+        "db = connect(Path(sys.argv[1]))\n"
         "for n in range(10_000):\n"
         "    transact(db, lambda db: [db['accounts'].insert({'handle': f'{half}{n}', 'created_at': ''}) for half in 'ab'])\n"
         "    print(n, flush=True)\n"
@@ -171,6 +175,7 @@ async def test_who_opted_out_since_is_not_brought_back(made, settings):
         await store.write(accounts.forget, "ann")
     backups.restore(settings, made)
     assert rows(settings.database, "SELECT (SELECT count(*) FROM tweets), (SELECT count(*) FROM model_weights)") == [(0, 0)]
+    assert BIG[:4096] not in settings.database.read_bytes()
 
 
 async def test_posting_is_paused_where_something_waits_to_be_posted(settings, tmp_path):
@@ -193,6 +198,61 @@ async def test_nothing_is_restored_while_a_service_or_a_command_has_the_database
         with pytest.raises(StoreError, match="Another command"):
             backups.restore(settings, made)
     assert rows(settings.database, "SELECT count(*) FROM tweets") == before
+    assert not [name for name in listed(settings.data_dir) if "before" in name or name.endswith(".part")]
+
+
+async def test_no_command_opens_a_database_while_another_takes_its_place(made, settings, monkeypatch):
+    async with Store(settings.database) as store:
+        await store.write(store_account, "bob", made_up_tweets(20))
+    refused = []
+
+    def open_it(*_):
+        with pytest.raises(StoreError, match="just being put in the place"):
+            asyncio.run(Store(settings.database).__aenter__())
+        refused.append(True)
+        return True, False
+
+    monkeypatch.setattr("data.backups.catch_up", open_it)
+    await asyncio.to_thread(backups.restore, settings, made)
+    assert refused
+    async with Store(settings.database) as store:
+        assert await store.read(accounts.known_handles) == ["ann"]
+
+
+def test_a_process_that_opened_the_database_and_was_killed_or_began_another_is_in_nobodys_way(made, settings):
+    script = (
+        "import asyncio, subprocess, sys; from pathlib import Path; from data.store import Store\n"
+        "asyncio.run(Store(Path(sys.argv[1])).__aenter__())\n"
+        "child = subprocess.Popen(['sleep', '60'], close_fds=False)\n"
+        "print(child.pid, flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, settings.database], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as opened:
+        child = int(opened.stdout.readline())
+        try:
+            with pytest.raises(StoreError, match="Another command"):
+                backups.restore(settings, made)
+            opened.kill()
+            opened.wait()
+            assert backups.restore(settings, made).known
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+async def test_what_cannot_be_brought_over_for_good_is_not_put_in_place(made, settings, monkeypatch):
+    """SQLite says nothing where what its log holds cannot be written into the file on closing."""
+    async with Store(settings.database) as store:
+        await store.write(store_account, "bob", made_up_tweets(20))
+
+    class Full(sqlite3.Connection):
+        def execute(self, statement, *values):
+            if "journal_mode = DELETE" in statement:
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(statement, *values)
+
+    monkeypatch.setattr("data.backups.connect", lambda path: Database(sqlite3.connect(path, factory=Full)))
+    with pytest.raises(StoreError, match="free some space"):
+        backups.restore(settings, made)
+    assert rows(settings.database, "SELECT handle FROM accounts ORDER BY handle") == [("ann",), ("bob",)]
     assert not [name for name in listed(settings.data_dir) if "before" in name or name.endswith(".part")]
 
 
@@ -248,8 +308,8 @@ def test_a_damaged_database_is_replaced_and_kept_and_what_is_not_known_is_said(m
 
 def test_a_disk_that_is_full_is_no_damage_and_loses_nothing(made, settings, monkeypatch):
     script = (
-        "import os, signal, sys; from data.store import _connect; from pathlib import Path\n"
-        "db = _connect(Path(sys.argv[1])).conn\n"
+        "import os, signal, sys; from data.store import connect; from pathlib import Path\n"
+        "db = connect(Path(sys.argv[1])).conn\n"
         "db.execute('PRAGMA journal_mode = WAL')\n"
         "with db: db.execute('INSERT INTO accounts (handle, created_at) VALUES (?, ?)', ['bob', ''])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

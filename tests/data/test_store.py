@@ -72,8 +72,8 @@ async def test_a_write_that_fails_leaves_nothing(store):
 
 async def test_a_second_process_waits_for_the_first_and_neither_loses_a_row(store):
     script = (
-        "import sys; from data.store import _connect, transact; from pathlib import Path\n"
-        "db = _connect(Path(sys.argv[1]))\n"
+        "import sys; from data.store import connect, transact; from pathlib import Path\n"
+        "db = connect(Path(sys.argv[1]))\n"
         "for n in range(200):\n"
         "    transact(db, lambda db: (db['accounts'].count, db['accounts'].insert({'handle': f'other{n}', 'created_at': ''})))\n"
     )
