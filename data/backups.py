@@ -115,6 +115,12 @@ def let_go(path: Path) -> bool:
     return True
 
 
+#: A post went as far since the backup that what it says of it must not be gone by: it may be out, or was said no to.
+_MOVED_ON = """
+    later.id = posts.id AND later.created_at = posts.created_at AND (
+        (later.status IN ('sending', 'posted', 'rejected', 'failed') AND later.status <> posts.status)
+        OR coalesce(later.tried_at, '') > coalesce(posts.tried_at, ''))"""
+
 #: What happened to others since a backup was made, and must not be undone by it: opting out, being answered, what was spent and said.
 _STAYS_TRUE = (
     # No number is given out twice: a button of then would mean another row.
@@ -135,16 +141,32 @@ _STAYS_TRUE = (
     SELECT id, account, author, handle, posted_at, received_at, state, why, tries, answered_at FROM old.mentions WHERE state <> 'seen'
     ON CONFLICT (id) DO UPDATE SET state = excluded.state, why = excluded.why, answered_at = excluded.answered_at, text = NULL
     WHERE mentions.state = 'seen'""",
-    """
+    f"""
     INSERT INTO post_changes (post, status, at, who, why)
-    SELECT posts.id, 'posted', newer.at, 'mynah restore', 'it was posted after the backup had been made'
-    FROM posts JOIN old.posts AS later USING (id, created_at)
-        JOIN (SELECT post, max(at) AS at FROM old.post_changes WHERE status = 'posted' GROUP BY post) AS newer ON newer.post = posts.id
-    WHERE later.status = 'posted' AND posts.status <> 'posted'""",
+    SELECT posts.id, later.status, last.at, 'mynah restore', 'it was so after the backup had been made: ' || last.why
+    FROM posts JOIN old.posts AS later ON {_MOVED_ON}
+        JOIN old.post_changes AS last ON last.id = (SELECT max(id) FROM old.post_changes WHERE post = later.id)""",  # noqa: S608 - fixed words
+    f"""
+    UPDATE posts SET status = later.status, text = later.text, x_id = later.x_id, awaits_person = later.awaits_person,
+                     tried_at = later.tried_at, unsure_since = later.unsure_since
+    FROM old.posts AS later WHERE {_MOVED_ON}""",  # noqa: S608
     """
-    UPDATE posts SET status = 'posted', text = later.text, x_id = later.x_id, awaits_person = 0, unsure_since = NULL
-    FROM old.posts AS later
-    WHERE later.id = posts.id AND later.created_at = posts.created_at AND later.status = 'posted' AND posts.status <> 'posted'""",
+    UPDATE schedules SET settled_until = later.settled_until FROM old.schedules AS later
+    WHERE later.name = schedules.name AND later.created_at = schedules.created_at
+        AND later.settled_until > coalesce(schedules.settled_until, '')""",
+    """
+    UPDATE schedules SET paused_at = later.paused_at, paused_by = later.paused_by FROM old.schedules AS later
+    WHERE later.name = schedules.name AND later.created_at = schedules.created_at
+        AND later.paused_at IS NOT NULL AND schedules.paused_at IS NULL""",
+    # What was due then was drafted since; that draft may be out.
+    """
+    UPDATE schedule_runs SET outcome = later.outcome, why = later.why, tries = later.tries
+    FROM old.schedule_runs AS later JOIN old.schedules AS of ON of.name = later.schedule
+        JOIN main.schedules AS ours ON ours.name = of.name AND ours.created_at = of.created_at
+    WHERE later.schedule = schedule_runs.schedule AND later.nominal = schedule_runs.nominal AND schedule_runs.outcome = 'due'""",
+    """
+    INSERT INTO pauses (paused_at, paused_by, why) SELECT paused_at, paused_by, why FROM old.pauses
+    WHERE resumed_at IS NULL AND NOT EXISTS (SELECT 1 FROM main.pauses WHERE resumed_at IS NULL)""",
 )
 
 
@@ -195,4 +217,4 @@ def _hold_posts(db: Database, why: str) -> bool:
     waits = db["schedules"].count or db["mention_polls"].count or db["posts"].count_where("status IN ('approved', 'sending')")
     if waits:
         outbox.pause(db, "mynah restore", why)
-    return bool(waits)
+    return outbox.paused(db) is not None

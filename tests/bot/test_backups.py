@@ -8,7 +8,9 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from sqlite_utils import Database
@@ -19,10 +21,10 @@ from bot.faces.terminal.cli import cli
 from bot.lock import Lead
 from bot.services import backups
 from bot.services.orders import work_folder
-from data import accounts, consents, models, outbox
+from data import accounts, consents, models, outbox, schedules
 from data.backups import newest
 from data.outbox import Destination
-from data.store import Store
+from data.store import Store, stamp
 from tests.conftest import made_up_tweets, store_account
 from tests.data.test_store import a_model
 from tests.voices import stored_weights
@@ -157,6 +159,65 @@ async def test_opt_outs_money_and_posts_since_the_backup_stay_true(settings, tmp
     assert rows(settings.database, "SELECT who FROM post_changes ORDER BY id DESC LIMIT 1") == [("mynah restore",)]
     assert rows(settings.database, "SELECT sum(cost) FROM spending") == [(15_000,)]
     assert rows(settings.database, "SELECT handle FROM opt_outs") == [("bob",)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "unsure"),
+    [
+        ([outbox.State.REJECTED], False),
+        ([outbox.State.SENDING], True),
+        ([outbox.State.SENDING, outbox.State.FAILED], True),
+        ([outbox.State.SENDING, outbox.State.APPROVED], True),
+    ],
+)
+async def test_what_became_of_a_post_since_the_backup_stays_true(settings, tmp_path, steps, unsure):
+    async with Store(settings.database) as store:
+        await a_model(store, settings, weights=b"w")
+        post = await approved(store)
+        backups.back_up(settings, tmp_path / "b.db")
+        if unsure:
+            await store.write(outbox.mark_try, post.id, datetime.now(UTC))
+        for step in steps:
+            await store.write(outbox.change, post.id, step, who="me", why="the lamp went out", awaits_person=step is outbox.State.FAILED)
+        then = await store.read(outbox.get, post.id)
+    backups.restore(settings, tmp_path / "b.db")
+    async with Store(settings.database) as store:
+        assert await store.read(outbox.get, post.id) == then
+        last = (await store.read(outbox.changes, post.id))[-1]
+    assert (last["status"], last["who"]) == (steps[-1], "mynah restore")
+    assert last["why"].endswith("the lamp went out")
+
+
+async def test_a_schedules_times_since_the_backup_are_not_taken_up_again(settings, tmp_path):
+    noon, later = datetime(2026, 11, 1, 12, tzinfo=UTC), datetime(2026, 11, 2, 12, tzinfo=UTC)
+    async with Store(settings.database) as store:
+        await a_model(store, settings, weights=b"w")
+        for name in ("noons", "evenings"):
+            schedule = schedules.Schedule(name, "ann", "every", "60", "UTC", "me", stamp(noon))
+            await store.write(schedules.add, schedule)
+        times = {"nominal": noon, "at": noon, "taken_at": noon, "outcome": schedules.Outcome.DUE, "why": ""}
+        run = await store.write(partial(schedules.add_run, schedule="noons", **times))
+        await store.write(partial(schedules.add_run, schedule="evenings", **times))
+        backups.back_up(settings, tmp_path / "b.db")
+        await store.write(schedules.end, run.id, schedules.Outcome.DRAFTED, "it is there", (await approved(store)).id)
+        await store.write(schedules.settle, "noons", later)
+        await store.write(schedules.pause, "noons", "me", later)
+        await store.write(schedules.remove, "evenings")
+        await store.write(schedules.add, replace(schedule, created_at=stamp(later), settled_until=stamp(later)))
+    backups.restore(settings, tmp_path / "b.db")
+    async with Store(settings.database) as store:
+        noons, evenings = await store.read(schedules.get, "noons"), await store.read(schedules.get, "evenings")
+        assert (noons.settled_until, noons.paused_at) == (stamp(later), stamp(later))
+        assert (evenings.settled_until, evenings.paused_at) == (None, None)  # another one had its name since
+        assert [found.schedule for found in await store.read(schedules.due)] == ["evenings"]
+
+
+async def test_a_pause_since_the_backup_lasts(made, settings):
+    async with Store(settings.database) as store:
+        await store.write(outbox.pause, "ann", "the lamp is out")
+    assert backups.restore(settings, made).paused
+    async with Store(settings.database) as store:
+        assert (await store.read(outbox.paused)).why == "the lamp is out"
 
 
 async def test_no_number_is_given_out_a_second_time(made, settings):
