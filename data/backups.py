@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from data import accounts, outbox
 from data.errors import StoreError
-from data.store import BUSY_SECONDS, now, transact
+from data.store import BUSY_SECONDS, connect, now, transact
 
 PAGES_A_STEP = 4096  # between two of which Ctrl-C is heard
 
@@ -97,7 +97,7 @@ def let_go(path: Path) -> bool:
     """Have a database consist of one file, which no other process has open; False if it is too damaged for that.
 
     Raises:
-        StoreError: another process has it open.
+        StoreError: another process has it open, or it cannot be written: it is as it was.
     """
     try:
         with closing(sqlite3.connect(path, timeout=1.0)) as connection:
@@ -106,14 +106,30 @@ def let_go(path: Path) -> bool:
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise StoreError(f"Another command has {path} open: wait for its end, then restore.") from error
-        return False
+        # No damage: what its write-ahead log alone holds would be lost.
+        raise StoreError(
+            f"{path} cannot be written ({error}): free some space, or move it and what lies beside it away, then restore."
+        ) from error
     except sqlite3.DatabaseError:
         return False
     return True
 
 
+#: A post went as far since the backup that what it says of it must not be gone by: it may be out, or was said no to.
+_MOVED_ON = """
+    later.id = posts.id AND later.created_at = posts.created_at AND (
+        (later.status IN ('sending', 'posted', 'rejected', 'failed') AND later.status <> posts.status)
+        OR coalesce(later.tried_at, '') > coalesce(posts.tried_at, ''))"""
+
 #: What happened to others since a backup was made, and must not be undone by it: opting out, being answered, what was spent and said.
 _STAYS_TRUE = (
+    # No number is given out twice: a button of then would mean another row.
+    """
+    UPDATE main.sqlite_sequence
+    SET seq = max(seq, coalesce((SELECT later.seq FROM old.sqlite_sequence AS later WHERE later.name = sqlite_sequence.name), 0))""",
+    """
+    INSERT INTO main.sqlite_sequence (name, seq)
+    SELECT name, seq FROM old.sqlite_sequence WHERE name NOT IN (SELECT name FROM main.sqlite_sequence)""",
     "INSERT OR IGNORE INTO opt_outs (handle, said_by, created_at) SELECT handle, said_by, created_at FROM old.opt_outs",
     """
     INSERT INTO spending (at, account, kind, why, price, most, count, settled_at)
@@ -125,16 +141,32 @@ _STAYS_TRUE = (
     SELECT id, account, author, handle, posted_at, received_at, state, why, tries, answered_at FROM old.mentions WHERE state <> 'seen'
     ON CONFLICT (id) DO UPDATE SET state = excluded.state, why = excluded.why, answered_at = excluded.answered_at, text = NULL
     WHERE mentions.state = 'seen'""",
-    """
+    f"""
     INSERT INTO post_changes (post, status, at, who, why)
-    SELECT posts.id, 'posted', newer.at, 'mynah restore', 'it was posted after the backup had been made'
-    FROM posts JOIN old.posts AS later USING (id, created_at)
-        JOIN (SELECT post, max(at) AS at FROM old.post_changes WHERE status = 'posted' GROUP BY post) AS newer ON newer.post = posts.id
-    WHERE later.status = 'posted' AND posts.status <> 'posted'""",
+    SELECT posts.id, later.status, last.at, 'mynah restore', 'it was so after the backup had been made: ' || last.why
+    FROM posts JOIN old.posts AS later ON {_MOVED_ON}
+        JOIN old.post_changes AS last ON last.id = (SELECT max(id) FROM old.post_changes WHERE post = later.id)""",  # noqa: S608 - fixed words
+    f"""
+    UPDATE posts SET status = later.status, text = later.text, x_id = later.x_id, awaits_person = later.awaits_person,
+                     tried_at = later.tried_at, unsure_since = later.unsure_since
+    FROM old.posts AS later WHERE {_MOVED_ON}""",  # noqa: S608
     """
-    UPDATE posts SET status = 'posted', text = later.text, x_id = later.x_id, awaits_person = 0, unsure_since = NULL
-    FROM old.posts AS later
-    WHERE later.id = posts.id AND later.created_at = posts.created_at AND later.status = 'posted' AND posts.status <> 'posted'""",
+    UPDATE schedules SET settled_until = later.settled_until FROM old.schedules AS later
+    WHERE later.name = schedules.name AND later.created_at = schedules.created_at
+        AND later.settled_until > coalesce(schedules.settled_until, '')""",
+    """
+    UPDATE schedules SET paused_at = later.paused_at, paused_by = later.paused_by FROM old.schedules AS later
+    WHERE later.name = schedules.name AND later.created_at = schedules.created_at
+        AND later.paused_at IS NOT NULL AND schedules.paused_at IS NULL""",
+    # What was due then was drafted since; that draft may be out.
+    """
+    UPDATE schedule_runs SET outcome = later.outcome, why = later.why, tries = later.tries
+    FROM old.schedule_runs AS later JOIN old.schedules AS of ON of.name = later.schedule
+        JOIN main.schedules AS ours ON ours.name = of.name AND ours.created_at = of.created_at
+    WHERE later.schedule = schedule_runs.schedule AND later.nominal = schedule_runs.nominal AND schedule_runs.outcome = 'due'""",
+    """
+    INSERT INTO pauses (paused_at, paused_by, why) SELECT paused_at, paused_by, why FROM old.pauses
+    WHERE resumed_at IS NULL AND NOT EXISTS (SELECT 1 FROM main.pauses WHERE resumed_at IS NULL)""",
 )
 
 
@@ -148,11 +180,12 @@ def catch_up(path: Path, old: Path | None, why: str) -> tuple[bool, bool]:
 
     Returns:
         Whether all that must stay true could be read, and whether posting is stopped.
+
+    Raises:
+        StoreError: the disk is full; what was changed may not all be in the file.
     """
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.isolation_level = None
-        db = Database(connection)
+    db = connect(path)
+    with closing(db.conn) as connection:
         known = False
         if old is not None:
             with suppress(sqlite3.Error, StoreError):
@@ -160,7 +193,13 @@ def catch_up(path: Path, old: Path | None, why: str) -> tuple[bool, bool]:
                 transact(db, _stay_true)
                 known = True
         transact(db, _forget_opted_out)
-        return known, transact(db, lambda db: _hold_posts(db, why))
+        paused = transact(db, lambda db: _hold_posts(db, why))
+        try:
+            # Closing does this too, and says nothing where it fails.
+            connection.execute("PRAGMA main.journal_mode = DELETE").fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{path.parent} cannot be written ({error}): free some space, then restore.") from error
+    return known, paused
 
 
 def _stay_true(db: Database) -> None:
@@ -178,4 +217,4 @@ def _hold_posts(db: Database, why: str) -> bool:
     waits = db["schedules"].count or db["mention_polls"].count or db["posts"].count_where("status IN ('approved', 'sending')")
     if waits:
         outbox.pause(db, "mynah restore", why)
-    return bool(waits)
+    return outbox.paused(db) is not None

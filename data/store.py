@@ -1,12 +1,13 @@
 """The one SQLite file: opened, migrated, written by one thread and read by another, so that no event loop waits for a disk."""
 
 import asyncio
+import fcntl
 import os
 import sqlite3
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -56,16 +57,18 @@ class Store:
         """Why the last write failed; None: it did not."""
         self._write_db: Database
         self._read_db: Database
+        self._share: int | None = None
 
     async def __aenter__(self) -> Self:
         """Open and migrate.
 
         Raises:
-            StoreError: the file is no database, is of a newer Mynah, or its folder cannot be written.
+            StoreError: the file is no database, is of a newer Mynah, is just being replaced, or its folder cannot be written.
         """
         try:
+            self._share = await self._run(self._writer, _share, self.path)
             self._write_db = await self._run(self._writer, _open, self.path)
-            self._read_db = await self._run(self._reader, _connect, self.path)
+            self._read_db = await self._run(self._reader, connect, self.path)
         except BaseException:
             self._shut()
             raise
@@ -123,10 +126,17 @@ class Store:
         self.trouble = None
 
     async def wipe(self) -> None:
-        """Push deletions (zeroed by secure_delete) out of the write-ahead log, and hand free pages back."""
-        while await self._run(self._writer, _hand_back, self._write_db):  # piece by piece: others write in between
-            pass
-        await self._run(self._writer, _wipe, self._write_db)
+        """Push deletions (zeroed by secure_delete) out of the write-ahead log, and hand free pages back.
+
+        Raises:
+            StoreError: the disk is full, or others kept the database busy; the next time does the rest.
+        """
+        try:
+            while await self._run(self._writer, _hand_back, self._write_db):  # piece by piece: others write in between
+                pass
+            await self._run(self._writer, _wipe, self._write_db)
+        except sqlite3.OperationalError as error:
+            raise StoreError(_sentence(error)) from error
 
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         # A cancelled waiter does not cancel the work: a transaction that began is carried to its end.
@@ -135,6 +145,9 @@ class Store:
     def _shut(self) -> None:
         self._reader.shutdown()
         self._writer.shutdown()
+        if self._share is not None:
+            os.close(self._share)
+            self._share = None
 
 
 def transact(db: Database, work: Callable[[Database], T]) -> T:
@@ -168,7 +181,8 @@ def _sentence(error: sqlite3.Error) -> str:
     raise error
 
 
-def _connect(path: Path) -> Database:
+def connect(path: Path) -> Database:
+    """Connect to a database file as a store does; what is there is neither made nor migrated."""
     # check_same_thread=False only so that closing may happen on another thread at the very end.
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
     connection.execute("PRAGMA foreign_keys = ON")
@@ -180,9 +194,8 @@ def _connect(path: Path) -> Database:
 
 def _open(path: Path) -> Database:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _keep_private(path)
-        db = _connect(path)
+        db = connect(path)
         db.conn.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in a new file alone
         db.conn.execute("PRAGMA journal_mode = WAL")
         transact(db, _migrate)
@@ -202,6 +215,46 @@ def _keep_private(path: Path) -> None:
             mode = stat.S_IMODE(file.stat().st_mode)
             if mode & 0o007:
                 file.chmod(mode & ~0o007)
+
+
+def _share(path: Path) -> int:
+    """Take a share of the lock on a database, and return the file that holds it until it is closed, or its process dies, however it dies.
+
+    Raises:
+        StoreError: another process has it alone.
+    """
+    return _locked(path, os.O_RDONLY, fcntl.LOCK_SH, f"A backup is just being put in the place of {path}: wait for that, then try again.")
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """See that no store has a database open, and none opens it meanwhile.
+
+    Raises:
+        StoreError: one has.
+    """
+    file = _locked(path, os.O_RDWR, fcntl.LOCK_EX, f"Another command has {path} open: wait for its end, or stop the service.")
+    try:
+        yield
+    finally:
+        os.close(file)
+
+
+def _locked(path: Path, how: int, lock: int, taken: str) -> int:
+    # A file of its own, for the database's is the one that is replaced; it may be read by whom its folder is shared with.
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.open(path.with_suffix(".open"), how | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(file, lock | fcntl.LOCK_NB)
+        except BaseException:
+            os.close(file)
+            raise
+    except BlockingIOError as error:
+        raise StoreError(taken) from error
+    except OSError as error:
+        raise StoreError(f"{path.parent} cannot be used for the database ({error.strerror}): set data_dir in config.toml.") from error
+    return file
 
 
 def upgrade(path: Path) -> None:

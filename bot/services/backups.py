@@ -20,7 +20,7 @@ from bot.services.orders import work_folder
 from bot.settings import Settings
 from data import backups
 from data.backups import Contents
-from data.store import upgrade
+from data.store import alone, upgrade
 
 SIDES = ("", "-journal", "-wal", "-shm")
 """What SQLite calls the files that belong to a database."""
@@ -90,13 +90,14 @@ def restore(settings: Settings, file: Path) -> Restored:
             backups.copy(file, part)
             contents = backups.prove(part, file)
             upgrade(part)
-            kept = _kept_as(database) if database.exists() else None
-            sound = kept is not None and _let_go(database, kept)
-            why = f"restored from {file.name}: look whether anything that waits was posted since, then mynah resume"
-            known, paused = backups.catch_up(part, database if sound else None, why)
-            if kept:
-                _double(database, kept)  # so that there is one under the first name at every instant
-            _settle(part, database)
+            with alone(database):
+                kept = _kept_as(database) if database.exists() else None
+                sound = kept is not None and _let_go(database, kept)
+                why = f"restored from {file.name}: look whether anything that waits was posted since, then mynah resume"
+                known, paused = backups.catch_up(part, database if sound else None, why)
+                if kept:
+                    _double(database, kept)  # so that there is one under the first name at every instant
+                _settle(part, database)
         # Numbers of jobs may be given out again, and a checkpoint of another training must not be gone on from.
         shutil.rmtree(work_folder(settings), ignore_errors=True)
     log.info("a backup was restored", file=str(file), kept=str(kept))
@@ -119,9 +120,11 @@ def _part(file: Path) -> Iterator[Path]:
 
 
 def _settle(part: Path, file: Path) -> None:
-    """Give a file its name, after its bytes are on the disk."""
+    """Give a file its name, after its bytes are on the disk; what lies beside that name is of another file, and SQLite would mix it in."""
     try:
         _sync(part)
+        for side in SIDES[1:]:
+            file.with_name(file.name + side).unlink(missing_ok=True)
         part.replace(file)
         with suppress(OSError):  # not every file system syncs folders
             _sync(file.parent)
@@ -142,22 +145,23 @@ def _kept_as(database: Path) -> Path:
 
 
 def _let_go(database: Path, kept: Path) -> bool:
-    """Have a database consist of one file; of one that is too damaged for it (False) what lies beside it is kept, too, and taken away.
+    """Have a database consist of one file; of one that is too damaged for it (False) what lies beside it is kept, too.
 
-    SQLite would take that for the new one's, and removes it where it can make nothing of it.
+    SQLite removes that where it can make nothing of it; it is put back, for what follows may fail.
     """
-    sides = [side for side in SIDES[1:] if database.with_name(database.name + side).exists()]
-    for side in sides:
-        _double(database.with_name(database.name + side), kept.with_name(kept.name + side))
-    sound = False
+    names = [(database.with_name(database.name + side), kept.with_name(kept.name + side)) for side in SIDES[1:]]
+    names = [(beside, second) for beside, second in names if beside.exists()]
+    for beside, second in names:
+        _double(beside, second)
+    sound = True
     try:
         sound = backups.let_go(database)
-    except StoreError:
-        sound = True  # somebody works with it
-        raise
     finally:
-        for side in sides:
-            (kept if sound else database).with_name((kept if sound else database).name + side).unlink(missing_ok=True)
+        for beside, second in names:
+            if sound:  # or somebody works with it
+                second.unlink(missing_ok=True)
+            elif not beside.exists():
+                _double(second, beside)
     return sound
 
 

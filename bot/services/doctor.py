@@ -250,7 +250,7 @@ def _service(settings: Settings) -> Finding:
 
 def _outbox(path: Path) -> Iterator[Finding]:
     """Look for posts that a person must decide about; a database of an older Mynah has none that it knows of."""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+    with suppress(sqlite3.Error), closing(_opened(path)) as connection:
         db = Database(connection)
         posts = outbox.awaiting(db)
         why = outbox.last_words(db, [post.id for post in posts])
@@ -292,7 +292,7 @@ def _unattended(settings: Settings) -> Iterator[Finding]:
     if not settings.x.unattended:
         return
     made = set()
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{settings.database}?mode=ro", uri=True)) as connection:
+    with suppress(sqlite3.Error), closing(_opened(settings.database)) as connection:
         made = {name for (name,) in connection.execute("SELECT name FROM schedules WHERE operator")}
     missing = settings.x.unattended - made
     found = f"{', '.join(sorted(settings.x.unattended & made)) or 'none'} without approval"

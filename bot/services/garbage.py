@@ -43,19 +43,15 @@ async def collect(store: Store, settings: Settings, *, dry: bool = False) -> lis
 
     It may run beside the service, and be cut off anywhere: what is left is found the next time.
     """
-    found = [await _versions(store, settings, dry=dry), await _requests(store, settings, dry=dry)]
-    listed = {
-        "weights in the cache": await _adapters(store, settings),
-        "base models that no voice uses": await _bases(store, settings),
-        "cards of versions that are gone": await _cards(store, settings),
-        "left by processes that ended": await _left(store, settings),
-    }
-    for kind, paths in listed.items():
-        sizes = [await asyncio.to_thread(_size, path) for path in paths]
-        if not dry:
-            for path in paths:
-                await asyncio.to_thread(_remove, path)
-        found.append(Waste(kind, len(paths), sum(sizes), tuple(path.name for path in paths)))
+    # Files first: where the disk is full, rows cannot be deleted before they have made room.
+    found = [
+        await _files("weights in the cache", await _adapters(store, settings), dry=dry),
+        await _files("base models that no voice uses", await _bases(store, settings), dry=dry),
+        await _files("left by processes that ended", await _left(store, settings), dry=dry),
+        await _versions(store, settings, dry=dry),
+        await _requests(store, settings, dry=dry),
+        await _files("cards of versions that are gone", await _cards(store, settings), dry=dry),
+    ]
     if not dry:
         await store.wipe()
         log.info("garbage was collected", **{waste.kind.replace(" ", "_"): waste.number for waste in found if waste.number})
@@ -71,6 +67,14 @@ async def collect_daily(store: Store, settings: Settings) -> None:
         except (MynahError, OSError):
             log.exception("garbage could not be collected")
         await asyncio.sleep(DAY)
+
+
+async def _files(kind: str, paths: list[Path], *, dry: bool) -> Waste:
+    sizes = [await asyncio.to_thread(_size, path) for path in paths]
+    if not dry:
+        for path in paths:
+            await asyncio.to_thread(_remove, path)
+    return Waste(kind, len(paths), sum(sizes), tuple(path.name for path in paths))
 
 
 async def _versions(store: Store, settings: Settings, *, dry: bool) -> Waste:

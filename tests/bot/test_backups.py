@@ -1,13 +1,19 @@
 """Backups: made beside a writer, proven, killed half-way; and what putting one back does and refuses."""
 
+import asyncio
 import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
+from sqlite_utils import Database
 from typer.testing import CliRunner
 
 from bot.errors import BadRequestError, StoreError
@@ -15,10 +21,10 @@ from bot.faces.terminal.cli import cli
 from bot.lock import Lead
 from bot.services import backups
 from bot.services.orders import work_folder
-from data import accounts, consents, models, outbox
+from data import accounts, consents, models, outbox, schedules
 from data.backups import newest
 from data.outbox import Destination
-from data.store import Store
+from data.store import Store, stamp
 from tests.conftest import made_up_tweets, store_account
 from tests.data.test_store import a_model
 from tests.voices import stored_weights
@@ -64,8 +70,8 @@ async def made(settings, tmp_path):
 async def test_a_backup_is_made_while_another_process_writes_and_holds_a_whole_voice(store, settings, tmp_path):
     model = await a_model(store, settings, weights=BIG)
     script = (
-        "import sys; from data.store import _connect, transact; from pathlib import Path\n"
-        "db = _connect(Path(sys.argv[1]))\n"
+        "import sys; from data.store import connect, transact; from pathlib import Path\n"
+        "db = connect(Path(sys.argv[1]))\n"
         "for n in range(10_000):\n"
         "    transact(db, lambda db: [db['accounts'].insert({'handle': f'{half}{n}', 'created_at': ''}) for half in 'ab'])\n"
         "    print(n, flush=True)\n"
@@ -155,12 +161,82 @@ async def test_opt_outs_money_and_posts_since_the_backup_stay_true(settings, tmp
     assert rows(settings.database, "SELECT handle FROM opt_outs") == [("bob",)]
 
 
+@pytest.mark.parametrize(
+    ("steps", "unsure"),
+    [
+        ([outbox.State.REJECTED], False),
+        ([outbox.State.SENDING], True),
+        ([outbox.State.SENDING, outbox.State.FAILED], True),
+        ([outbox.State.SENDING, outbox.State.APPROVED], True),
+    ],
+)
+async def test_what_became_of_a_post_since_the_backup_stays_true(settings, tmp_path, steps, unsure):
+    async with Store(settings.database) as store:
+        await a_model(store, settings, weights=b"w")
+        post = await approved(store)
+        backups.back_up(settings, tmp_path / "b.db")
+        if unsure:
+            await store.write(outbox.mark_try, post.id, datetime.now(UTC))
+        for step in steps:
+            await store.write(outbox.change, post.id, step, who="me", why="the lamp went out", awaits_person=step is outbox.State.FAILED)
+        then = await store.read(outbox.get, post.id)
+    backups.restore(settings, tmp_path / "b.db")
+    async with Store(settings.database) as store:
+        assert await store.read(outbox.get, post.id) == then
+        last = (await store.read(outbox.changes, post.id))[-1]
+    assert (last["status"], last["who"]) == (steps[-1], "mynah restore")
+    assert last["why"].endswith("the lamp went out")
+
+
+async def test_a_schedules_times_since_the_backup_are_not_taken_up_again(settings, tmp_path):
+    noon, later = datetime(2026, 11, 1, 12, tzinfo=UTC), datetime(2026, 11, 2, 12, tzinfo=UTC)
+    async with Store(settings.database) as store:
+        await a_model(store, settings, weights=b"w")
+        for name in ("noons", "evenings"):
+            schedule = schedules.Schedule(name, "ann", "every", "60", "UTC", "me", stamp(noon))
+            await store.write(schedules.add, schedule)
+        times = {"nominal": noon, "at": noon, "taken_at": noon, "outcome": schedules.Outcome.DUE, "why": ""}
+        run = await store.write(partial(schedules.add_run, schedule="noons", **times))
+        await store.write(partial(schedules.add_run, schedule="evenings", **times))
+        backups.back_up(settings, tmp_path / "b.db")
+        await store.write(schedules.end, run.id, schedules.Outcome.DRAFTED, "it is there", (await approved(store)).id)
+        await store.write(schedules.settle, "noons", later)
+        await store.write(schedules.pause, "noons", "me", later)
+        await store.write(schedules.remove, "evenings")
+        await store.write(schedules.add, replace(schedule, created_at=stamp(later), settled_until=stamp(later)))
+    backups.restore(settings, tmp_path / "b.db")
+    async with Store(settings.database) as store:
+        noons, evenings = await store.read(schedules.get, "noons"), await store.read(schedules.get, "evenings")
+        assert (noons.settled_until, noons.paused_at) == (stamp(later), stamp(later))
+        assert (evenings.settled_until, evenings.paused_at) == (None, None)  # another one had its name since
+        assert [found.schedule for found in await store.read(schedules.due)] == ["evenings"]
+
+
+async def test_a_pause_since_the_backup_lasts(made, settings):
+    async with Store(settings.database) as store:
+        await store.write(outbox.pause, "ann", "the lamp is out")
+    assert backups.restore(settings, made).paused
+    async with Store(settings.database) as store:
+        assert (await store.read(outbox.paused)).why == "the lamp is out"
+
+
+async def test_no_number_is_given_out_a_second_time(made, settings):
+    """A button in Discord that approved a post of then would publish one that nobody saw."""
+    async with Store(settings.database) as store:
+        gone = await approved(store)
+    assert backups.restore(settings, made).known
+    async with Store(settings.database) as store:
+        assert (await approved(store)).id > gone.id
+    assert rows(settings.database, "SELECT count(*) FROM sqlite_sequence GROUP BY name HAVING count(*) > 1") == []
+
+
 async def test_who_opted_out_since_is_not_brought_back(made, settings):
     async with Store(settings.database) as store:
         await store.write(consents.opt_out, "ann", "ann")
         await store.write(accounts.forget, "ann")
     backups.restore(settings, made)
     assert rows(settings.database, "SELECT (SELECT count(*) FROM tweets), (SELECT count(*) FROM model_weights)") == [(0, 0)]
+    assert BIG[:4096] not in settings.database.read_bytes()
 
 
 async def test_posting_is_paused_where_something_waits_to_be_posted(settings, tmp_path):
@@ -183,6 +259,61 @@ async def test_nothing_is_restored_while_a_service_or_a_command_has_the_database
         with pytest.raises(StoreError, match="Another command"):
             backups.restore(settings, made)
     assert rows(settings.database, "SELECT count(*) FROM tweets") == before
+    assert not [name for name in listed(settings.data_dir) if "before" in name or name.endswith(".part")]
+
+
+async def test_no_command_opens_a_database_while_another_takes_its_place(made, settings, monkeypatch):
+    async with Store(settings.database) as store:
+        await store.write(store_account, "bob", made_up_tweets(20))
+    refused = []
+
+    def open_it(*_):
+        with pytest.raises(StoreError, match="just being put in the place"):
+            asyncio.run(Store(settings.database).__aenter__())
+        refused.append(True)
+        return True, False
+
+    monkeypatch.setattr("data.backups.catch_up", open_it)
+    await asyncio.to_thread(backups.restore, settings, made)
+    assert refused
+    async with Store(settings.database) as store:
+        assert await store.read(accounts.known_handles) == ["ann"]
+
+
+def test_a_process_that_opened_the_database_and_was_killed_or_began_another_is_in_nobodys_way(made, settings):
+    script = (
+        "import asyncio, subprocess, sys; from pathlib import Path; from data.store import Store\n"
+        "asyncio.run(Store(Path(sys.argv[1])).__aenter__())\n"
+        "child = subprocess.Popen(['sleep', '60'], close_fds=False)\n"
+        "print(child.pid, flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, settings.database], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as opened:
+        child = int(opened.stdout.readline())
+        try:
+            with pytest.raises(StoreError, match="Another command"):
+                backups.restore(settings, made)
+            opened.kill()
+            opened.wait()
+            assert backups.restore(settings, made).known
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+async def test_what_cannot_be_brought_over_for_good_is_not_put_in_place(made, settings, monkeypatch):
+    """SQLite says nothing where what its log holds cannot be written into the file on closing."""
+    async with Store(settings.database) as store:
+        await store.write(store_account, "bob", made_up_tweets(20))
+
+    class Full(sqlite3.Connection):
+        def execute(self, statement, *values):
+            if "journal_mode = DELETE" in statement:
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(statement, *values)
+
+    monkeypatch.setattr("data.backups.connect", lambda path: Database(sqlite3.connect(path, factory=Full)))
+    with pytest.raises(StoreError, match="free some space"):
+        backups.restore(settings, made)
+    assert rows(settings.database, "SELECT handle FROM accounts ORDER BY handle") == [("ann",), ("bob",)]
     assert not [name for name in listed(settings.data_dir) if "before" in name or name.endswith(".part")]
 
 
@@ -234,6 +365,47 @@ def test_a_damaged_database_is_replaced_and_kept_and_what_is_not_known_is_said(m
     assert done.kept.read_bytes().startswith(b"a bad sector")
     assert done.kept.with_name(done.kept.name + "-wal").read_bytes() == b"of the old one"
     assert rows(settings.database, "SELECT count(*) FROM models") == [(1,)]
+
+
+def test_a_disk_that_is_full_is_no_damage_and_loses_nothing(made, settings, monkeypatch):
+    script = (
+        "import os, signal, sys; from data.store import connect; from pathlib import Path\n"
+        "db = connect(Path(sys.argv[1])).conn\n"
+        "db.execute('PRAGMA journal_mode = WAL')\n"
+        "with db: db.execute('INSERT INTO accounts (handle, created_at) VALUES (?, ?)', ['bob', ''])\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(settings.database)], check=False).returncode == -9
+    log = settings.database.with_name("mynah.db-wal")
+    assert b"bob" in log.read_bytes()
+    connect = sqlite3.connect
+
+    class Full(sqlite3.Connection):
+        def execute(self, statement, *values):
+            if "checkpoint" in statement:
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(statement, *values)
+
+    monkeypatch.setattr("data.backups.sqlite3.connect", lambda *names, **options: connect(*names, factory=Full, **options))
+    with pytest.raises(StoreError, match="free some space"):
+        backups.restore(settings, made)
+    monkeypatch.undo()
+    assert rows(settings.database, "SELECT handle FROM accounts ORDER BY handle") == [("ann",), ("bob",)]
+    assert not [name for name in listed(settings.data_dir) if "before" in name or name.endswith(".part")]
+
+
+def test_what_lies_beside_a_damaged_database_stays_until_another_has_its_name(made, settings, monkeypatch):
+    settings.database.write_bytes(b"a bad sector" * 1000)
+    beside = settings.database.with_name("mynah.db-wal")
+    beside.write_bytes(b"of the old one")
+
+    def fail(*_):
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr("data.backups.catch_up", fail)
+    with pytest.raises(StoreError, match="full"):
+        backups.restore(settings, made)
+    assert beside.read_bytes() == b"of the old one"
 
 
 def test_a_fresh_machine_begins_with_a_backup(made, settings, tmp_path):

@@ -107,6 +107,18 @@ async def test_a_pause_is_told(voice, store, settings):
     assert finding.advice.startswith("`mynah resume`")
 
 
+async def test_a_folder_whose_name_means_something_in_an_address_is_looked_into(settings):
+    settings = settings.model_copy(
+        update={"data_dir": settings.data_dir / "50%25 #1?", "x": settings.x.model_copy(update={"unattended": frozenset({"mornings"})})}
+    )
+    async with Store(settings.database) as store:
+        await store.write(schedule)
+        post = await store.write(outbox.add_draft, voice="ann", schedule=None, text="hello", who="me", to=outbox.Destination("default"))
+        await store.write(outbox.ask_person, post.id, who="me", why="look at it")
+    assert found(settings, "outbox")[0].advice == "look at it"
+    assert any(finding.found == "mornings without approval" for finding in found(settings, "X schedules"))
+
+
 async def test_a_clock_that_was_set_back_is_told(voice, store, settings):
     assert found(settings, "clock")[0].ok
     later = stamp(datetime.now(UTC) + timedelta(hours=1))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from bot.errors import StoreError
 from bot.executors.processes import started_at
 from bot.faces.terminal.cli import cli
 from bot.services import garbage, weights
@@ -204,6 +205,19 @@ async def test_a_link_out_of_the_folder_is_not_followed(store, settings, tmp_pat
     await garbage.collect(store, settings)
     assert precious.exists()
     assert not settings.data_dir.joinpath("source-evil").is_symlink()
+
+
+async def test_files_go_before_anything_is_written_on_a_disk_that_is_full(store, settings, monkeypatch):
+    await several(store, 2)
+    left = put(settings.data_dir / "source-abc" / "The output").parent
+
+    async def full(*_):
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr(store, "write", full)
+    with pytest.raises(StoreError):
+        await garbage.collect(store, kept(settings, versions=1))
+    assert not left.exists()
 
 
 async def test_the_file_of_the_database_becomes_smaller(store, settings):

@@ -72,8 +72,8 @@ async def test_a_write_that_fails_leaves_nothing(store):
 
 async def test_a_second_process_waits_for_the_first_and_neither_loses_a_row(store):
     script = (
-        "import sys; from data.store import _connect, transact; from pathlib import Path\n"
-        "db = _connect(Path(sys.argv[1]))\n"
+        "import sys; from data.store import connect, transact; from pathlib import Path\n"
+        "db = connect(Path(sys.argv[1]))\n"
         "for n in range(200):\n"
         "    transact(db, lambda db: (db['accounts'].count, db['accounts'].insert({'handle': f'other{n}', 'created_at': ''})))\n"
     )
@@ -193,3 +193,13 @@ async def test_a_write_that_changed_nothing_wakes_nobody(store):
     assert not waiting.done()
     await store.write(accounts.add_tweets, "ann", made_up_tweets(1))
     await asyncio.wait_for(waiting, 5)
+
+
+@pytest.mark.parametrize(("why", "said"), [("database or disk is full", "The disk is full"), ("database is locked", "busy for too long")])
+async def test_room_that_cannot_be_handed_back_now_is_one_sentence(store, monkeypatch, why, said):
+    def refuse(_):
+        raise sqlite3.OperationalError(why)
+
+    monkeypatch.setattr("data.store._hand_back", refuse)
+    with pytest.raises(StoreError, match=said):
+        await store.wipe()
