@@ -1,11 +1,13 @@
 """Fixtures of all tests: settings in an empty folder, an open store, posts to learn from, and the folder of shared material."""
 
+import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 from sqlite_utils import Database
 
 from bot.settings import Settings
@@ -27,6 +29,21 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no ../shared here")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Put logging back, which is the whole process', and which each command configures."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    if structlog.is_configured():
+        for handler in set(root.handlers) - set(handlers):
+            handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture(autouse=True)

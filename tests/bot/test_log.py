@@ -16,19 +16,6 @@ SECRET = "hunter2-token"
 log = structlog.get_logger()
 
 
-@pytest.fixture(autouse=True)
-def _as_it_was():
-    """Put logging back, which is the whole process'."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    for handler in root.handlers:
-        handler.close()
-    root.handlers[:], root.level = handlers, level
-    structlog.contextvars.clear_contextvars()
-    structlog.reset_defaults()
-
-
 def lines(file):
     return [json.loads(line) for line in file.read_text().splitlines()]
 

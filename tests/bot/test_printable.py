@@ -28,13 +28,8 @@ CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e]")
 @pytest.fixture
 def logged(tmp_path):
     """A function that returns what stands in the log by now."""
-    root, level = list(logging.getLogger().handlers), logging.getLogger().level
     configure_logging(tmp_path / "mynah.log")
-    yield (tmp_path / "mynah.log").read_text
-    logging.getLogger().handlers[0].close()
-    logging.getLogger().handlers[:] = root
-    logging.getLogger().setLevel(level)
-    structlog.reset_defaults()
+    return (tmp_path / "mynah.log").read_text
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """What real flows leave in the log: who and where, no token, and nothing that anybody wrote or a voice said."""
 
 import json
-import logging
 
 import pytest
-import structlog
 
 from bot.log import configure_logging
 from bot.services.speaking import Speaking
@@ -18,14 +16,8 @@ PRIVATE = ("aubergine", "wheelbarrow", "xylophone", "number 3: the", "aaaaaaaaa"
 @pytest.fixture
 def logged(tmp_path):
     """The file that is logged to, in JSON, from info on."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     configure_logging(tmp_path / "mynah.log", secrets=[TOKEN])
-    yield tmp_path / "mynah.log"
-    for handler in root.handlers:
-        handler.close()
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
+    return tmp_path / "mynah.log"
 
 
 async def test_prompts_lines_and_posts_stay_out_of_the_log(stage: Stage, logged, monkeypatch):
