@@ -49,12 +49,8 @@ class Monitor:
         runner = web.AppRunner(door, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            try:
-                await web.TCPSite(runner, HOST, self.port).start()
-            except OSError as error:
-                raise SettingsError(
-                    f"Port {self.port} of {HOST} cannot be used ({error.strerror}): set monitor.port to another."
-                ) from error
+            while not await self._opened(runner):
+                await asyncio.sleep(LOOK_SECONDS)
             self.port = runner.addresses[0][1]
             await self._app.store.read(self._verdicts.look)
             self.open.set()
@@ -63,6 +59,16 @@ class Monitor:
                 await self._watch_the_loop()
         finally:
             await runner.cleanup()
+
+    async def _opened(self, runner: web.AppRunner) -> bool:
+        """Open the door; False: whoever leads while this process waits has it, and leaves it before this one leads."""
+        try:
+            await web.TCPSite(runner, HOST, self.port).start()
+        except OSError as error:
+            if not self._app.lead.held:
+                return False
+            raise SettingsError(f"Port {self.port} of {HOST} cannot be used ({error.strerror}): set monitor.port to another.") from error
+        return True
 
     async def _watch_the_loop(self) -> None:
         loop = asyncio.get_running_loop()

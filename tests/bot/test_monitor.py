@@ -231,11 +231,27 @@ async def test_a_page_that_came_by_another_name_is_refused(app):
 
 
 async def test_a_port_that_is_taken_is_one_sentence(app):
+    assert app.lead.take()
     other = await asyncio.start_server(lambda *_: None, HOST, 0)
     async with other:
         port = other.sockets[0].getsockname()[1]
         with pytest.raises(SettingsError, match=f"Port {port} .* monitor.port"):
             await Monitor(app, port, Vitals()).run()
+
+
+async def test_who_waits_to_lead_opens_the_door_when_the_leader_has_left_it(app, monkeypatch):
+    monkeypatch.setattr(monitor_module, "LOOK_SECONDS", 0)
+    other = await asyncio.start_server(lambda *_: None, HOST, 0)
+    async with other:
+        waiting = Monitor(app, other.sockets[0].getsockname()[1], Vitals())
+        task = asyncio.create_task(waiting.run())
+        for _ in range(5):
+            await app.store.read(lambda _: None)
+        assert not (waiting.open.is_set() or task.done())
+    async with asyncio.timeout(20):
+        await waiting.open.wait()
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def test_it_is_off_unless_a_port_is_set():
