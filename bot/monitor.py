@@ -50,7 +50,7 @@ class Monitor:
         await runner.setup()
         try:
             while not await self._opened(runner):
-                await asyncio.sleep(LOOK_SECONDS)
+                await self._watch_the_loop()
             self.port = runner.addresses[0][1]
             await self._app.store.read(self._verdicts.look)
             self.open.set()

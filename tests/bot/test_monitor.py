@@ -247,7 +247,8 @@ async def test_who_waits_to_lead_opens_the_door_when_the_leader_has_left_it(app,
         task = asyncio.create_task(waiting.run())
         for _ in range(5):
             await app.store.read(lambda _: None)
-        assert not (waiting.open.is_set() or task.done())
+        assert not waiting.open.is_set()
+        assert not task.done()
     async with asyncio.timeout(20):
         await waiting.open.wait()
     task.cancel()
