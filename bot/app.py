@@ -117,7 +117,6 @@ class Mynah:
         """
         if why := tracking.lacks(self.settings, self.secrets):
             log.warning("trainings are not tracked", why=why)
-        await tracking.tidy(self.store, self.settings)
         await self.training.recover()
         await self.speaking.recover()
         queues = [self.training.run_forever(), self.speaking.run_forever()]

@@ -55,9 +55,6 @@ def main() -> None:
         settings = load_settings(None)
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         configure_logging(settings.data_dir / "mynah.log")
-        # Once over the posts instead of twice: a demonstration is to be short, and her manner is heard by then.
-        trainer = settings.trainer.model_copy(update={"epochs": settings.trainer.epochs or 1})
-        settings = settings.model_copy(update={"trainer": trainer})
         asyncio.run(demonstrate(settings, arguments.seed, Screen()))
     except (MynahError, KeyboardInterrupt) as error:
         sys.exit(str(error) or "Stopped.")

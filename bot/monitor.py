@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,6 @@ from bot.errors import SettingsError, StoreError
 from bot.metrics import CONTENT_TYPE, Snapshot, rendered
 from bot.vitals import VITALS, Vitals
 from data.figures import Verdicts, figures
-from data.spending import MICRO
 
 HOST = "127.0.0.1"
 LOOK_SECONDS = 0.5  # between two looks at the loop
@@ -124,7 +124,7 @@ class Monitor:
             now=now,
             disk_free_bytes=shutil.disk_usage(folder).free,
             database_bytes=app.settings.database.stat().st_size,
-            caps={"day": round(app.settings.x.daily_cap * MICRO), "month": round(app.settings.x.monthly_cap * MICRO)},
+            caps=asdict(app.budget.caps),
         )
         return web.Response(body=rendered(snapshot), headers={"Content-Type": CONTENT_TYPE})
 

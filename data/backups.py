@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from data import accounts, outbox
 from data.errors import StoreError
-from data.store import BUSY_SECONDS, connect, now, transact
+from data.store import BUSY_SECONDS, connect, connect_to_read, now, transact
 
 PAGES_A_STEP = 4096  # between two of which Ctrl-C is heard
 
@@ -42,7 +42,7 @@ def copy(source: Path, target: Path) -> None:
     """
     try:
         with (
-            closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as old,
+            closing(connect_to_read(source)) as old,
             closing(sqlite3.connect(target)) as new,
         ):
             # A copy begins anew whenever another process writes, unless a transaction holds what it reads.

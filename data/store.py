@@ -192,6 +192,11 @@ def connect(path: Path) -> Database:
     return Database(connection)
 
 
+def connect_to_read(path: Path, seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
+    """Connect to a database file of which nothing is changed, and wait so long for others."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=seconds)
+
+
 def _open(path: Path) -> Database:
     try:
         _keep_private(path)

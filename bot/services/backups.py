@@ -4,6 +4,7 @@ A file is there whole or not at all: it is made under a name of its own, and ren
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from secrets import token_hex
 import structlog
 
 from bot.errors import BadRequestError, StoreError
+from bot.files import double, sync
 from bot.lock import Lead
 from bot.services.orders import work_folder
 from bot.settings import Settings
@@ -22,8 +24,10 @@ from data import backups
 from data.backups import Contents
 from data.store import alone, upgrade
 
-SIDES = ("", "-journal", "-wal", "-shm")
-"""What SQLite calls the files that belong to a database."""
+SIDES = ("-journal", "-wal", "-shm")
+"""What SQLite adds to a database's name for the files that belong to it."""
+PART = re.compile(rf"\..+\.[0-9a-f]{{8}}\.part(?:{'|'.join(SIDES)})?")
+"""A database that is not whole yet, and what belongs to it."""
 log = structlog.get_logger()
 
 
@@ -96,7 +100,7 @@ def restore(settings: Settings, file: Path) -> Restored:
                 why = f"restored from {file.name}: look whether anything that waits was posted since, then mynah resume"
                 known, paused = backups.catch_up(part, database if sound else None, why)
                 if kept:
-                    _double(database, kept)  # so that there is one under the first name at every instant
+                    double(database, kept)  # so that there is one under the first name at every instant
                 _settle(part, database)
         # Numbers of jobs may be given out again, and a checkpoint of another training must not be gone on from.
         shutil.rmtree(work_folder(settings), ignore_errors=True)
@@ -115,29 +119,21 @@ def _part(file: Path) -> Iterator[Path]:
     try:
         yield part
     finally:
-        for side in SIDES:
+        for side in ("", *SIDES):
             part.with_name(part.name + side).unlink(missing_ok=True)
 
 
 def _settle(part: Path, file: Path) -> None:
     """Give a file its name, after its bytes are on the disk; what lies beside that name is of another file, and SQLite would mix it in."""
     try:
-        _sync(part)
-        for side in SIDES[1:]:
+        sync(part)
+        for side in SIDES:
             file.with_name(file.name + side).unlink(missing_ok=True)
         part.replace(file)
         with suppress(OSError):  # not every file system syncs folders
-            _sync(file.parent)
+            sync(file.parent)
     except OSError as error:
         raise StoreError(f"{file} cannot be written ({error.strerror}): free some space, or name another file.") from error
-
-
-def _sync(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _kept_as(database: Path) -> Path:
@@ -149,10 +145,10 @@ def _let_go(database: Path, kept: Path) -> bool:
 
     SQLite removes that where it can make nothing of it; it is put back, for what follows may fail.
     """
-    names = [(database.with_name(database.name + side), kept.with_name(kept.name + side)) for side in SIDES[1:]]
+    names = [(database.with_name(database.name + side), kept.with_name(kept.name + side)) for side in SIDES]
     names = [(beside, second) for beside, second in names if beside.exists()]
     for beside, second in names:
-        _double(beside, second)
+        double(beside, second)
     sound = True
     try:
         sound = backups.let_go(database)
@@ -161,13 +157,5 @@ def _let_go(database: Path, kept: Path) -> bool:
             if sound:  # or somebody works with it
                 second.unlink(missing_ok=True)
             elif not beside.exists():
-                _double(second, beside)
+                double(second, beside)
     return sound
-
-
-def _double(file: Path, second: Path) -> None:
-    """Give a file a second name, or a copy where the file system has one name for each."""
-    try:
-        os.link(file, second)
-    except OSError:
-        shutil.copy2(file, second)

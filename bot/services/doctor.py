@@ -23,6 +23,7 @@ from bot.services.tracking import lacks
 from bot.settings import Secrets, Settings
 from data import backups, migrations, outbox
 from data.outbox import DEFAULT_ACCOUNT
+from data.store import connect_to_read
 
 NEEDED_BYTES = 2 * 1024**3  # the base, its download, a few voices
 LOCKED_SECONDS = 2.0
@@ -75,7 +76,7 @@ def _database(path: Path, *, deep: bool) -> Finding:
     if not path.exists():
         return Finding("database", ok=True, found=f"{path}: not there yet; the first command makes it")
     try:
-        with closing(_opened(path)) as connection:
+        with closing(connect_to_read(path, LOCKED_SECONDS)) as connection:
             if deep:
                 verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
             else:  # each table has a root that can be read; all of it may be gigabytes
@@ -90,10 +91,6 @@ def _database(path: Path, *, deep: bool) -> Finding:
         return Finding("database", ok=False, found=f"{path}: of a newer Mynah ({newer[-1]})", advice="Upgrade Mynah, or restore a backup.")
     sound = verdict.startswith("ok")
     return Finding("database", sound, f"{path}: {verdict}", "" if sound else "`mynah restore` a backup.")
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=LOCKED_SECONDS)
 
 
 def _migrated(connection: sqlite3.Connection) -> list[str]:
@@ -163,7 +160,7 @@ def _fonts() -> Finding:
 
 def _stored(settings: Settings) -> Iterator[Finding]:
     """Say what the rows tell: the clock, backups, and voices that are wanted and not there; an older database has less to tell."""
-    with suppress(sqlite3.Error), closing(_opened(settings.database)) as connection:
+    with suppress(sqlite3.Error), closing(connect_to_read(settings.database, LOCKED_SECONDS)) as connection:
         db = Database(connection)
         yield _clock(db)
         if pause := outbox.paused(db):
@@ -250,7 +247,7 @@ def _service(settings: Settings) -> Finding:
 
 def _outbox(path: Path) -> Iterator[Finding]:
     """Look for posts that a person must decide about; a database of an older Mynah has none that it knows of."""
-    with suppress(sqlite3.Error), closing(_opened(path)) as connection:
+    with suppress(sqlite3.Error), closing(connect_to_read(path, LOCKED_SECONDS)) as connection:
         db = Database(connection)
         posts = outbox.awaiting(db)
         why = outbox.last_words(db, [post.id for post in posts])
@@ -292,7 +289,7 @@ def _unattended(settings: Settings) -> Iterator[Finding]:
     if not settings.x.unattended:
         return
     made = set()
-    with suppress(sqlite3.Error), closing(_opened(settings.database)) as connection:
+    with suppress(sqlite3.Error), closing(connect_to_read(settings.database, LOCKED_SECONDS)) as connection:
         made = {name for (name,) in connection.execute("SELECT name FROM schedules WHERE operator")}
     missing = settings.x.unattended - made
     found = f"{', '.join(sorted(settings.x.unattended & made)) or 'none'} without approval"

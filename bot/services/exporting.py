@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from bot.errors import BadRequestError, NotStoredError
 from bot.executors.carrier import carry
+from bot.files import sha256_of
 from bot.services import pushing, weights
 from bot.services.publishing import draw
 from bot.services.speaking import Speaking, own_sampling
@@ -188,11 +189,7 @@ async def _filled(
 
 def _hashes(folder: Path) -> dict[str, str]:
     """Return the hashes of a folder's files by their names."""
-    found = {}
-    for path in sorted(folder.iterdir()):
-        with path.open("rb") as file:
-            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    return {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
 
 
 def _write(path: Path, text: str) -> None:

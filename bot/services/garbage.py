@@ -14,8 +14,8 @@ import structlog
 from sqlite_utils import Database
 
 from bot.errors import MynahError
-from bot.services import workplace
-from bot.services.orders import work_folder
+from bot.services import orders, workplace
+from bot.services.backups import PART
 from bot.services.weights import adapter_file
 from bot.settings import Settings
 from data import askings, backups, garbage, jobs
@@ -139,26 +139,18 @@ async def _cards(store: Store, settings: Settings) -> list[Path]:
 async def _left(store: Store, settings: Settings) -> list[Path]:
     """Return what processes left that were killed: their work, uploads that no question waits with, temporary trees, halves of backups."""
     data = settings.data_dir
-    work = list(work_folder(settings).glob("*"))  # before the jobs are read: that of a job that began later is not here
-    under_way = {str(job.id) for job in await store.read(jobs.unfinished)}
     asked = {path.parent for path in await store.read(askings.files)}
     backup = await store.read(backups.newest)
     halves = {data, Path(backup.file).parent} if backup else {data}
     patience = max(HOUR, 2 * settings.source.timeout_seconds)
     return sorted({
-        *(path for path in work if path.name not in under_way),
+        *await orders.abandoned(store, settings),
         *workplace.abandoned(settings),
         *(path for path in (data / "uploads").glob("*") if path not in asked and _idle(path, DAY)),
         *(path for path in data.glob("source-*") if _idle(path, patience)),
-        *(path for folder in halves for path in folder.glob(".*.part*") if _half(path) and _idle(path, HOUR)),
+        *(path for folder in halves for path in folder.glob(".*.part*") if PART.fullmatch(path.name) and _idle(path, HOUR)),
         *(path for path in Path(tempfile.gettempdir()).glob("mynah-*") if _of_a_carrier(path) and _idle(path, DAY)),
     })  # fmt: skip
-
-
-def _half(path: Path) -> bool:
-    """Whether a name is one that a backup has before it is whole (bot/services/backups.py)."""
-    parts = path.name.removesuffix("-wal").removesuffix("-shm").removesuffix("-journal").split(".")
-    return parts[-1] == "part" and len(parts[-2]) == 8 and all(digit in "0123456789abcdef" for digit in parts[-2])
 
 
 def _of_a_carrier(path: Path) -> bool:

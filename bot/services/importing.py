@@ -1,12 +1,12 @@
 """Importing: a file of an account's posts into the store, with whoever says that it may be there, all of it or nothing."""
 
 import asyncio
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlite_utils import Database
 
+from bot.files import sha256_of
 from bot.settings import Settings
 from data import accounts, consents
 from data.choosing import Counts, count_tweets
@@ -52,17 +52,16 @@ async def import_file(store: Store, settings: Settings, path: Path, handle: str,
     ground = ground or (Ground.ARCHIVE if owner == name else Ground.PERMISSION)
     # Read to its end before the first row is written: a file that breaks off in the middle leaves nothing behind.
     tweets = await asyncio.to_thread(lambda: list(read_posts(path)))
-    brought = Brought("file", path.name, await asyncio.to_thread(_sha256_of, path))
+    brought = Brought("file", path.name, await asyncio.to_thread(_hash_of, path))
     new = await store.write(add_posts, name, tweets, ground, by, brought)
     stored = await store.read(accounts.read_tweets, name)
     return Imported(name, await asyncio.to_thread(count_tweets, stored, settings.trainer.short_rule), new, ground)
 
 
-def _sha256_of(path: Path) -> str | None:
+def _hash_of(path: Path) -> str | None:
     """Return the hash of a file; None: it is an archive's folder, or gone by now."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError:
         return None
 

@@ -37,12 +37,16 @@ def work_folder(settings: Settings) -> Path:
 
 async def tidy(store: Store, settings: Settings) -> None:
     """Remove the folders of jobs that have ended, or were forgotten: posts lie in them."""
+    for folder in await abandoned(store, settings):
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def abandoned(store: Store, settings: Settings) -> list[Path]:
+    """Return the folders of jobs that have ended, or were forgotten."""
     work = work_folder(settings)
     folders = list(work.iterdir()) if work.is_dir() else []  # before the jobs are read: that of a job that began later is not here
     kept = {str(job.id) for job in await store.read(jobs.unfinished)} if folders else set()
-    for folder in folders:
-        if folder.name not in kept:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    return [folder for folder in folders if folder.name not in kept]
 
 
 async def run(batch: Sequence[jobs.Job], store: Store, settings: Settings, executor: Executor, safety: Safety, tracking: Tracking) -> None:

@@ -73,7 +73,7 @@ class Budget:
             price=charge.price,
             why=why,
             account=account,
-            caps=self._caps,
+            caps=self.caps,
             at=self._clock(),
             share=share,
         )
@@ -107,7 +107,7 @@ class Budget:
 
     def lacks(self, db: Database, kind: Kind) -> str | None:
         """Return why one more cannot be paid for now, or None; nothing is put aside."""
-        now, caps = self._clock(), self._caps
+        now, caps = self._clock(), self.caps
         for name, cap, start in (("daily", caps.day, spending.day(now)), ("monthly", caps.month, spending.month(now))):
             if self.price(kind) > cap - spending.spent(db, start):
                 return f"x.{name}_cap ({spending.dollars(cap)}) is used up"
@@ -117,11 +117,12 @@ class Budget:
         """Return what was spent this UTC day and month, and the caps."""
         now = self._clock()
         return Overview(
-            self._caps,
+            self.caps,
             await self._store.read(spending.by_kind, spending.day(now)),
             await self._store.read(spending.by_kind, spending.month(now)),
         )
 
     @property
-    def _caps(self) -> Caps:
+    def caps(self) -> Caps:
+        """The most that may be spent on X."""
         return Caps(round(self._x.daily_cap * spending.MICRO), round(self._x.monthly_cap * spending.MICRO))

@@ -5,7 +5,6 @@ As the ancestor did, a training is two runs: one that makes a data set of posts,
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from bot.files import double
 from bot.services.model_card import hub_name
 from bot.settings import Secrets, Settings
 from bot.trackers.port import Artifact, Begin, End, Message, Metrics, Tracker
@@ -148,13 +148,10 @@ class Tracking:
         return folder(self._settings) / str(job.id)
 
     def _keep(self, job: jobs.Job, model: models.Model, weights: Path) -> Path:
-        """Give a file of weights a second name in the job's folder, or a copy where the file system has one name for each."""
+        """Give a file of weights a second name in the job's folder, and return it."""
         kept = self._folder(job) / f"{model.sha256}.safetensors"
         kept.unlink(missing_ok=True)
-        try:
-            os.link(weights, kept)
-        except OSError:
-            shutil.copyfile(weights, kept)
+        double(weights, kept)
         return kept
 
     def _begin(self, job: jobs.Job, kind: str, config: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
+from bot.files import sha256_of
 from bot.services.lineage import handles_of
 from bot.services.weights import pieces
 from data import accounts, jobs, models, published, sources
@@ -191,8 +192,7 @@ def _files(version: Version, folder: Path, rows: Sequence[Published], found: Ver
         # One that was cut off after it may have come as far as this file.
         may_be = {one.files[name] for one in rows if name in one.files and (one is row or (one.id > row.id and not one.finished_at))}
         try:
-            with (folder / name).open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            sha256 = sha256_of(folder / name)
         except OSError:
             found.differences.append(f"{folder / name}, of the {row.kind} of {version.name}, is gone or cannot be read.")
             continue

@@ -14,6 +14,7 @@ from pathlib import Path
 import requests
 from requests.auth import AuthBase
 
+from bot.files import sync
 from bot.settings import XKeys, x_variable
 from bot.x.port import Retry, XError
 
@@ -152,11 +153,7 @@ class Tokens(AuthBase):
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._file)
-        folder = os.open(self._file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync(self._file.parent)
         self._unsaved = None
 
     @property

@@ -164,7 +164,7 @@ def _refuse(*_):
 
 
 async def test_weights_are_copied_where_a_file_has_one_name(filled, settings, executor, monkeypatch):
-    monkeypatch.setattr(tracking.os, "link", _refuse)
+    monkeypatch.setattr("bot.files.os.link", _refuse)
     tracker = Recorder()
     await trained(filled, tracked(settings, uploads=["weights"]), executor, tracker)
     (model,) = [one for one in tracker.of(Artifact) if one.kind == "finetuned-model"]
@@ -172,8 +172,8 @@ async def test_weights_are_copied_where_a_file_has_one_name(filled, settings, ex
 
 
 async def test_a_run_whose_weights_cannot_be_kept_is_ended_all_the_same(filled, settings, executor, monkeypatch):
-    monkeypatch.setattr(tracking.os, "link", _refuse)
-    monkeypatch.setattr(tracking.shutil, "copyfile", _refuse)
+    monkeypatch.setattr("bot.files.os.link", _refuse)
+    monkeypatch.setattr("bot.files.shutil.copy2", _refuse)
     tracker = Recorder()
     with capture_logs() as logs:
         job = await trained(filled, tracked(settings, uploads=["weights"]), executor, tracker)
