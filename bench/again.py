@@ -3,11 +3,10 @@
     python -m bench.again [--accounts NAME,NAME] [--new 0.3] [--work DIR] [--json FILE] [--small]
 
 An earlier version has learned from the older posts of an account; then newer ones came (`--new` is their share). The next version learns
-from all of them together, begun in three ways, and all are held against the same report split, which none has learned from:
+from all of them together, begun in two ways, and both are held against the same report split, which neither has learned from:
 
-base              from the base, anew, by the recipe: what `mynah train` does
-last              from the earlier version's weights, by the same recipe: what `mynah train --from last` does
-last, one epoch   the same, and half as long
+base    from the base, anew, by the recipe: what `mynah train` does
+last    from the earlier version's weights, by the same recipe: what `mynah train --from last` does
 """
 
 import argparse
@@ -62,19 +61,18 @@ def measured(arguments: argparse.Namespace, corpora: dict[str, Corpus]) -> dict[
         name: replace(corpus, train=tuple(post for post in corpus.train if post.text in known[name])) for name, corpus in corpora.items()
     }
 
-    def trained(wanted: dict[str, Corpus], recipe: Recipe, starts: Sequence[Voice | None] = ()) -> list[Voice]:
+    def trained(wanted: dict[str, Corpus], starts: Sequence[Voice | None] = ()) -> list[Voice]:
         jobs = [
             workshop.job_for(name, corpus, recipe, arguments.work, arguments.cache, start)
             for (name, corpus), start in zip_longest(wanted.items(), starts)
         ]
         return workshop.trained(jobs, arguments.at_once)
 
-    earlier = trained(first, recipe)
+    earlier = trained(first)
     ways = {
         "earlier": earlier,
-        "base": trained(corpora, recipe),
-        "last": trained(corpora, recipe, earlier),
-        "last, one epoch": trained(corpora, replace(recipe, epochs=1), earlier),
+        "base": trained(corpora),
+        "last": trained(corpora, earlier),
     }
     return {
         name: Figures(
