@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEED ?= 7
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check bench-train bench-quality bench-answers bench-again bench-joint bench-speak bench-voices bench-filter bench-ack run install clean
+.PHONY: help demo test test-long test-wandb check bench-train bench-quality bench-answers bench-again bench-joint bench-speak bench-voices bench-filter bench-ack run install clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,6 +17,10 @@ test: .venv/dev  ## run the tests, but for the long ones
 
 test-long: .venv/dev  ## run the long tests alone
 	$(BIN)/python -m pytest -m long
+
+test-wandb: .venv/dev  ## install Weights & Biases (75 MB) and run its tests, which are skipped without it
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[wandb]'
+	$(BIN)/python -m pytest -m '' tests/bot/test_wandb.py
 
 check: .venv/dev  ## lint, types, and the storeys of the house
 	$(BIN)/ruff format --check .

@@ -112,13 +112,14 @@ class _Order:
         """Return what the trainer is told of a job; None if it failed already, for a reason that is its own."""
         try:
             corpus = await self._store.read(jobs.corpus_of, job.corpus)
+            sources_sha256 = await self._store.read(jobs.sources_sha256_of, job.corpus)
             recipe = dict(job.recipe)
             sha256 = recipe.pop("start", None)
             start = await self._start(job, sha256) if sha256 else None
         except MynahError as error:
             await self._fail(job, protocol.INTERNAL, str(error))
             return None
-        self._tracking.began(job, corpus)
+        self._tracking.began(job, corpus, sources_sha256)
         return protocol.Job(
             id=str(job.id),
             recipe=protocol.Recipe(**recipe),

@@ -80,8 +80,11 @@ class Tracking:
         self._under_way: dict[int, str] = {}
         """By their numbers, the runs of jobs."""
 
-    def began(self, job: jobs.Job, corpus: Corpus) -> None:
-        """Tell of a job that begins, or begins again, and of what it learns from; the data set's run ends with that."""
+    def began(self, job: jobs.Job, corpus: Corpus, sources_sha256: str | None) -> None:
+        """Tell of a job that begins, or begins again, and of what it learns from; the data set's run ends with that.
+
+        `sources_sha256`: of what the corpus was built from.
+        """
         with _harmless():
             if self.tracker is None:
                 return
@@ -92,7 +95,7 @@ class Tracking:
             seed = job.recipe["seed"]
             self._begin(job, "preprocess", {"handles": corpus.handles, "seed": seed})
             counts = {handle: asdict(count) for handle, count in corpus.counts.items()}
-            self._tell(Artifact(run, f"tweets-{name}", "raw-dataset", {"counts": counts}, used=True))
+            self._tell(Artifact(run, f"tweets-{name}", "raw-dataset", {"sha256": sources_sha256, "counts": counts}, used=True))
             splits = {"train": corpus.train, "stop": corpus.stop, "report": corpus.report}
             # Without what they answer: others wrote that.
             texts = {f"{split}.jsonl": _lines(posts) for split, posts in splits.items()} if "posts" in self._uploads else {}

@@ -34,6 +34,7 @@ from bot.trackers.port import Artifact, Begin, End, Metrics
 from data import accounts, jobs, models
 from data.jobs import Status
 from data.origin import Origin
+from data.sources import chained, of_account
 from tests.bot.conftest import WEIGHTS
 from tests.conftest import store_account
 from trainer.protocol import Done, Evaluation, Failed, Sample, Step
@@ -101,6 +102,7 @@ async def test_a_training_is_two_runs_with_the_artifacts_of_each_step(filled, se
     ]
     raw, made, used, _, model = tracker.of(Artifact)
     assert raw.facts["counts"]["ann"]["downloaded"] == 150
+    assert raw.facts["sha256"] == chained(await filled.read(of_account, "ann"))
     assert made.facts["sha256"] == used.facts["sha256"] == model.facts["corpus"] == job.corpus
     assert model.facts["sha256"] == hashlib.sha256(WEIGHTS).hexdigest()
     assert [(one.step, one.values["loss"]) for one in tracker.of(Metrics)] == [(1, 5.0), (2, 4.5)]
@@ -213,8 +215,8 @@ async def test_an_attempt_whose_end_was_not_told_is_ended_by_the_next(filled, se
     service = Tracking(tracked(settings), tracker)
     job = (await Training(filled, settings, executor).request(["ann"], by="me")).job
     corpus = await filled.read(jobs.corpus_of, job.corpus)
-    service.began(replace(job, attempt=1), corpus)
-    service.began(replace(job, attempt=2), corpus)
+    service.began(replace(job, attempt=1), corpus, None)
+    service.began(replace(job, attempt=2), corpus, None)
     service.stopped(replace(job, attempt=2), "cancelled")
     service.stopped(replace(job, attempt=2), "cancelled")
     assert [(end.run, end.facts) for end in tracker.of(End, "train")] == [
