@@ -36,6 +36,7 @@ class Monitor:
         self.port = port
         self._vitals = vitals
         self._verdicts = Verdicts()
+        self._writing: asyncio.Task[None] | None = None
         self.open = asyncio.Event()
 
     async def run(self) -> None:
@@ -97,9 +98,12 @@ class Monitor:
 
     async def _trouble(self) -> str | None:
         """Return why the database cannot be written, or None."""
+        if self._writing is None or self._writing.done():  # else looks would queue up behind whoever keeps it locked
+            self._writing = asyncio.create_task(self._app.store.check())
+            self._writing.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody may be waiting any more
         try:
             async with asyncio.timeout(WRITE_SECONDS):
-                await self._app.store.check()
+                await asyncio.shield(self._writing)
         except TimeoutError:
             return f"the database could not be locked within {WRITE_SECONDS:g} s"
         except StoreError as error:

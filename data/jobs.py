@@ -190,7 +190,8 @@ def corpus_of(db: Database, sha256: str) -> Corpus:
 
 def sources_sha256_of(db: Database, sha256: str) -> str | None:
     """Return the hash of what a stored corpus was built from (data/sources.py); None: it was not built here, or before that was kept."""
-    return next(db.query("SELECT sources_sha256 FROM corpora WHERE sha256 = ?", [sha256]))["sources_sha256"]
+    found: str | None = next(db.query("SELECT sources_sha256 FROM corpora WHERE sha256 = ?", [sha256]))["sources_sha256"]
+    return found
 
 
 # ------------------------------------------------------------------- changes

@@ -41,7 +41,7 @@ class Waste:
 async def collect(store: Store, settings: Settings, *, dry: bool = False) -> list[Waste]:
     """Remove what is needed no more, and return it by kind; `dry`: only say what would go.
 
-    It may run beside the service, and be cut off anywhere: what is left is found the next time.
+    It may run beside the service, and be cut off anywhere: what is left is found the next time. Folders are walked in threads.
     """
     # Files first: where the disk is full, rows cannot be deleted before they have made room.
     found = [
@@ -104,8 +104,12 @@ async def _requests(store: Store, settings: Settings, *, dry: bool) -> Waste:
 async def _adapters(store: Store, settings: Settings) -> list[Path]:
     """Return files of weights that no voice has, that nobody used for a day, or that were begun by a process that died."""
     folder, known = adapter_file(settings, "x").parent, await store.read(_hashes)
-    whole = [path for path in folder.glob("*.safetensors") if path.stem not in known or _idle(path, DAY)]
-    return sorted(whole) + sorted(path for path in folder.glob("*.part") if _idle(path, HOUR))
+
+    def look() -> list[Path]:
+        whole = [path for path in folder.glob("*.safetensors") if path.stem not in known or _idle(path, DAY)]
+        return sorted(whole) + sorted(path for path in folder.glob("*.part") if _idle(path, HOUR))
+
+    return await asyncio.to_thread(look)
 
 
 async def _bases(store: Store, settings: Settings) -> list[Path]:
@@ -113,27 +117,35 @@ async def _bases(store: Store, settings: Settings) -> list[Path]:
         return []
     used = {settings.trainer.base} | await store.read(lambda db: {row["base"] for row in db.query("SELECT DISTINCT base FROM models")})
     used |= {job.recipe["base"] for job in await store.read(jobs.unfinished)}
-    found = (settings.cache / "bases").glob("*")
-    # A folder is named as its base and what tells apart how it was made.
-    return sorted(path for path in found if path.is_dir() and path.name.rpartition("-")[0] not in used and _idle(path, DAY))
+
+    def look() -> list[Path]:
+        found = (settings.cache / "bases").glob("*")
+        # A folder is named as its base and what tells apart how it was made.
+        return sorted(path for path in found if path.is_dir() and path.name.rpartition("-")[0] not in used and _idle(path, DAY))
+
+    return await asyncio.to_thread(look)
 
 
 async def _cards(store: Store, settings: Settings) -> list[Path]:
     there = await store.read(lambda db: {(row["voice"], row["version"]) for row in db.query("SELECT voice, version FROM models")})
     voices = {voice for voice, _ in there}
-    gone = []
-    for folder in (settings.data_dir / "cards").glob("*"):
-        if not folder.is_dir() or folder.is_symlink():
-            continue
-        if folder.name not in voices:
-            gone += [folder] if _idle(folder, DAY) else []
-        else:
-            gone += [
-                path
-                for path in folder.glob("v*")
-                if path.name[1:].isdecimal() and (folder.name, int(path.name[1:])) not in there and _idle(path, DAY)
-            ]
-    return sorted(gone)
+
+    def look() -> list[Path]:
+        gone = []
+        for folder in (settings.data_dir / "cards").glob("*"):
+            if not folder.is_dir() or folder.is_symlink():
+                continue
+            if folder.name not in voices:
+                gone += [folder] if _idle(folder, DAY) else []
+            else:
+                gone += [
+                    path
+                    for path in folder.glob("v*")
+                    if path.name[1:].isdecimal() and (folder.name, int(path.name[1:])) not in there and _idle(path, DAY)
+                ]
+        return sorted(gone)
+
+    return await asyncio.to_thread(look)
 
 
 async def _left(store: Store, settings: Settings) -> list[Path]:
@@ -143,14 +155,19 @@ async def _left(store: Store, settings: Settings) -> list[Path]:
     backup = await store.read(backups.newest)
     halves = {data, Path(backup.file).parent} if backup else {data}
     patience = max(HOUR, 2 * settings.source.timeout_seconds)
-    return sorted({
-        *await orders.abandoned(store, settings),
-        *workplace.abandoned(settings),
-        *(path for path in (data / "uploads").glob("*") if path not in asked and _idle(path, DAY)),
-        *(path for path in data.glob("source-*") if _idle(path, patience)),
-        *(path for folder in halves for path in folder.glob(".*.part*") if PART.fullmatch(path.name) and _idle(path, HOUR)),
-        *(path for path in Path(tempfile.gettempdir()).glob("mynah-*") if _of_a_carrier(path) and _idle(path, DAY)),
-    })  # fmt: skip
+    work = await orders.abandoned(store, settings)
+
+    def look() -> list[Path]:
+        return sorted({
+            *work,
+            *workplace.abandoned(settings),
+            *(path for path in (data / "uploads").glob("*") if path not in asked and _idle(path, DAY)),
+            *(path for path in data.glob("source-*") if _idle(path, patience)),
+            *(path for folder in halves for path in folder.glob(".*.part*") if PART.fullmatch(path.name) and _idle(path, HOUR)),
+            *(path for path in Path(tempfile.gettempdir()).glob("mynah-*") if _of_a_carrier(path) and _idle(path, DAY)),
+        })  # fmt: skip
+
+    return await asyncio.to_thread(look)
 
 
 def _of_a_carrier(path: Path) -> bool:

@@ -190,13 +190,24 @@ async def test_a_loop_that_is_held_up_is_noticed(app, monkeypatch):
 
 async def test_a_database_that_another_process_holds_is_a_503_in_time(app, monkeypatch):
     monkeypatch.setattr(monitor_module, "WRITE_SECONDS", 0.05)
+    check, looks = app.store.check, []
+
+    async def counted():
+        looks.append(1)
+        await check()
+
+    monkeypatch.setattr(app.store, "check", counted)
     async with watched(app) as ask:
         with closing(sqlite3.connect(app.settings.database)) as other:
             other.execute("BEGIN IMMEDIATE")
-            status, text = await ask("/healthz")
+            answers = [await ask("/healthz") for _ in range(3)]
             other.execute("ROLLBACK")
-        assert status == 503
-        assert "locked" in json.loads(text)["database"]
+        for status, text in answers:
+            assert status == 503
+            assert "locked" in json.loads(text)["database"]
+        assert len(looks) == 1  # they do not pile up behind the lock
+        while (await ask("/healthz"))[0] == 503:
+            pass
 
 
 async def test_a_write_that_failed_is_a_503_until_one_succeeds(app):
