@@ -1,4 +1,4 @@
-"""What every face has the same words for: the stages of a training (trainer/protocol.py), and the grounds of a consent."""
+"""What every face has the same words for: the stages of a training (trainer/protocol.py), the grounds of a consent, and numbers of rows."""
 
 from data.consents import Ground
 
@@ -14,3 +14,9 @@ GROUNDS = {
     Ground.PERMISSION: "a permission",
     Ground.PARODY: "a parody",
 }
+
+
+def counted(number: int, table: str) -> str:
+    """Return `1 model`, `2 models`, `1 corpus`, `2 corpora`: so many rows of a table."""
+    one = "corpus" if table == "corpora" else table.removesuffix("s")
+    return f"{number:,} {one if number == 1 else table}"

@@ -426,7 +426,7 @@ def test_the_commands_say_what_they_did_and_that_tokens_stay(made, settings, tmp
         return result.stdout
 
     said = typed("backup", str(tmp_path / "second.db"))
-    assert "1 voices in 1 versions and 150 posts" in said
+    assert "1 voice in 1 version and 150 posts" in said
     assert "news" in said
     assert "not in it" in said
     assert b"x-tokens" not in (tmp_path / "second.db").read_bytes()

@@ -14,6 +14,7 @@ from bot.faces.discord.failures import explain
 from bot.faces.discord.installs import for_moderators
 from bot.faces.discord.language import tr
 from bot.faces.discord.text import plural, safe
+from bot.faces.words import counted
 from bot.services.forgetting import forget
 from data import accounts
 from data.errors import NotStoredError
@@ -105,5 +106,5 @@ class ForgetButton(
             gone = await forget(app.store, app.training, app.settings, self.handle, by=signature(user))
         except Exception as error:
             return explain(error, command="forget", user=user.id)
-        said = ", ".join(f"{number:,} {name}" for name, number in gone.items() if number) or "an empty account"
+        said = ", ".join(counted(number, name) for name, number in gone.items() if number) or "an empty account"
         return tr(f"**{safe(self.handle)}** is forgotten: {said}.")

@@ -12,6 +12,7 @@ from rich.text import Text
 from bot.app import Mynah
 from bot.errors import BadRequestError, SpeechFailedError
 from bot.faces.terminal import progress, render
+from bot.faces.words import counted
 from bot.services import bringing, cards, choosing, exporting, forgetting, publishing, pushing, verifying
 from bot.services.importing import import_file
 from bot.services.lineage import trace
@@ -319,7 +320,7 @@ async def cancel(app: Mynah, job_id: int, by: str) -> Answer:
 async def forget(app: Mynah, handle: str, by: str) -> Answer:
     """Delete everything of an account."""
     gone = await app.lead_until(forgetting.forget(app.store, app.training, app.settings, handle, by=by))
-    said = ", ".join(f"{number:,} {name}" for name, number in gone.items() if number) or "an empty account"
+    said = ", ".join(counted(number, name) for name, number in gone.items() if number) or "an empty account"
     return Answer({"handle": handle.removeprefix("@").lower(), "deleted": gone}, Text(f"Forgotten: {said}."))
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from bot.faces.words import GROUNDS
+from bot.faces.words import GROUNDS, counted
 from bot.services.cards import kind
 from bot.services.choosing import STYLE
 from bot.services.doctor import Finding
@@ -176,7 +176,7 @@ def _short(sha256: str | None, without: str = "not recorded") -> str:
 
 def verified(found: Verified) -> RenderableType:
     """Render what was verified: first what differs, a line each."""
-    looked_at = ", ".join(f"{number:,} {name}" for name, number in found.looked_at.items())
+    looked_at = ", ".join(counted(number, name) for name, number in found.looked_at.items())
     ends = "nothing differs." if not found.differences else f"{len(found.differences):,} of the hashes or counts differ."
     return Group(
         *(Text(sentence, style="red") for sentence in found.differences),

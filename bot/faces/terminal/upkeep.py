@@ -7,6 +7,7 @@ from rich.text import Text
 
 from bot.app import Mynah
 from bot.faces.terminal.actions import Answer
+from bot.faces.words import counted
 from bot.services import backups, garbage
 from bot.settings import Settings
 from data.backups import Contents
@@ -54,4 +55,5 @@ def _named(names: tuple[str, ...]) -> str:
 
 
 def _held(contents: Contents) -> str:
-    return f"{contents.voices:,} voices in {contents.versions:,} versions and {contents.posts:,} posts"
+    voices, versions, posts = (counted(number, table) for table, number in asdict(contents).items())
+    return f"{voices} in {versions} and {posts}"

@@ -16,7 +16,7 @@ async def test_forget_after_confirmation(stage: Stage):
     assert asked.ephemeral
     assert asked.response.content.startswith("Forget **keeper**: its posts and 1 voice (keeper)")
     await stage.boss.click(asked.response, label="Forget it all")
-    assert "**keeper** is forgotten: 150 tweets, 1 voices, 1 models" in asked.response.content
+    assert "**keeper** is forgotten: 150 tweets, 1 voice, 1 model" in asked.response.content
     assert asked.response.components == []
     assert await stored(stage) == ["gull"]
     assert (await stage.app.store.read(models.page)).models == []
