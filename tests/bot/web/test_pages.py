@@ -58,7 +58,11 @@ class Page(HTMLParser):
                 if int(tag[1]) > level + 1:
                     found.append(f"{tag} after h{level}")
                 level = int(tag[1])
-            if tag in ("input", "textarea") and attributes.get("type") != "hidden" and attributes.get("id") not in labelled:
+            if (
+                tag in ("input", "textarea")
+                and "hidden" not in (attributes.get("type"), *attributes)
+                and attributes.get("id") not in labelled
+            ):
                 found.append(f"no label: {attributes}")
             if tag == "img" and "alt" not in attributes:
                 found.append(f"no alt: {attributes}")
