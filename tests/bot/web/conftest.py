@@ -11,6 +11,7 @@ from bot.faces.web.entry import token_of
 from bot.faces.web.face import WebFace
 from bot.settings import Secrets, Settings
 from tests.bot.conftest import ScriptedExecutor
+from tests.bot.test_publishing import PromptedSpeaker
 from tests.bot.web.harbour import furnish
 
 HERE = "http://127.0.0.1:8023"
@@ -78,7 +79,7 @@ async def stranger(settings: Settings, executor: ScriptedExecutor, harbour: byte
     """Somebody who has not signed in, before the furnished page."""
     Path(settings.data_dir).mkdir(parents=True)
     settings.database.write_bytes(harbour)
-    async with Mynah(settings, Secrets(), executor) as app:
+    async with Mynah(settings, Secrets(), executor, PromptedSpeaker()) as app:
         visitor = Visitor(app)
         async with visitor.client:
             yield visitor

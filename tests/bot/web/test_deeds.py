@@ -139,3 +139,18 @@ async def test_a_schedule_is_paused_resumed_run_and_removed(operator):
     assert "The schedule mornings is gone" in await operator.told("/schedules/mornings", choice="remove")
     assert (await operator.get("/schedules/mornings")).status_code == 404
     assert len(await operator.app.posting.listed()) == 5
+
+
+async def test_a_voice_writes_another_line_and_its_model_card(operator):
+    async with operator.app.working():
+        before = (await post_of(operator, 1)).text
+        page = await operator.told("/outbox/1", choice="another", seen=1, back="outbox")
+        assert "Post 1 has another line." in page
+        assert (await post_of(operator, 1)).text not in (before, "")
+        assert "was changed meanwhile" in await operator.told("/outbox/1", choice="another", seen=1)
+        page = await operator.told("/voices/keeper_ottoline/1/card")
+        assert "The model card of keeper_ottoline, version 1, is written." in page
+        assert "Write it anew" in page
+    card = await operator.get("/voices/keeper_ottoline/1/card")
+    assert card.status_code == 200
+    assert "<h1>" in card.text

@@ -2,7 +2,9 @@
 
 import asyncio
 import signal
+import socket
 import stat
+from contextlib import suppress
 
 import httpx2 as httpx
 import pytest
@@ -15,7 +17,8 @@ from bot.faces.terminal.cli import cli
 from bot.faces.web.entry import HEADERS, IDLE_SECONDS, TRIES, TRIES_SECONDS, Sessions, token_of
 from bot.faces.web.face import WebFace
 from bot.log import configure_logging
-from bot.settings import Secrets, Settings
+from bot.serve import serve
+from bot.settings import Secrets, Settings, Web
 from tests.bot.web.conftest import HERE
 
 PAGES = (
@@ -228,3 +231,18 @@ async def test_it_answers_at_its_door_takes_no_signal_and_writes_its_token_into_
     log = (tmp_path / "log").read_text()
     assert "served on loopback" in log
     assert token not in log
+
+
+async def test_the_service_runs_for_the_page_alone_and_ends_at_a_signal(settings, executor):
+    with socket.create_server((HOST, 0)) as free:
+        port = free.getsockname()[1]
+    served = settings.model_copy(update={"web": Web(port=port)})
+    serving = asyncio.create_task(serve(served, Secrets(), lambda *given: Mynah(*given, executor)))
+    async with asyncio.timeout(60), httpx.AsyncClient(base_url=f"http://{HOST}:{port}", trust_env=False) as client:
+        while True:
+            with suppress(httpx.ConnectError):
+                assert (await client.get("/sign-in")).status_code == 200
+                break
+            await asyncio.sleep(0.01)
+        signal.raise_signal(signal.SIGTERM)
+        await serving
