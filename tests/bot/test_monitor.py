@@ -55,6 +55,7 @@ async def watched(app, vitals=None):
                 async with session.get(f"http://{HOST}:{monitor.door.port}{path}", headers={"Host": host}) as answer:
                     return answer.status, await answer.text()
 
+            ask.port = monitor.door.port
             yield ask
     finally:
         task.cancel()
@@ -233,6 +234,19 @@ async def test_a_page_that_came_by_another_name_is_refused(app):
         assert (await ask("/metrics", host="evil.example"))[0] == 400
         assert (await ask("/healthz", host="localhost:9"))[0] == 200
         assert (await ask("/"))[0] == 404
+
+
+async def test_who_takes_all_its_connections_keeps_others_out_and_nothing_else(app, monkeypatch):
+    monkeypatch.setattr(door, "MOST_AT_ONCE", 3)
+    async with watched(app) as ask:
+        held = [await asyncio.open_connection(HOST, ask.port) for _ in range(3)]
+        assert (await ask("/healthz"))[0] == 503
+        await app.store.check()
+        for _, writer in held:
+            writer.close()
+        async with asyncio.timeout(20):
+            while (await ask("/healthz"))[0] != 200:
+                pass
 
 
 async def test_a_port_that_is_taken_is_one_sentence(app):

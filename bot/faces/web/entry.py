@@ -27,6 +27,8 @@ SIGN_IN = "/sign-in"
 OPEN = (SIGN_IN, "/static/")
 """What is answered without a session; these paths, and those that begin with one that ends in a slash."""
 SAFE = ("GET", "HEAD")
+LOOK = "mynah-look"
+"""A header of the page's own script, which looks again at what a person has open: he did not do that himself."""
 HEADERS = {
     # No script nor style of a page's own text is obeyed, and nothing is fetched from elsewhere.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -114,14 +116,15 @@ class Sessions:
             del self._sessions[min(self._sessions, key=lambda one: self._sessions[one].used)]
         return key
 
-    def find(self, key: str | None) -> Session | None:
-        """Return a session that goes on."""
+    def find(self, key: str | None, *, by_person: bool = True) -> Session | None:
+        """Return a session that goes on; it does so for as long as a person, and not only the page's own script, uses it."""
         now = self._clock()
         session = self._sessions.get(key or "")
         if session is None or now - session.used > IDLE_SECONDS:
             self._sessions.pop(key or "", None)
             return None
-        session.used = now
+        if by_person:
+            session.used = now
         return session
 
     def end(self, key: str | None) -> None:
@@ -153,8 +156,9 @@ class Guard:
         if request.method not in SAFE and not own(request.headers):
             log.warning("a request of another page to the operator's was refused", origin=request.headers.get("origin"))
             return PlainTextResponse("This was sent by another page than Mynah's own, so nothing was done.\n", 403)
-        request.state.session = self._sessions.find(request.cookies.get(self._sessions.cookie))
-        path = request.url.path
+        key = request.cookies.get(self._sessions.cookie)
+        request.state.session = self._sessions.find(key, by_person=LOOK not in request.headers)
+        path = scope["path"]  # not of the URL, which has the Host header in it
         if request.state.session or any(path.startswith(one) if one.endswith("/") else path == one for one in OPEN):
             return None
         return RedirectResponse(SIGN_IN, 303)

@@ -28,6 +28,7 @@ from data.models import Model
 from data.outbox import Pause
 
 LISTED = 30  # voices to a page, posts and trainings that have ended
+MOST = 50  # trainings and posts that wait: those that come first
 SOON = 3  # on the overview: posts that wait, and schedules
 CARD_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
 """A model card stands alone in one file, whose styles and pictures are in it, and needs nothing else."""
@@ -133,12 +134,12 @@ class Pages:
     async def queue(self, request: Request) -> Response:
         """Show what is trained, what waits, and what has ended."""
         ended = [job for job in await self._app.store.read(jobs.recent, LISTED) if job.status.ended]
-        return await self.show(request, "queue.html", trainings=await self._trainings(), ended=ended)
+        return await self.show(request, "queue.html", trainings=await self._trainings(), most=MOST, ended=ended)
 
     async def outbox(self, request: Request) -> Response:
         """Show the posts that wait for a person, and the newest of the others."""
         app = self._app
-        waiting = await app.store.read(_waiting)
+        waiting = (await app.store.read(_waiting))[:MOST]
         there = {shown.post.id for shown in waiting}
         others = [post for post in await app.posting.listed(LISTED) if post.id not in there]
         return await self.show(request, "outbox.html", waiting=waiting, others=others, reasons=await app.posting.reasons(others))

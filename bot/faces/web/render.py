@@ -10,13 +10,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from bot.faces import words
+from bot.faces.web.entry import LOOK
 from bot.services.times import span
 from data.outbox import Post
 from data.spending import dollars
 
 TEMPLATES = Path(__file__).parent / "templates"
-LOOK = "mynah-look"
-"""A header of the page's own script, which looks again at what a person has open, and leaves to him what he is to be told once."""
 LABELS = {
     "approve": "Approve",
     "retry": "Try again",
@@ -33,9 +32,9 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
     """Return a page, with the notice that its session is still to be told."""
     session = getattr(request.state, "session", None)
     notice, refused = ("", False) if session is None else (session.notice, session.refused)
-    if session is not None and LOOK not in request.headers:
+    if session is not None and LOOK not in request.headers:  # to a person it is told once
         session.notice = ""
-    values |= {"session": session, "notice": notice, "refused": refused, "path": request.url.path}
+    values |= {"session": session, "notice": notice, "refused": refused, "path": request.scope["path"]}
     return HTMLResponse(environment().get_template(template).render(values), status)
 
 

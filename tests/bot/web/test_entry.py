@@ -101,6 +101,11 @@ def test_sessions_end_and_tries_are_forgotten():
     now[0] += 1
     assert sessions.find(first)
     assert sessions.find(second) is None
+    now[0] += IDLE_SECONDS
+    assert sessions.find(first, by_person=False)  # an open page looks again by itself, and keeps no session alive
+    now[0] += 1
+    assert sessions.find(first, by_person=False) is None
+    first = sessions.begin("t" * 40)
     sessions.end(first)
     assert sessions.find(first) is None
 

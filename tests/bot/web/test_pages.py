@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from bot.faces.web.render import LOOK
+from bot.faces.web.entry import LOOK
 from bot.services import publishing
 from data import jobs, models, outbox, schedules
 from data.jobs import Status
