@@ -134,7 +134,7 @@ class Pages:
     async def queue(self, request: Request) -> Response:
         """Show what is trained, what waits, and what has ended."""
         ended = [job for job in await self._app.store.read(jobs.recent, LISTED) if job.status.ended]
-        return await self.show(request, "queue.html", trainings=await self._trainings(), most=MOST, ended=ended)
+        return await self.show(request, "queue.html", trainings=await self._trainings(), ended=ended)
 
     async def outbox(self, request: Request) -> Response:
         """Show the posts that wait for a person, and the newest of the others."""
@@ -222,7 +222,7 @@ def _waiting(db: Database) -> list[Shown]:
 
 
 def _trainings(db: Database, known: dict[int, Progress]) -> list[Training]:
-    return [Training(job, place, _progress(db, job, known)) for place, job in enumerate(jobs.in_order(db))]
+    return [Training(job, place, _progress(db, job, known)) for place, job in enumerate(jobs.in_order(db, MOST))]
 
 
 def _progress(db: Database, job: Job, known: dict[int, Progress]) -> Progress:

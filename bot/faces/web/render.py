@@ -1,11 +1,13 @@
 """Templates into pages: whatever stands in one is escaped, and has a form that people read."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -16,6 +18,7 @@ from data.outbox import Post
 from data.spending import dollars
 
 TEMPLATES = Path(__file__).parent / "templates"
+_CODE = re.compile(r"`([^`\n]+)`")
 LABELS = {
     "approve": "Approve",
     "retry": "Try again",
@@ -43,6 +46,7 @@ def environment() -> Environment:
     """Return what templates are rendered by."""
     made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters |= {
+        "coded": coded,
         "dollars": dollars,
         "megabytes": lambda size: f"{size / 1e6:,.1f} MB",
         "moment": words.moment,
@@ -61,6 +65,12 @@ def environment() -> Environment:
         "when": words.when,
     }
     return made
+
+
+def coded(text: str) -> Markup:
+    """Return a sentence whose commands, between backticks, look like such; all else of it is text."""
+    parts = _CODE.split(text)
+    return Markup().join(Markup("<code>%s</code>") % part if place % 2 else part for place, part in enumerate(parts))
 
 
 def plural(number: int, name: str) -> str:

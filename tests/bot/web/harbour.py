@@ -9,7 +9,7 @@ from sqlite_utils import Database
 
 from bot.app import Mynah
 from bot.services.scheduling import Spec
-from data import jobs, models
+from data import jobs
 from data.corpus import Counts, build_corpus
 from data.models import Model
 from data.outbox import State
@@ -150,8 +150,3 @@ def _paid(db: Database, app: Mynah) -> None:
         at = max(now - timedelta(days=ago), now.replace(day=1))
         row = {"at": stamp(at), "account": "", "kind": kind, "why": "fiction", "price": price, "most": most, "count": most}
         db.table("spending").insert(row | {"settled_at": stamp(at)})
-
-
-def newest(db: Database, voice: str) -> Model:
-    """Return the version that a voice speaks with."""
-    return models.current(db, voice)

@@ -35,7 +35,7 @@ SHOWN = {
     "/spend": ("Posts written", "$3.965 of $10.00", "may still be spent"),
     "/health": ("All is well", "outbox", "Children started", "no token"),
 }
-EVIL = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>{{ 7*7 }}\u202e"
+EVIL = "`<b>`<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>{{ 7*7 }}\u202e"
 
 
 class Page(HTMLParser):
@@ -103,7 +103,7 @@ async def test_every_page_says_so_where_there_is_nothing(empty):
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("/voices/nobody", "No voice named nobody is trained"),
+        ("/voices/nobody", "No voice named nobody is trained: <code>mynah train nobody</code> makes it"),
         ("/voices/keeper_ottoline/9", "keeper_ottoline has no version 9: choose from 1, 2."),
         ("/outbox/99", "There is no post 99"),
         ("/schedules/nothing", "nothing"),
@@ -139,11 +139,12 @@ async def test_text_from_outside_is_shown_and_does_nothing(operator, monkeypatch
     monkeypatch.setattr(operator.app.speaking, "allowed", lambda lines, _: _same(lines))
     await operator.app.store.write(_hostile)
     seen = set()
-    for path in (*PAGES, "/schedules/odd", f"/voices?search={EVIL[:25]}", "/nothing/<script>"):
+    for path in (*PAGES, "/schedules/odd", f"/voices?search={EVIL[5:30]}", "/nothing/<script>"):
         answer = await operator.get(path)
         page = Page(answer.text)
         assert page.problems() == [], path
         assert "<script>alert" not in answer.text, path
+        assert "<b>" not in answer.text, path
         assert [tag for tag, attributes in page.tags if attributes.get("src") == "x"] == []
         if "&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;&lt;img src=x onerror=alert(2)&gt;{{ 7*7 }}" in answer.text:
             seen.add(path)
