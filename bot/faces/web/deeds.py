@@ -1,6 +1,7 @@
 """What is done: a function a form. Each does one thing by one service, says what came of it, and leads back to a page."""
 
-from collections.abc import Awaitable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import parse_qsl, quote
 
 from starlette.exceptions import HTTPException
@@ -12,13 +13,14 @@ from bot.errors import MynahError, WrongStateError
 from bot.faces.web.entry import SIGN_IN, Session, Sessions
 from bot.faces.web.pages import Pages
 from bot.faces.web.render import LABELS, page
-from bot.services import deciding, publishing
-from bot.services.deciding import shown_of
+from bot.services import publishing
+from bot.services.deciding import another, as_seen, decide
 from data import models
 from data.outbox import Post, State
 
 BY = "operator (web)"
 """Who did it, in every record."""
+NO_BUTTON = "There is no such button."
 MOST_FIELDS = 10
 REASON = 300  # characters
 
@@ -58,62 +60,52 @@ class Deeds:
 
     async def pin(self, request: Request) -> Response:
         """Have a voice speak with one version, or with its newest."""
-        voice = request.path_params["voice"]
-        version = (await fields(request)).get("version", "")
-
-        async def pin() -> str:
-            if version:
-                model = await self._app.store.write(models.pin, voice, int(version) if version.isdecimal() and len(version) < 10 else 0)
-                return f"{model.voice} speaks with version {model.version} from now on, whatever is trained later."
-            model = await self._app.store.write(models.unpin, voice)
-            return f"{model.voice} speaks with its newest version again: {model.version} now."
-
-        return await self._do(request, pin(), f"/voices/{quote(voice, safe='')}")
+        voice, version = request.path_params["voice"], (await fields(request)).get("version")
+        with telling(request) as tell:
+            if version is None:
+                model = await self._app.store.write(models.unpin, voice)
+                tell(f"{model.voice} speaks with its newest version again: {model.version} now.")
+            else:
+                model = await self._app.store.write(models.pin, voice, _number(version))
+                tell(f"{model.voice} speaks with version {model.version} from now on, whatever is trained later.")
+        return RedirectResponse(f"/voices/{quote(voice, safe='')}", 303)
 
     async def write_card(self, request: Request) -> Response:
-        """Write the model card of a version, for which the voice is asked for some lines, and show it."""
+        """Write the model card of a version, for which the voice is asked for some lines."""
         app, voice, version = self._app, request.path_params["voice"], request.path_params["version"]
-        here = f"/voices/{quote(voice, safe='')}/{version}"
-
-        async def write() -> str:
+        with telling(request) as tell:
             model = await app.store.read(models.version, voice, version)
             await publishing.publish(app.store, app.settings, app.speaking, model, publishing.folder_of(app.settings, model), page=True)
-            return f"The model card of {model.voice}, version {model.version}, is written."
-
-        return await self._do(request, write(), here)
+            tell(f"The model card of {model.voice}, version {model.version}, is written.")
+        return RedirectResponse(f"/voices/{quote(voice, safe='')}/{version}", 303)
 
     # ------------------------------------------------------------ queue, outbox
 
     async def cancel(self, request: Request) -> Response:
         """Cancel a training."""
-        number = request.path_params["job"]
-
-        async def cancel() -> str:
-            job = await self._app.training.cancel(number, by=BY)
-            return f"Job {job.id} ({job.voice}) {f'is {job.status}' if job.status.ended else 'is being stopped'}."
-
-        return await self._do(request, cancel(), "/queue")
+        with telling(request) as tell:
+            job = await self._app.training.cancel(request.path_params["job"], by=BY)
+            tell(f"Job {job.id} ({job.voice}) {f'is {job.status}' if job.status.ended else 'is being stopped'}.")
+        return RedirectResponse("/queue", 303)
 
     async def decide(self, request: Request) -> Response:
         """Decide about a post, as it was when the page was made."""
-        number, form = request.path_params["post"], await fields(request)
-        choice, seen = form.get("choice", ""), _seen(form)
+        app, number, form = self._app, request.path_params["post"], await fields(request)
+        choice, seen = form.get("choice", ""), _number(form.get("seen", ""))
         if choice in ("edit", "approve-edited"):
             return await self._edit(request, number, form.get("text", ""), seen, approve=choice == "approve-edited")
-
-        async def decide() -> str:
-            shown = await self._app.store.read(shown_of, number)
-            if choice not in LABELS:
-                raise HTTPException(400, "There is no such button.")
+        if choice not in LABELS:
+            raise HTTPException(400, NO_BUTTON)
+        with telling(request) as tell:
+            shown = await app.store.read(as_seen, number, seen)
             if choice not in shown.offered:
-                raise WrongStateError(f"Post {number} was changed meanwhile: look at it again.")
-            app = self._app
+                raise WrongStateError(f"Post {number} is {shown.post.status}: look at it again.")
             if choice == "another":
-                post = await deciding.another(app.store, app.speaking, app.posting, number, BY, seen=seen, origin=None)
-                return f"Post {post.id} has another line."
-            return decided(await deciding.decide(app.posting, choice, number, BY, seen=seen))
-
-        return await self._do(request, decide(), "/outbox" if form.get("back") == "outbox" else f"/outbox/{number}")
+                await another(app.store, app.speaking, app.posting, number, BY, seen=seen, origin=None)
+                tell(f"Post {number} has another line.")
+            else:
+                tell(decided(await decide(app.posting, choice, number, BY, seen=seen)))
+        return RedirectResponse("/outbox" if form.get("back") == "outbox" else f"/outbox/{number}", 303)
 
     async def _edit(self, request: Request, number: int, text: str, seen: int, *, approve: bool) -> Response:
         """Give a post another text; one that is refused stays in its field."""
@@ -121,55 +113,62 @@ class Deeds:
             post = await self._app.posting.edit(number, text, BY, approve=approve, seen=seen)
         except MynahError as error:
             return await self._pages.post(request, typed=text, refusal=str(error), status=422)
-        _tell(request, f"Post {post.id} has its new text. {decided(post)}")
+        with telling(request) as tell:
+            tell(f"Post {post.id} has its new text. {decided(post)}")
         return RedirectResponse(f"/outbox/{number}", 303)
 
     async def switch(self, request: Request) -> Response:
         """Stop all posting, or let it go on."""
         form = await fields(request)
-
-        async def switch() -> str:
-            if form.get("choice") == "pause":
-                await self._app.posting.pause(BY, " ".join(form.get("why", "").split())[:REASON])
-                return "Posting is paused: nothing goes out and no schedule fires until you resume it."
-            await self._app.posting.resume(BY)
-            return "Posting goes on: what is approved is sent, and schedules fire again."
-
-        return await self._do(request, switch(), "/outbox")
+        with telling(request) as tell:
+            match form.get("choice"):
+                case "pause":
+                    await self._app.posting.pause(BY, " ".join(form.get("why", "").split())[:REASON])
+                    tell("Posting is paused: nothing goes out and no schedule fires until you resume it.")
+                case "resume":
+                    await self._app.posting.resume(BY)
+                    tell("Posting goes on: what is approved is sent, and schedules fire again.")
+                case _:
+                    raise HTTPException(400, NO_BUTTON)
+        return RedirectResponse("/outbox", 303)
 
     # ---------------------------------------------------------------- schedules
 
     async def schedule(self, request: Request) -> Response:
         """Pause, resume, run or remove a schedule."""
-        name, choice = request.path_params["name"], (await fields(request)).get("choice", "")
-        here = f"/schedules/{quote(name, safe='')}"
-
-        async def act() -> str:
-            scheduling = self._app.scheduling
+        name, choice = request.path_params["name"], (await fields(request)).get("choice")
+        scheduling = self._app.scheduling
+        with telling(request) as tell:
             match choice:
                 case "pause":
                     await scheduling.pause(name, BY)
-                    return f"The schedule {name} is paused; what it has written stays."
+                    tell(f"The schedule {name} is paused; what it has written stays.")
                 case "resume":
                     await scheduling.resume(name, BY)
-                    return f"The schedule {name} goes on; what fell into its pause is not made up."
+                    tell(f"The schedule {name} goes on; what fell into its pause is not made up.")
                 case "run":
                     await scheduling.run_now(name, BY)
-                    return f"The schedule {name} writes a draft now; it comes into the outbox."
+                    tell(f"The schedule {name} writes a draft now; it comes into the outbox.")
                 case "remove":
                     await scheduling.remove(name)
-                    return f"The schedule {name} is gone; its posts stay."
-            raise HTTPException(400, "There is no such button.")
+                    tell(f"The schedule {name} is gone; its posts stay.")
+                case _:
+                    raise HTTPException(400, NO_BUTTON)
+        return RedirectResponse("/schedules" if choice == "remove" else f"/schedules/{quote(name, safe='')}", 303)
 
-        return await self._do(request, act(), "/schedules" if choice == "remove" else here)
 
-    async def _do(self, request: Request, deed: Awaitable[str], then: str) -> Response:
-        """Do something, and lead to a page that says what came of it."""
-        try:
-            _tell(request, await deed)
-        except MynahError as error:
-            _tell(request, str(error), refused=True)
-        return RedirectResponse(then, 303)
+@contextmanager
+def telling(request: Request) -> Iterator[Callable[[str], None]]:
+    """Have the next page tell what is said inside, or why it was refused."""
+    session: Session = request.state.session
+
+    def tell(notice: str, *, refused: bool = False) -> None:
+        session.notice, session.refused = notice, refused
+
+    try:
+        yield tell
+    except MynahError as error:
+        tell(str(error), refused=True)
 
 
 async def fields(request: Request) -> dict[str, str]:
@@ -188,13 +187,8 @@ def decided(post: Post) -> str:
     return f"Post {post.id} is {post.status}.{more if post.status is State.APPROVED else ''}"
 
 
-def _seen(form: dict[str, str]) -> int:
-    seen = form.get("seen", "")
-    if not seen.isascii() or not seen.isdecimal() or len(seen) > 6:
-        raise HTTPException(400, "That form does not say what it decides about.")
-    return int(seen)
-
-
-def _tell(request: Request, notice: str, *, refused: bool = False) -> None:
-    session: Session = request.state.session
-    session.notice, session.refused = notice, refused
+def _number(text: str) -> int:
+    """Return a number of a field that a page filled in."""
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise HTTPException(400, "That form cannot be read.")
+    return int(text)

@@ -65,7 +65,7 @@ def token_of(folder: Path) -> str:
 def _make(path: Path) -> None:
     """Write a token for good before it has its name; who comes first makes it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(f"{TOKEN}.{os.getpid()}.part")
+    fresh = path.with_name(f".{TOKEN}.{secrets.token_hex(4)}.part")  # `mynah gc` knows it by that
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:  # noqa: PTH123
         file.write(f"{secrets.token_urlsafe(TOKEN_BYTES)}\n")
     try:

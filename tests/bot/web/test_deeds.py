@@ -123,8 +123,10 @@ async def test_a_version_is_pinned_and_unpinned(operator):
     assert (await operator.app.store.read(models.current, "keeper_ottoline")).version == 1
     assert "its newest version again: 2 now" in await operator.told("/voices/keeper_ottoline/pin")
     before = await operator.rows()
-    for version in ("9", "x", "²", "9" * 40):
-        assert "has no version" in await operator.told("/voices/keeper_ottoline/pin", version=version)
+    assert "keeper_ottoline has no version 9: choose from 1, 2." in await operator.told("/voices/keeper_ottoline/pin", version="9")
+    assert "No voice named nobody" in (await operator.get((await operator.post("/voices/nobody/pin")).headers["location"])).text
+    for version in ("", "x", "²", "9" * 40):
+        assert (await operator.post("/voices/keeper_ottoline/pin", version=version)).status_code == 400
     assert await operator.rows() == before
 
 

@@ -16,6 +16,7 @@ from bot.errors import SettingsError
 from bot.faces.terminal.cli import cli
 from bot.faces.web.entry import HEADERS, IDLE_SECONDS, TRIES, TRIES_SECONDS, Sessions, token_of
 from bot.faces.web.face import WebFace
+from bot.lock import Lead
 from bot.log import configure_logging
 from bot.serve import serve
 from bot.settings import Secrets, Settings, Web
@@ -179,7 +180,8 @@ async def test_a_form_that_is_too_large_or_none_changes_nothing(operator):
     for seen in ("", "x", "-1", "²", "9" * 50):
         assert (await operator.post("/outbox/1", choice="approve", seen=seen)).status_code == 400
     assert (await operator.post("/outbox/1", choice="sell", seen=1)).status_code == 400
-    assert (await operator.post("/schedules/mornings", choice="sell")).status_code == 400
+    for path in ("/schedules/mornings", "/posting"):
+        assert (await operator.post(path, choice="sell")).status_code == 400
     for path in (f"/outbox/{'9' * 30}", "/outbox/0", "/outbox/-1", f"/queue/{'9' * 5000}/cancel", "/voices?page=0", "/voices?page=²"):
         assert (await operator.get(path)).status_code == 404, path
     assert await operator.rows() == before
@@ -204,13 +206,17 @@ def test_the_token_is_its_owners_alone_and_stays(tmp_path):
         token_of(tmp_path / "var")
 
 
-def test_a_command_prints_the_address_with_the_token(tmp_path):
+def test_a_command_prints_the_address_with_the_token_while_mynah_runs(tmp_path):
     config = tmp_path / "config.toml"
     config.write_text("[web]\nport = 8023\n")
-    said = CliRunner().invoke(cli, ["web", "--config", str(config)])
-    assert said.stdout == f"http://127.0.0.1:8023/sign-in#{token_of(tmp_path / 'var')}\n"
-    config.write_text("")
-    assert "The page is off" in str(CliRunner().invoke(cli, ["web", "--config", str(config)]).exception)
+    asked = ["web", "--config", str(config)]
+    assert "Mynah does not run" in str(CliRunner().invoke(cli, asked).exception)
+    with Lead(tmp_path / "var" / "mynah.lock") as lead:
+        assert lead.take()
+        said = CliRunner().invoke(cli, asked)
+        assert said.stdout == f"http://127.0.0.1:8023/sign-in#{token_of(tmp_path / 'var')}\n"
+        config.write_text("")
+        assert "The page is off" in str(CliRunner().invoke(cli, asked).exception)
 
 
 async def test_it_answers_at_its_door_takes_no_signal_and_writes_its_token_into_no_log(settings, executor, tmp_path):
