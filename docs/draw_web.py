@@ -1,6 +1,8 @@
 """Draws the pictures of the operator's page in docs/pictures: fiction in a database, the page itself, and headless Chromium before it.
 
-PYTHONPATH=. python docs/draw_web.py
+    PYTHONPATH=. python docs/draw_web.py
+
+The fiction is that of tests/bot/web, which walks through the same pages.
 """
 
 import asyncio
