@@ -75,15 +75,14 @@ async def test_a_text_is_edited_and_approved_once(operator):
     assert "It said: " in page
 
 
-@pytest.mark.parametrize("text", ["", "x" * 300, "look at https://evil.example", "The fog"])
-async def test_a_text_that_is_refused_stays_in_its_field_and_changes_nothing(operator, text):
-    if text == "The fog":
-        text = (await post_of(operator, 1)).text
+async def test_a_text_that_is_refused_stays_in_its_field_and_changes_nothing(operator):
+    own = (await post_of(operator, 1)).text
     before = await operator.rows()
-    answer = await operator.post("/outbox/1", choice="approve-edited", seen=1, text=text)
-    assert answer.status_code == 422
-    assert 'role="alert"' in answer.text
-    assert f"\n{text}</textarea>" in answer.text
+    for text in ("", "x" * 300, "look at https://evil.example", own):
+        answer = await operator.post("/outbox/1", choice="approve-edited", seen=1, text=text)
+        assert answer.status_code == 422
+        assert 'role="alert"' in answer.text
+        assert f"\n{text}</textarea>" in answer.text
     assert await operator.rows() == before
 
 
