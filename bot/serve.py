@@ -12,9 +12,11 @@ from pydantic import SecretStr
 from bot.app import LOCK_SECONDS, Mynah
 from bot.errors import SettingsError
 from bot.faces.discord.face import DiscordFace
+from bot.faces.web.face import WebFace
 from bot.monitor import Monitor
 from bot.services.sending import Sender
 from bot.settings import Secrets, Settings
+from bot.vitals import VITALS
 from bot.x.accounts import accounts_of
 from bot.x.text import parser
 from data import schedules
@@ -31,7 +33,8 @@ async def serve(settings: Settings, secrets: Secrets, make: Callable[[Settings, 
         make: makes the parts.
 
     Raises:
-        SettingsError: there is nothing to do (neither a Discord token, a schedule for X nor mentions to read), or the token is wrong.
+        SettingsError: there is nothing to do (neither a Discord token, a schedule for X, mentions to read nor a page to serve), the token
+            is wrong, or a port is taken.
     """
     parser()  # now, and not while somebody waits for the first line
     stop = asyncio.Event()
@@ -41,22 +44,24 @@ async def serve(settings: Settings, secrets: Secrets, make: Callable[[Settings, 
         x = app.posting.accounts
         x |= accounts_of(settings, secrets, app.store, app.budget, clock=app.clock)
         token = secrets.discord_token
-        if token is None and not app.mentions.on and not await app.store.read(schedules.listed):
+        if token is None and not app.mentions.on and not settings.web.port and not await app.store.read(schedules.listed):
             raise SettingsError("DISCORD_TOKEN is not set, and there is no schedule for X: set the one, or `mynah schedule add` the other.")
         if token is None:
-            log.info("no DISCORD_TOKEN: only what is for X runs")
+            log.info("no DISCORD_TOKEN: only what is for X runs, and the queues")
         for account in settings.x.every_account.keys() - x.keys():
             log.info("no keys for this account on X: drafts are written, and nothing is posted", account=account)
         stopped = asyncio.create_task(stop.wait())
-        monitors = [asyncio.create_task(Monitor(app, settings.monitor.port).run())] if settings.monitor.port else []
+        doors: list[Monitor | WebFace] = [Monitor(app, settings.monitor.port)] if settings.monitor.port else []
+        doors += [WebFace(app, settings.web.port)] if settings.web.port else []
+        beside = [asyncio.create_task(run) for run in (VITALS.watch_the_loop(), *(door.run() for door in doors))]
         try:
             if not await _leads(app, stop):
                 return
-            await _work(app, x, token, [stopped, *monitors])
+            await _work(app, x, token, [stopped, *beside])
         finally:
-            for monitor in monitors:
-                monitor.cancel()
-                await asyncio.wait([monitor])
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
 
 
 async def _work(app: Mynah, x: Mapping[str, Sender], token: SecretStr | None, ends: Sequence[asyncio.Future[Any]]) -> None:

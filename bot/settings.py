@@ -291,6 +291,12 @@ class Monitor(Section):
     port: int = Field(0, ge=0, le=65535)
 
 
+class Web(Section):
+    """The operator's page, on loopback."""
+
+    port: int = Field(0, ge=0, le=65535)
+
+
 class Settings(BaseSettings):
     """Every setting, as the environment and config.toml give it; paths are absolute."""
 
@@ -309,6 +315,7 @@ class Settings(BaseSettings):
     source: Source = Source()
     tracking: Tracking = Tracking()
     monitor: Monitor = Monitor()
+    web: Web = Web()
     gc: Gc = Gc()
     log: Log = Log()
 

@@ -4,6 +4,7 @@ Whoever has something to tell tells it here, and knows nothing of who asks (bot/
 one set of children and one connection.
 """
 
+import asyncio
 from bisect import bisect_left
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from time import monotonic
 BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0)
 """Seconds; Discord takes no acknowledgement after three."""
 MOST_OPEN = 10_000  # interactions whose acknowledgement is waited for; older ones get none any more
+LOOK_SECONDS = 0.5  # between two looks at the loop
 LAGS = 120
 """How many of the newest looks at the loop count."""
 
@@ -62,6 +64,14 @@ class Vitals:
     def gateway_down_seconds(self) -> float:
         """For how long the connection to Discord has been missing; 0 where it is not."""
         return 0.0 if self._down_since is None else self._clock() - self._down_since
+
+    async def watch_the_loop(self) -> None:
+        """Take note of how late the loop is, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LOOK_SECONDS
+            await asyncio.sleep(LOOK_SECONDS)
+            self.late(loop.time() - due)
 
     def late(self, seconds: float) -> None:
         """Take note of how much later than asked for the loop came to something."""

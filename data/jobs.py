@@ -159,20 +159,23 @@ def _queue(db: Database) -> list[dict[str, Any]]:
     hundred wishes of one hold nobody else up by more than one. What was cut off goes on before all others. What was not asked for in a
     server counts as one more.
     """
-    return list(
-        db.query("""
-            SELECT id, recipe FROM jobs WHERE status = 'queued' ORDER BY
-                attempt = 0,
-                ROW_NUMBER() OVER (PARTITION BY server ORDER BY attempt = 0, id)
-                    + (SELECT count(*) FROM jobs AS other WHERE other.status = 'running' AND other.server IS jobs.server),
-                (SELECT coalesce(max(started_at), '') FROM jobs AS other WHERE other.server IS jobs.server),
-                id""")
-    )
+    return list(db.query(_IN_TURN))
 
 
-def in_order(db: Database) -> list[Job]:
-    """Return what runs, and then what waits, in the order in which it begins."""
-    return [*interrupted(db), *(get(db, row["id"]) for row in _queue(db))]
+# The + has SQLite look among what runs, and not, for each that waits, through all that its server ever asked for: with a thousand that
+# wait and ten thousand that are done, that is 9 ms instead of 6 s.
+_IN_TURN = """
+    SELECT id, recipe FROM jobs WHERE status = 'queued' ORDER BY
+        attempt = 0,
+        ROW_NUMBER() OVER (PARTITION BY server ORDER BY attempt = 0, id)
+            + (SELECT count(*) FROM jobs AS other WHERE other.status = 'running' AND +other.server IS jobs.server),
+        (SELECT coalesce(max(started_at), '') FROM jobs AS other WHERE other.server IS jobs.server),
+        id"""
+
+
+def in_order(db: Database, most: int | None = None) -> list[Job]:
+    """Return what runs, and then what waits, `most` of it, in the order in which it begins."""
+    return [*interrupted(db), *(get(db, row["id"]) for row in _queue(db)[:most])]
 
 
 def asked_since(db: Database, since: str, *, member: int | None = None, server: int | None = None) -> list[str]:

@@ -58,6 +58,7 @@ class Store:
         self._write_db: Database
         self._read_db: Database
         self._share: int | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Open and migrate.
@@ -119,9 +120,17 @@ class Store:
     async def check(self) -> None:
         """Take the lock for writing; after a write that failed, write something that changes nothing, too.
 
+        Whoever asks while a look is under way waits for that one: looks would queue up behind whoever keeps the lock.
+
         Raises:
             StoreError: it cannot be written.
         """
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+            self._looking.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody may be waiting any more
+        await asyncio.shield(self._looking)
+
+    async def _look(self) -> None:
         await self.write(_touch if self.trouble else lambda _: None)
         self.trouble = None
 

@@ -85,12 +85,12 @@ def _command(model: Model, recipe: dict[str, Any], start: int | None) -> str:
     return " ".join([f"mynah pin {model.voice} {start} &&"] * (start is not None) + words)
 
 
-async def save_curve(store: Store, model: Model, folder: Path) -> Path:
+async def save_curve(store: Store, model: Model, folder: Path, *, dark: bool = False) -> Path:
     """Draw the curve of a model's training into a PNG file, unless it lies there already, and return its path."""
-    path = folder / model.voice / f"curve-v{model.version}.png"
+    path = folder / model.voice / f"curve-v{model.version}{'-dark' * dark}.png"
     if not path.is_file():
         events = [event for _, event in await store.read(jobs.events_after, model.job)]
-        picture = await asyncio.to_thread(draw_curve, events, model.result)
+        picture = await asyncio.to_thread(draw_curve, events, model.result, dark=dark)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture)
     return path

@@ -60,6 +60,11 @@ class Card:
             raise BadRequestError(f"{folder} cannot be written ({error.strerror}): name another folder.") from error
 
 
+def folder_of(settings: Settings, model: Model) -> Path:
+    """Return where a model's card is written unless somebody says where."""
+    return settings.data_dir / "cards" / model.voice / f"v{model.version}"
+
+
 async def publish(
     store: Store,
     settings: Settings,

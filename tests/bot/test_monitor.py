@@ -10,10 +10,13 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from bot import door
 from bot import monitor as monitor_module
+from bot import vitals as vitals_module
 from bot.app import Mynah
+from bot.door import HOST
 from bot.errors import SettingsError, StoreError
-from bot.monitor import HOST, Monitor
+from bot.monitor import Monitor
 from bot.settings import Secrets, Settings
 from bot.vitals import Vitals
 from bot.x.tweepy_session import _Adapter
@@ -46,12 +49,13 @@ async def watched(app, vitals=None):
     task = asyncio.create_task(monitor.run())
     try:
         async with asyncio.timeout(60), aiohttp.ClientSession() as session:
-            await monitor.open.wait()
+            await monitor.door.open.wait()
 
             async def ask(path, host=f"{HOST}:1"):
-                async with session.get(f"http://{HOST}:{monitor.port}{path}", headers={"Host": host}) as answer:
+                async with session.get(f"http://{HOST}:{monitor.door.port}{path}", headers={"Host": host}) as answer:
                     return answer.status, await answer.text()
 
+            ask.port = monitor.door.port
             yield ask
     finally:
         task.cancel()
@@ -176,27 +180,29 @@ async def test_a_loop_that_is_late_is_a_503(app):
     assert "late" in json.loads(text)["troubles"][0]
 
 
-async def test_a_loop_that_is_held_up_is_noticed(app, monkeypatch):
-    monkeypatch.setattr(monitor_module, "LOOK_SECONDS", 0.01)
+async def test_a_loop_that_is_held_up_is_noticed(monkeypatch):
+    monkeypatch.setattr(vitals_module, "LOOK_SECONDS", 0.01)
     vitals = Vitals()
-    async with watched(app, vitals):
-        until = asyncio.get_running_loop().time() + 0.3
-        while asyncio.get_running_loop().time() < until:
-            pass
-        async with asyncio.timeout(20):
-            while vitals.loop_lag < 0.1:  # noqa: ASYNC110 - the loop itself is what is looked at
-                await asyncio.sleep(0)
+    watching = asyncio.create_task(vitals.watch_the_loop())
+    await asyncio.sleep(0)
+    until = asyncio.get_running_loop().time() + 0.3
+    while asyncio.get_running_loop().time() < until:
+        pass
+    async with asyncio.timeout(20):
+        while vitals.loop_lag < 0.1:  # noqa: ASYNC110 - the loop itself is what is looked at
+            await asyncio.sleep(0)
+    watching.cancel()
 
 
 async def test_a_database_that_another_process_holds_is_a_503_in_time(app, monkeypatch):
     monkeypatch.setattr(monitor_module, "WRITE_SECONDS", 0.05)
-    check, looks = app.store.check, []
+    write, looks = app.store.write, []
 
-    async def counted():
-        looks.append(1)
-        await check()
+    async def counted(work):
+        looks.append(work)
+        return await write(work)
 
-    monkeypatch.setattr(app.store, "check", counted)
+    monkeypatch.setattr(app.store, "write", counted)
     async with watched(app) as ask:
         with closing(sqlite3.connect(app.settings.database)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -236,9 +242,22 @@ async def test_a_database_that_cannot_be_written_is_a_503(app, monkeypatch):
 
 async def test_a_page_that_came_by_another_name_is_refused(app):
     async with watched(app) as ask:
-        assert (await ask("/metrics", host="evil.example"))[0] == 403
+        assert (await ask("/metrics", host="evil.example"))[0] == 400
         assert (await ask("/healthz", host="localhost:9"))[0] == 200
         assert (await ask("/"))[0] == 404
+
+
+async def test_who_takes_all_its_connections_keeps_others_out_and_nothing_else(app, monkeypatch):
+    monkeypatch.setattr(door, "MOST_AT_ONCE", 3)
+    async with watched(app) as ask:
+        held = [await asyncio.open_connection(HOST, ask.port) for _ in range(3)]
+        assert (await ask("/healthz"))[0] == 503
+        await app.store.check()
+        for _, writer in held:
+            writer.close()
+        async with asyncio.timeout(20):
+            while (await ask("/healthz"))[0] != 200:
+                pass
 
 
 async def test_a_port_that_is_taken_is_one_sentence(app):
@@ -251,17 +270,17 @@ async def test_a_port_that_is_taken_is_one_sentence(app):
 
 
 async def test_who_waits_to_lead_opens_the_door_when_the_leader_has_left_it(app, monkeypatch):
-    monkeypatch.setattr(monitor_module, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(door, "AGAIN_SECONDS", 0)
     other = await asyncio.start_server(lambda *_: None, HOST, 0)
     async with other:
         waiting = Monitor(app, other.sockets[0].getsockname()[1], Vitals())
         task = asyncio.create_task(waiting.run())
         for _ in range(5):
             await app.store.read(lambda _: None)
-        assert not waiting.open.is_set()
+        assert not waiting.door.open.is_set()
         assert not task.done()
     async with asyncio.timeout(20):
-        await waiting.open.wait()
+        await waiting.door.open.wait()
     task.cancel()
     await asyncio.wait([task])
 

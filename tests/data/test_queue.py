@@ -84,3 +84,12 @@ async def test_a_job_that_ended_has_nothing_before_it(store, ask):
     numbers = [await ask(1) for _ in range(2)]
     await begun(store)
     assert [await store.read(jobs.position, number) for number in numbers] == [0, 0]
+
+
+async def test_who_waits_is_not_compared_with_all_that_was_ever_asked_for(store):
+    def plan(db):
+        return [row["detail"] for row in db.query(f"EXPLAIN QUERY PLAN {jobs._IN_TURN}")]
+
+    looks = [detail for detail in await store.read(plan) if " other " in detail]
+    assert looks[0] == "SEARCH other USING INDEX jobs_status (status=?)"  # what runs
+    assert looks[1] == "SEARCH other USING COVERING INDEX jobs_server (server=?)"  # the newest, at its end

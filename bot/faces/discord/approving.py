@@ -19,13 +19,11 @@ from bot.faces.discord.forms import take_in
 from bot.faces.discord.installs import in_servers
 from bot.faces.discord.language import aloud, aside, tr
 from bot.faces.discord.naming import called
-from bot.faces.discord.render_posts import Shown
 from bot.faces.discord.text import CHOICE, CHOICES
-from bot.x.text import without_leading_names
-from data import mentions, outbox, post_cards, schedules, speech
-from data.outbox import Pause, Post, State
+from bot.services.deciding import OFFERED, Shown, another, as_seen, decide, shown_of
+from data import outbox, post_cards
+from data.outbox import Pause, Post
 from data.post_cards import PostCard
-from data.speech import Purpose
 
 if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
@@ -41,26 +39,9 @@ LABELS = {
     "reject": "Reject",
     "leave": "Leave it",
 }
-OFFERED = {
-    State.DRAFT: ("approve", "edit", "another", "reject"),
-    State.FAILED: ("retry", "edit", "another", "reject"),
-    State.SENDING: ("again", "confirm", "leave"),
-}
-"""What can be decided about a post that waits."""
 log = structlog.get_logger()
 Number = app_commands.Range[int, 1, 2**53 - 1]  # as a slash command takes them
-_YES = ("approve", "retry", "again")
 _FORM = re.compile(r"mynah:outboxed:(?P<post>\d{1,18}):(?P<seen>\d{1,6})")
-
-
-def shown_of(db: Database, number: int) -> Shown:
-    """Return all that a card tells of a post.
-
-    Raises:
-        NotStoredError: there is no such post.
-    """
-    post = outbox.get(db, number)
-    return Shown(post, tuple(outbox.changes(db, number)), outbox.paused(db))
 
 
 def buttons(shown: Shown) -> discord.ui.View | None:
@@ -69,7 +50,7 @@ def buttons(shown: Shown) -> discord.ui.View | None:
         return None
     view = discord.ui.View(timeout=None)
     for choice in OFFERED[shown.post.status]:
-        view.add_item(PostButton(choice, shown.post.id, len(shown.history)))
+        view.add_item(PostButton(choice, shown.post.id, shown.seen))
     return view
 
 
@@ -160,7 +141,7 @@ class PostButton(
         """Decide."""
         if self.choice == "edit":
             await need_approver(bot, interaction)
-            shown = await bot.app.store.read(_as_seen, self.post, self.seen)
+            shown = await bot.app.store.read(as_seen, self.post, self.seen)
             await interaction.response.send_modal(_form(shown))
             return
         if self.choice == "another":
@@ -168,13 +149,7 @@ class PostButton(
             return
         await interaction.response.defer()
         guild = await need_approver(bot, interaction)
-        posting, by = bot.app.posting, signature(interaction.user)
-        if self.choice in _YES:
-            await posting.approve(self.post, by, seen=self.seen)
-        elif self.choice == "confirm":
-            await posting.confirm(self.post, by, seen=self.seen)
-        else:
-            await posting.reject(self.post, by, "", seen=self.seen)
+        await decide(bot.app.posting, self.choice, self.post, signature(interaction.user), seen=self.seen)
         await _answer_with_card(bot, interaction, self.post, guild)
 
     async def _another(self, bot: "MynahBot", interaction: discord.Interaction[Any]) -> None:
@@ -182,26 +157,8 @@ class PostButton(
         await interaction.response.defer(ephemeral=True, thinking=True)
         interaction.extras["answered"] = True  # what is private is told in private
         await need_approver(bot, interaction)
-        shown = await bot.app.store.read(_as_seen, self.post, self.seen)
-        by, where = signature(interaction.user), origin(interaction.user, interaction.guild)
-        schedule = await bot.app.store.read(schedules.get, shown.post.schedule) if shown.post.schedule else None
-        message = without_leading_names(await bot.app.store.read(mentions.asked, shown.post))
-        request = await bot.app.speaking.request(
-            shown.post.voice,
-            by=by,
-            message=message,
-            origin=where,
-            prompt=schedule.prompt if schedule else "",
-            temperature=schedule.creativity if schedule else None,
-            count=1,
-            purpose=Purpose.POST,
-        )
-        try:
-            (line,) = (await bot.app.speaking.answer(request.id)).lines
-        finally:
-            if message:
-                await bot.app.store.write(speech.forget_messages)
-        await bot.app.posting.edit(self.post, line.text, by, seen=self.seen)
+        app, by, where = bot.app, signature(interaction.user), origin(interaction.user, interaction.guild)
+        await another(app.store, app.speaking, app.posting, self.post, by, seen=self.seen, origin=where)
         await interaction.edit_original_response(content=tr(f"Post {self.post} has another line."))
 
 
@@ -224,17 +181,12 @@ async def _answer_with_card(bot: "MynahBot", interaction: discord.Interaction[An
 
 
 def _form(shown: Shown) -> discord.ui.Modal:
-    form = discord.ui.Modal(title=tr(f"Edit post {shown.post.id}"), custom_id=f"mynah:outboxed:{shown.post.id}:{len(shown.history)}")
+    form = discord.ui.Modal(title=tr(f"Edit post {shown.post.id}"), custom_id=f"mynah:outboxed:{shown.post.id}:{shown.seen}")
     text: discord.ui.TextInput[Any] = discord.ui.TextInput(
         custom_id="text", max_length=MAX_TEXT, default=shown.post.text[:MAX_TEXT], style=discord.TextStyle.long
     )
     form.add_item(discord.ui.Label(text=tr("What is posted"), component=text))
     return form
-
-
-def _as_seen(db: Database, number: int, seen: int) -> Shown:
-    outbox.need_unchanged(db, number, seen)
-    return shown_of(db, number)
 
 
 def _waiting(db: Database) -> tuple[list[tuple[Post, PostCard | None]], Pause | None]:

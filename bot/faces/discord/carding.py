@@ -10,10 +10,10 @@ from sqlite_utils import Database
 
 from bot.faces.discord import render_posts
 from bot.faces.discord.admitting import arrive, guild_of, knows
-from bot.faces.discord.approving import buttons, shown_of
+from bot.faces.discord.approving import buttons
 from bot.faces.discord.failures import lost
 from bot.faces.discord.language import tr
-from bot.faces.discord.render_posts import Shown
+from bot.services.deciding import Shown, shown_of
 from data import post_cards
 from data.outbox import Post, State
 from data.post_cards import PostCard

@@ -1,6 +1,5 @@
-"""A training as one message shows it: the events of its trainer, folded into a few lines."""
+"""A training as one message shows it: how it stands, in a few lines."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from bot.faces.discord.language import tr
@@ -8,6 +7,7 @@ from bot.faces.discord.naming import called
 from bot.faces.discord.render import duration
 from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence
 from bot.faces.words import STAGES
+from bot.services.progress import Progress
 from data.jobs import Job, Status
 
 BAR = 20
@@ -15,48 +15,23 @@ SAMPLE = 280
 NOTES = 3
 
 
-@dataclass
-class Progress:
-    """What is known of one run of a job; a run that was cut off and is done again is another one."""
+def render(progress: Progress, job: Job, before: int) -> str:
+    """Return the message's text; `before` counts the trainings that come first."""
+    lines = [tr(f"**{safe(called(job.voice))}** · job {job.id} · {_state(progress, job, before)}")]
+    if job.status is Status.RUNNING and progress.step:
+        lines += [_bar(progress.step), _facts(progress.step)]
+    if progress.sample:
+        lines.append(f"> *“{safe(' '.join(progress.sample.split()), SAMPLE)}”*")
+    lines += [f"⚠ {sentence(note)}" for note in progress.notes[-NOTES:]]
+    return cut("\n".join(lines), MESSAGE)
 
-    attempt: int
-    notes: list[str] = field(default_factory=list)
-    """Sentences the person should read: the corpus' warnings first, then the trainer's."""
-    seen: int = 0
-    """Id of the last event taken."""
-    stage: str = ""
-    step: dict[str, Any] = field(default_factory=dict)
-    sample: str = ""
 
-    def take(self, event_id: int, event: dict[str, Any]) -> None:
-        """Fold one message of the trainer in."""
-        self.seen = event_id
-        match event["type"]:
-            case "stage":
-                self.stage = event["name"]
-            case "step":
-                self.step = event
-            case "sample":
-                self.sample = event["text"]
-            case "note":
-                self.notes.append(event["sentence"])
-
-    def render(self, job: Job, before: int) -> str:
-        """Return the message's text; `before` counts the trainings that come first."""
-        lines = [tr(f"**{safe(called(job.voice))}** · job {job.id} · {self._state(job, before)}")]
-        if job.status is Status.RUNNING and self.step:
-            lines += [_bar(self.step), _facts(self.step)]
-        if self.sample:
-            lines.append(f"> *“{safe(' '.join(self.sample.split()), SAMPLE)}”*")
-        lines += [f"⚠ {sentence(note)}" for note in self.notes[-NOTES:]]
-        return cut("\n".join(lines), MESSAGE)
-
-    def _state(self, job: Job, before: int) -> str:
-        if job.cancel_requested_by:
-            return "is being stopped"
-        if job.status is Status.QUEUED:
-            return f"waits for {plural(before, 'training')} before it" if before else "is next"
-        return STAGES.get(self.stage, safe(self.stage)) or "starting"
+def _state(progress: Progress, job: Job, before: int) -> str:
+    if job.cancel_requested_by:
+        return "is being stopped"
+    if job.status is Status.QUEUED:
+        return f"waits for {plural(before, 'training')} before it" if before else "is next"
+    return STAGES.get(progress.stage, safe(progress.stage)) or "starting"
 
 
 def _bar(step: dict[str, Any]) -> str:

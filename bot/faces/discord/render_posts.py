@@ -1,13 +1,13 @@
 """Posts as Discord shows them: the card of one, and the list of those that wait."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from bot.faces.discord.language import tr
 from bot.faces.discord.naming import called
 from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence, units, who
+from bot.services.deciding import Shown
 from bot.services.posting import SENDER, UNATTENDED_ANSWERS
 from bot.x import text as rules
 from data.outbox import DEFAULT_ACCOUNT, Destination, Pause, Post, State
@@ -18,21 +18,6 @@ LINE = 80  # characters of a post in a list
 LISTED = 15
 NAME = 60
 REASON = 300
-
-
-@dataclass(frozen=True)
-class Shown:
-    """All that a card tells of a post, so that it is made anew where some of it changed."""
-
-    post: Post
-    history: tuple[dict[str, Any], ...]
-    """status, at, who, why, oldest first."""
-    pause: Pause | None
-
-    @property
-    def waits(self) -> bool:
-        """Whether a person may decide about it now."""
-        return self.post.status in (State.DRAFT, State.FAILED) or self.post.awaits_person
 
 
 def at(stamp: str, form: str) -> str:

@@ -11,17 +11,16 @@ from discord.ext import commands, tasks
 from sqlite_utils import Database
 
 from bot.errors import NotStoredError
-from bot.faces.discord import render
+from bot.faces.discord import progress, render
 from bot.faces.discord.admitting import arrive, guild_of, knows
 from bot.faces.discord.ending import buttons
 from bot.faces.discord.failures import lost
 from bot.faces.discord.language import tr
 from bot.faces.discord.naming import called
-from bot.faces.discord.progress import Progress
 from bot.faces.discord.speaking import curve_file, said_file
 from bot.faces.discord.text import MESSAGE, cut, safe, sentence
 from bot.services import cards
-from bot.services.training import warnings_of
+from bot.services.progress import Progress, caught_up
 from data import jobs, models
 
 if TYPE_CHECKING:
@@ -103,17 +102,14 @@ class Watching(commands.Cog):
                 await self._end(view)
 
     async def _show(self, view: View) -> None:
-        job, before, events, warnings = await self.app.store.read(_state, view.watch.job, view.progress.attempt, view.progress.seen)
+        job, before, now = await self.app.store.read(_state, view.watch.job, view.progress)
         if job.status.ended:
             await self._tell_end(view, job)
             return
-        if job.attempt != view.progress.attempt:
-            view.progress = Progress(job.attempt, list(warnings))
-        for number, event in events:
-            view.progress.take(number, event)
-        if events and not await self._allowed(view.watch, [view.progress.sample]):
-            view.progress.sample = ""
-        text = view.progress.render(job, before)
+        if now != view.progress and not await self._allowed(view.watch, [now.sample]):
+            now.sample = ""
+        view.progress = now
+        text = progress.render(now, job, before)
         if text != view.shown:
             await self._message(view.watch).edit(content=text)
             view.shown = text
@@ -169,11 +165,7 @@ class Watching(commands.Cog):
         return self.bot.get_partial_messageable(watch.channel).get_partial_message(watch.message)
 
 
-def _state(
-    db: Database, job_id: int, attempt: int, seen: int
-) -> tuple[jobs.Job, int, list[tuple[int, dict[str, object]]], tuple[str, ...]]:
-    """Return a job, how many come before it, its run's events since those seen, and its warnings if its run is a new one."""
+def _state(db: Database, job_id: int, known: Progress) -> tuple[jobs.Job, int, Progress]:
+    """Return a job, how many come before it, and how its run stands."""
     job = jobs.get(db, job_id)
-    new = job.attempt != attempt
-    warnings = warnings_of(jobs.corpus_of(db, job.corpus), job.recipe["base"]) if new else ()
-    return job, jobs.position(db, job_id), jobs.events_after(db, job_id, 0 if new else seen), warnings
+    return job, jobs.position(db, job_id), known if job.status.ended else caught_up(db, job, known)

@@ -12,7 +12,7 @@ from rich.text import Text
 from bot.app import Mynah
 from bot.errors import BadRequestError, SpeechFailedError
 from bot.faces.terminal import progress, render
-from bot.faces.words import counted
+from bot.faces.words import counted, moment, paused
 from bot.services import bringing, cards, choosing, exporting, forgetting, publishing, pushing, verifying
 from bot.services.importing import import_file
 from bot.services.lineage import trace
@@ -177,7 +177,7 @@ async def card(
     name = voice_name(_handles([voice]))
     wanted = (models_table.current, name) if version is None else (models_table.version, name, version)
     model = await app.store.read(*wanted)
-    to = folder or app.settings.data_dir / "cards" / model.voice / f"v{model.version}"
+    to = folder or publishing.folder_of(app.settings, model)
     faces = {handle: publishing.read_avatar(Path(file)) for handle, file in _pairs(avatars, "--avatar").items()}
     written = await app.lead_until(
         publishing.publish(
@@ -384,7 +384,7 @@ async def decide(app: Mynah, verb: str, post_id: int, by: str, why: str = "") ->
 
 
 def _decided(post: Post) -> Answer:
-    when = f", not before {render.moment(post.not_before)}" if post.not_before else ""
+    when = f", not before {moment(post.not_before)}" if post.not_before else ""
     next_step = f" It is sent while `mynah run` runs{when}." if post.status == State.APPROVED else ""
     return Answer({"post": asdict(post)}, Text(f"Post {post.id} is {post.status}.{next_step}"))
 
@@ -392,9 +392,7 @@ def _decided(post: Post) -> Answer:
 async def pause(app: Mynah, by: str, why: str = "") -> Answer:
     """Stop all posting."""
     lasting = await app.posting.pause(by, why)
-    return Answer(
-        {"paused": asdict(lasting)}, Text(f"{render.paused(lasting)} Nothing is posted and no schedule fires until `mynah resume`.")
-    )
+    return Answer({"paused": asdict(lasting)}, Text(f"{paused(lasting)} Nothing is posted and no schedule fires until `mynah resume`."))
 
 
 async def resume(app: Mynah, by: str) -> Answer:

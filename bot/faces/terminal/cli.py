@@ -525,6 +525,12 @@ def gc(
 
 
 @cli.command()
+def web(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Print the address of your page, with the token that opens it; `mynah run` serves it where web.port is set."""
+    _upkeep(config, json, upkeep.page)
+
+
+@cli.command()
 def doctor(
     profiles: Annotated[
         bool, typer.Option("--x", help="Ask X for the profile of each account, too; it is paid for, a user read each.")

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from bot.faces.words import GROUNDS, counted
+from bot.faces import words
+from bot.faces.words import GROUNDS, TOLD, counted, destination, moment, paused, when
 from bot.services.cards import kind
 from bot.services.choosing import STYLE
 from bot.services.doctor import Finding
@@ -22,13 +23,11 @@ from bot.services.mentions import Mentioned
 from bot.services.paging import Estimate, Read
 from bot.services.scheduling import Planned
 from bot.services.spending import Overview
-from bot.services.times import span
 from bot.services.verifying import Verified
 from data.consents import Ground
 from data.jobs import Job, Status
 from data.mentions import Fate, Mention
 from data.outbox import Pause, Post, State
-from data.schedules import Schedule
 from data.speech import PASSED, Generation
 from data.spending import dollars
 
@@ -316,16 +315,6 @@ def jobs(rows: Sequence[Job]) -> RenderableType:
     return table
 
 
-def paused(pause: Pause) -> str:
-    """Return the sentence that says that posting stands still, since when and by whom."""
-    why = f": {pause.why}" if pause.why else ""
-    return f"Posting is paused since {moment(pause.paused_at)}, by {pause.paused_by}{why}."
-
-
-#: Where the reason says more than that things go their way.
-TOLD = (State.APPROVED, State.SENDING, State.FAILED)
-
-
 def posts(rows: Sequence[Post], reasons: Mapping[int, str], pause: Pause | None) -> RenderableType:
     """Render the outbox, newest first, below the pause that lasts and what waits for a person; `reasons` by the posts' numbers."""
     above = [Text(f"{paused(pause)} `mynah resume` lets it go on.", style="yellow")] if pause else []
@@ -434,8 +423,8 @@ def schedules(rows: Sequence[Planned]) -> RenderableType:
         table.add_column(name, overflow="fold", no_wrap=name == "next")
     for planned in rows:
         one = planned.schedule
-        where = Text("\n").join([Text(one.voice), Text(_destination(one.account, one.channel))])
-        table.add_row(Text(one.name), where, Text(_when(one, "\n")), _next(planned, "\n"))
+        where = Text("\n").join([Text(one.voice), Text(destination(one.account, one.channel))])
+        table.add_row(Text(one.name), where, Text(when(one, "\n")), _next(planned, "\n"))
     return table
 
 
@@ -443,23 +432,8 @@ def schedule(planned: Planned) -> RenderableType:
     """Render all that a schedule was told, its next times, and what became of its newest ones."""
     one = planned.schedule
     facts = Table.grid(padding=(0, 2))
-    rows = {
-        "voice": one.voice,
-        "when": _when(one),
-        "jitter": f"up to {span(one.jitter)} later" if one.jitter else "",
-        "quiet hours": one.quiet,
-        "most a day": str(one.max_a_day or ""),
-        "to": _destination(one.account, one.channel),
-        "approval": "none: config.toml names it unattended" if planned.unattended else "each draft waits for a person",
-        "prompt": one.prompt,
-        "creativity": "" if one.creativity is None else f"{one.creativity:g}",
-        "ahead": "" if one.ahead is None else f"drafts are written {span(one.ahead)} before their time",
-        "missed": f"the newest is made up within {span(one.grace)}" if one.missed == "once" else "none is made up",
-        "made": f"{moment(one.created_at)}, by {one.created_by}",
-    }
-    for name, value in rows.items():
-        if value:
-            facts.add_row(name, Text(value))
+    for name, value in words.facts(planned).items():
+        facts.add_row(name, Text(value))
     facts.add_row("next", _next(planned))
     parts: list[RenderableType] = [Text(one.name, style="bold"), facts]
     if planned.runs:
@@ -473,21 +447,8 @@ def schedule(planned: Planned) -> RenderableType:
     return Group(*parts)
 
 
-def moment(stamp: str) -> str:
-    """Return a moment of the database's as people read it, in UTC."""
-    return f"{stamp[:16].replace('T', ' ')} UTC"
-
-
-def _when(one: Schedule, between: str = " ") -> str:
-    return f"{f'every {span(int(one.expression))}' if one.kind == 'every' else one.expression}{between}({one.timezone})"
-
-
 def _next(planned: Planned, between: str = " ") -> Text:
     one = planned.schedule
     if one.paused_at:
         return Text(between.join(["paused since", moment(one.paused_at), f"by {one.paused_by}"]), style="yellow")
     return Text("\n".join(f"{at:%a %d %b %H:%M}" for at in planned.times) or "never again")
-
-
-def _destination(account: str | None, channel: int | None) -> str:
-    return f"X: {account}" if channel is None else f"Discord: {channel}"

@@ -1,4 +1,4 @@
-"""What the command line does to the data folder as a whole: backups, and what can go."""
+"""What the command line does to the data folder as a whole: backups, what can go, and the token that opens the operator's page."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,8 +6,10 @@ from pathlib import Path
 from rich.text import Text
 
 from bot.app import Mynah
+from bot.errors import SettingsError
 from bot.faces.terminal.actions import Answer
 from bot.faces.words import counted
+from bot.lock import Lead
 from bot.services import backups, garbage
 from bot.settings import Settings
 from data.backups import Contents
@@ -35,6 +37,25 @@ def restore(settings: Settings, file: Path) -> Answer:
         said.append("Posting is paused, for what waits may have been posted since: look at `mynah posts`, then `mynah resume`.")
     document = {"kept": done.kept and str(done.kept), "known": done.known, "paused": done.paused} | asdict(done.contents)
     return Answer(document, Text("\n".join(said)))
+
+
+def page(settings: Settings) -> Answer:
+    """Return the address of the operator's page, with the token that opens it.
+
+    Raises:
+        SettingsError: the page is off, or Mynah does not run: somebody else may have the port then, who is not to be given the token.
+    """
+    from bot.door import HOST  # with what serves it, which no other command needs
+    from bot.faces.web.entry import SIGN_IN, token_of
+
+    if not settings.web.port:
+        raise SettingsError("The page is off: set web.port in config.toml, to 8023 for instance, and start `mynah run` anew.")
+    with Lead(settings.data_dir / "mynah.lock") as lead:
+        if lead.take():
+            raise SettingsError("Mynah does not run, so there is no page to open: start `mynah run` first.")
+    # Behind the # it is sent to no server, and stands in no log.
+    address = f"http://{HOST}:{settings.web.port}{SIGN_IN}#{token_of(settings.data_dir)}"
+    return Answer({"address": address}, Text(address))
 
 
 NAMED = 12  # of one kind

@@ -24,6 +24,7 @@ FACE = ROOT / "bot" / "faces" / "discord"
 ERRORS = {*bot.errors.__all__, "BadWeightsError", "SendError", "XError"} - {"SettingsError", "MynahError"}
 UNHEARD = (
     "bot/faces/terminal",
+    "bot/faces/web",
     "bot/monitor.py",
     "bot/services/backups.py",
     "bot/services/blocklist.py",

@@ -1,0 +1,1 @@
+"""The operator's page: served on loopback, to whoever has the token."""
