@@ -296,8 +296,10 @@ class Watch:
 
 
 def add_watch(db: Database, job_id: int, channel: int, message: int, member: int) -> Watch:
-    """Remember a message that shows a job and the member to mention at the end."""
+    """Remember a message that shows a job and the member to mention at the end; one that is remembered already is so once."""
     row = {"job": job_id, "channel": channel, "message": message, "member": member}
+    for known in db.query("SELECT id FROM watches WHERE job = :job AND message = :message", row):
+        return Watch(**known | row)
     return Watch(id=insert(db, "watches", row), **row)
 
 

@@ -63,6 +63,8 @@ class LoopbackDiscord:
     """Where the member uses the bot that he installed for himself: in a server that it is not in, or in a talk with somebody else."""
     requests: list[Request] = field(default_factory=list)
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    first_words: dict[str, str] = field(default_factory=dict)
+    """What each message said before it was edited."""
     identifies: list[dict[str, Any]] = field(default_factory=list)
     resumes: list[dict[str, Any]] = field(default_factory=list)
     close_codes: list[int | None] = field(default_factory=list)
@@ -454,6 +456,7 @@ class LoopbackDiscord:
 
     def _keep(self, message: dict[str, Any]) -> dict[str, Any]:
         self.messages[message["id"]] = message
+        self.first_words[message["id"]] = message["content"]
         return message
 
 
