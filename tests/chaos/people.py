@@ -26,8 +26,6 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.service import START_SECONDS, Service
 
 MEMBER, OPERATOR = "alice", "the operator"
-WAITS = "…"
-"""What an answer says before there is one."""
 SOON = timedelta(seconds=5)
 """A post whose time is later than this is not approved: everything is to come to rest in the end."""
 WORDS = "lamp gull kettle fog tide letter bell boat stair harbour neighbour cat mill boot soup night morning wind rope salt".split()  # noqa: SIM905
@@ -88,12 +86,11 @@ class Member:
     def __init__(self, world: World, draw: random.Random) -> None:
         self._world, self._draw = world, draw
         self._discord = world.service.discord
-        self._asked = 0
 
     def _shown(self, token: str) -> dict[str, Any] | None:
-        """Return the answer to an interaction, past its "is thinking …"."""
+        """Return the answer to an interaction, past its "is thinking …"; a refusal, which he alone is told, leaves "…" there."""
         shown = self._discord.messages.get(self._discord._originals.get(token, ""))
-        return shown if shown and shown["content"] not in ("", WAITS) and not shown["flags"] & (1 << 7) else None
+        return shown if shown and shown["content"] and not shown["flags"] & (1 << 7) else None
 
     async def train(self, *handles: str) -> int | None:
         """Ask for a training and say yes to it; return the job, if he is told of one."""
@@ -130,8 +127,7 @@ class Member:
         voices = await world.app.store.read(lambda db: [row["voice"] for row in db.query("SELECT DISTINCT voice FROM models")])
         if not voices:
             return
-        self._asked += 1
-        voice, prompt = self._draw.choice(voices), f"Lamp {self._draw.randrange(10**9)} number {self._asked}"
+        voice, prompt = self._draw.choice(voices), " ".join(self._draw.choices(WORDS, k=6))  # which nobody asks for twice
         world.ledger.tally["lines asked for"] += 1
         token = await self._discord.slash("generate", voice=voice, prompt=prompt, count=self._draw.choice([1, 1, 3]))
         answer = await world.answer(lambda: self._shown(token))
