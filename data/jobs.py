@@ -146,10 +146,10 @@ def waiting(db: Database) -> bool:
     return bool(list(db.query("SELECT 1 FROM jobs WHERE status = 'queued' LIMIT 1")))
 
 
-def position(db: Database, job_id: int) -> int:
-    """Return how many unfinished jobs come before this one: 0 means it runs, is next, or has ended."""
-    queue = [row["id"] for row in _queue(db)]
-    return db["jobs"].count_where("status = 'running'") + queue.index(job_id) if job_id in queue else 0
+def positions(db: Database) -> dict[int, int]:
+    """Return of each queued job how many unfinished ones come before it: 0 means that it is next."""
+    running = db["jobs"].count_where("status = 'running'")
+    return {row["id"]: running + number for number, row in enumerate(_queue(db))}
 
 
 def _queue(db: Database) -> list[dict[str, Any]]:
