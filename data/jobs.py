@@ -164,15 +164,17 @@ def _queue(db: Database) -> list[dict[str, Any]]:
             SELECT id, recipe FROM jobs WHERE status = 'queued' ORDER BY
                 attempt = 0,
                 ROW_NUMBER() OVER (PARTITION BY server ORDER BY attempt = 0, id)
-                    + (SELECT count(*) FROM jobs AS other WHERE other.status = 'running' AND other.server IS jobs.server),
+                    -- + has it look among the few that run, not among all that a server ever asked for
+                    + (SELECT count(*) FROM jobs AS other WHERE other.status = 'running' AND +other.server IS jobs.server),
                 (SELECT coalesce(max(started_at), '') FROM jobs AS other WHERE other.server IS jobs.server),
                 id""")
     )
 
 
-def in_order(db: Database) -> list[Job]:
-    """Return what runs, and then what waits, in the order in which it begins."""
-    return [*interrupted(db), *(get(db, row["id"]) for row in _queue(db))]
+def in_order(db: Database, most: int) -> list[Job]:
+    """Return what runs, and then what waits, in the order in which it begins; at most so many."""
+    running = interrupted(db)[:most]
+    return [*running, *(get(db, row["id"]) for row in _queue(db)[: most - len(running)])]
 
 
 def asked_since(db: Database, since: str, *, member: int | None = None, server: int | None = None) -> list[str]:
