@@ -132,6 +132,10 @@ class LoopbackDiscord:
         await self.dispatch("MESSAGE_CREATE", message)
         return message
 
+    def put_up(self, content: str) -> dict[str, Any]:
+        """Let a message of the bot's stand in the channel, as one that it put up in an earlier life."""
+        return self._keep(self._message({"content": content}, self.bot))
+
     async def slash(self, name: str, **options: Any) -> str:
         """Have the member use a registered slash command; return the interaction's token, for `answer`."""
         command = next(command for command in self.commands if command["name"] == name)

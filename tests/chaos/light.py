@@ -12,15 +12,19 @@ from bot.executors.speaker import Speaker
 CHILDREN = (sys.executable, str(Path(__file__).with_name("children.py")))
 
 
-def _executor(log: Path) -> LocalExecutor:
-    return LocalExecutor(log, *CHILDREN)
+def lighten(*options: str) -> None:
+    """Have Mynah take these from now on; `options` are theirs."""
 
+    def executor(log: Path) -> LocalExecutor:
+        return LocalExecutor(log, *CHILDREN, *options)
 
-def _speaker(log: Path, *, timeout: float, options: Any) -> Speaker:
-    return Speaker(log, *CHILDREN, "--speak", timeout=timeout)
+    def speaker(log: Path, *, timeout: float, **_: Any) -> Speaker:
+        return Speaker(log, *CHILDREN, *options, "--speak", timeout=timeout)
+
+    bot.app.LocalExecutor = executor  # type: ignore[assignment,misc]
+    bot.app.Speaker = speaker  # type: ignore[assignment,misc]
 
 
 if __name__ == "__main__":
-    bot.app.LocalExecutor = _executor  # type: ignore[assignment,misc]
-    bot.app.Speaker = _speaker  # type: ignore[assignment,misc]
+    lighten()
     main()
