@@ -79,7 +79,7 @@ LAST_SECONDS = 60.0
 """By which what was asked last is answered."""
 START_SECONDS = 120.0
 FULL = {"voices": 10_000, "queued": 1000, "servers": 200, "rates": [1000, 2500, 5000], "seconds": 120.0}
-SMALL = {"voices": 12, "queued": 8, "servers": 3, "rates": [300], "seconds": 3.0}
+SMALL = {"voices": 8, "queued": 4, "servers": 2, "rates": [300], "seconds": 3.0}
 Tell = Callable[..., None]
 
 
@@ -359,7 +359,7 @@ PARTS = {
 
 def main(words: list[str] | None = None) -> None:
     """Make the database, and measure."""
-    parser = command.parser("scale", __doc__, "a dozen voices, three servers, some seconds", "cache", "work")
+    parser = command.parser("scale", __doc__, "eight voices, two servers, some seconds", "cache", "work")
     parser.add_argument("--voices", type=int, help="in the database")
     parser.add_argument("--queued", type=int, help="accounts whose trainings wait")
     parser.add_argument("--servers", type=int)

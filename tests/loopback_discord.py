@@ -193,10 +193,14 @@ class LoopbackDiscord:
         nowhere = {"guild_id": None, "guild_locale": None, "member": None, "context": 2}
         return installed | nowhere | {"user": self.member, "channel": channel | {"name": None, "icon": None, "last_message_id": None}}
 
+    def shown(self, token: str) -> dict[str, Any] | None:
+        """Return the answer to an interaction, if there is one past its "is thinking…"; of a refusal in private, what it left there."""
+        found = self.messages.get(self._originals.get(token, ""))
+        return None if found is None or found["flags"] & (1 << 7) else found
+
     async def answer(self, token: str) -> dict[str, Any]:
         """Wait for the answer to an interaction, past its "is thinking…"."""
-        answered = await self.until(lambda: (found := self.messages.get(self._originals.get(token, ""))) and found["content"] and found)
-        return dict(answered)
+        return dict(await self.until(lambda: (found := self.shown(token)) and found["content"] and found))
 
     async def message(self, wanted: Callable[[dict[str, Any]], Any], seconds: float = SECONDS) -> dict[str, Any]:
         """Wait for a message of the bot's, as posted or as edited."""

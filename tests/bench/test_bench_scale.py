@@ -1,8 +1,12 @@
 """bench/scale.py in small: that everything is measured, and what is fair."""
 
+import random
+
 import pytest
 
-from bench import scale
+from bench import crowd, scale
+from data.corpus import build_corpus
+from data.store import Store
 
 
 @pytest.mark.parametrize(
@@ -25,8 +29,22 @@ def test_what_cannot_be_measured_is_refused(words, capsys):
     assert "more than nothing" in capsys.readouterr().err
 
 
-def test_the_small_form_measures_everything(small_form, tmp_path):
-    document, _ = small_form("scale", "--work", str(tmp_path))
+@pytest.fixture
+async def voices(tmp_path):
+    """A folder with voices as bench/crowd.py makes them, without the torch that it takes for their weights."""
+    folder, template = tmp_path / "voices", build_corpus({"someone": crowd.tweets(150, random.Random(0))}, max_posts=150, seed=0)
+
+    def fill(db):
+        for seed, handle in enumerate(crowd.handles(scale.SMALL["voices"], 0)):
+            crowd.add_voice(db, handle, crowd.corpus_for(handle, template), "tiny-random", b"weights", tmp_path, seed)
+
+    async with Store(folder / "mynah.db") as store:
+        await store.write(fill)
+    return folder
+
+
+def test_the_small_form_measures_everything(small_form, tmp_path, voices):
+    document, _ = small_form("scale", "--work", str(tmp_path), "--keep", str(voices))
     figures = document["figures"]
     for batch in scale.BATCHES:
         assert figures[f"trainings_a_minute_{batch}"] > 0

@@ -87,22 +87,17 @@ class Member:
         self._world, self._draw = world, draw
         self._discord = world.service.discord
 
-    def _shown(self, token: str) -> dict[str, Any] | None:
-        """Return the answer to an interaction, past its "is thinking …"; a refusal, which he alone is told, leaves "…" there."""
-        shown = self._discord.messages.get(self._discord._originals.get(token, ""))
-        return shown if shown and shown["content"] and not shown["flags"] & (1 << 7) else None
-
     async def train(self, *handles: str) -> int | None:
         """Ask for a training and say yes to it; return the job, if he is told of one."""
         world = self._world
         handles = handles or tuple(self._draw.sample(world.handles, min(self._draw.choice([1, 1, 2, 3]), len(world.handles))))
         world.ledger.tally["trainings asked for"] += 1
         token = await self._discord.slash("train", handles=" ".join(handles))
-        question = await world.answer(lambda: self._shown(token))
+        question = await world.answer(lambda: self._discord.shown(token))
         if not question or not any(one.get("label") == "Train" for row in question["components"] for one in row["components"]):
             return None
         await self._discord.press(question, "Train")
-        settled = await world.answer(lambda: (shown := self._shown(token)) and not shown["components"] and shown)
+        settled = await world.answer(lambda: (shown := self._discord.shown(token)) and not shown["components"] and shown)
         found = settled and re.search(r"is queued: \S+/(\d+) shows|was asked for already: \S+/(\d+) shows", settled["content"])
         if not found:
             return None
@@ -117,7 +112,7 @@ class Member:
         ledger = self._world.ledger
         ledger.note("cancels", job, 0)
         token = await self._discord.slash("cancel", job=job)
-        answer = await self._world.answer(lambda: self._shown(token))
+        answer = await self._world.answer(lambda: self._discord.shown(token))
         if answer and answer["content"].endswith(("is cancelled.", "is being stopped.")):
             ledger.note("cancels", job, 1)
 
@@ -130,7 +125,7 @@ class Member:
         voice, prompt = self._draw.choice(voices), " ".join(self._draw.choices(WORDS, k=6))  # which nobody asks for twice
         world.ledger.tally["lines asked for"] += 1
         token = await self._discord.slash("generate", voice=voice, prompt=prompt, count=self._draw.choice([1, 1, 3]))
-        answer = await world.answer(lambda: self._shown(token))
+        answer = await world.answer(lambda: self._discord.shown(token))
         if answer and prompt in answer["content"]:
             world.ledger.note("answers", voice, prompt)
 

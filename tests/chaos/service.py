@@ -69,7 +69,7 @@ class Service:
         keys = {f"X_{name.upper()}": secret.get_secret_value() for name, secret in SECRETS.of_x() if secret}
         discord = {"DISCORD_TOKEN": self.discord.token, "MYNAH_DISCORD__API_URL": self.discord.url}
         self._environment = ours | {"PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1", "OMP_NUM_THREADS": "1"}
-        self._own = self._environment | keys | discord
+        self.environment = self._environment | keys | discord
 
     @property
     def config(self) -> Path:
@@ -92,7 +92,7 @@ class Service:
         """Start the service, and return when it is connected to Discord."""
         seen = len(self.discord.identifies)
         with (self.folder / "run.log").open("ab") as log:
-            self._process = process = await self._started("run", env=self._own, stdout=log, stderr=log)
+            self._process = process = await self._started("run", env=self.environment, stdout=log, stderr=log)
         self.life += 1
         ended = asyncio.ensure_future(process.wait())
         connected = asyncio.ensure_future(self.discord.until(lambda: len(self.discord.identifies) > seen, START_SECONDS))

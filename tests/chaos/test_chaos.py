@@ -23,5 +23,5 @@ async def test_nothing_is_lost_when_everything_is_killed(tmp_path, capsys):
         print(f"\n{outcome}")
     assert outcome.lost == []
     assert all(outcome.kills[victim] == 2 for victim in VICTIMS)
-    by_chance = ("trainings cancelled", "accounts", "opted")  # so short a time may hold none
-    assert all(done for what, _, done in outcome.tally if not what.startswith(by_chance))
+    done = {what.partition(",")[0]: number for what, _, number in outcome.tally}  # of the others, so short a time may hold none
+    assert min(done[what] for what in ("trainings", "their ends told", "imports", "schedules asked for a draft", "posts on X")) > 0
