@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEED ?= 7
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-wandb check bench-train bench-quality bench-answers bench-again bench-joint bench-speak bench-voices bench-filter bench-ack run install clean
+.PHONY: help demo test test-long test-wandb check bench-train bench-quality bench-answers bench-again bench-joint bench-speak bench-voices bench-filter bench-ack bench-scale soak chaos run install clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,16 @@ bench-filter: .venv/bench  ## measure how long the filter takes for a line, and 
 
 bench-ack: .venv/dev  ## measure how soon Discord hears of a hundred commands, beside a training
 	@$(BIN)/python -m bench.ack
+
+bench-scale: .venv/dev  ## measure Mynah with a thousand queued accounts, two hundred servers, five thousand interactions a minute
+	@$(BIN)/python -m bench.scale
+
+soak: .venv/dev  ## run the service for an hour that is a day, and see whether it stays as it was (plots into var/soak.png)
+	@mkdir -p var
+	@$(BIN)/python -m bench.soak --json var/soak.json --plot var/soak.png
+
+chaos: .venv/dev  ## kill the service, its trainer and its speaker for 15 minutes, and ask what was lost (SEED=7, MINUTES=15)
+	@$(BIN)/python -m tests.chaos --seed $(SEED) --minutes $(or $(MINUTES),15)
 
 run: .venv/runtime  ## run the service (Discord, X)
 	@exec $(BIN)/mynah run

@@ -1,11 +1,15 @@
-"""Blocking work in a thread that the end of the process does not wait for."""
+"""Blocking work in threads of its own: what the end of the process does not wait for, and pictures, which nobody is to wait behind."""
 
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
+_EASEL = ThreadPoolExecutor(1, thread_name_prefix="drawing")
 
 
 async def in_daemon_thread(work: Callable[[], T]) -> T:
@@ -32,3 +36,13 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
 
     threading.Thread(target=run, daemon=True).start()
     return await done
+
+
+async def drawn(draw: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what `draw` makes, in a thread that does nothing but draw, one picture after the other.
+
+    A picture takes half a second, and trainings end together: in the few threads of `asyncio.to_thread` their cards would be in the way of
+    lines that are judged there, and that somebody waits for.
+    """
+    context = copy_context()
+    return await asyncio.get_running_loop().run_in_executor(_EASEL, lambda: context.run(draw, *args, **kwargs))

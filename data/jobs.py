@@ -146,10 +146,10 @@ def waiting(db: Database) -> bool:
     return bool(list(db.query("SELECT 1 FROM jobs WHERE status = 'queued' LIMIT 1")))
 
 
-def position(db: Database, job_id: int) -> int:
-    """Return how many unfinished jobs come before this one: 0 means it runs, is next, or has ended."""
-    queue = [row["id"] for row in _queue(db)]
-    return db["jobs"].count_where("status = 'running'") + queue.index(job_id) if job_id in queue else 0
+def positions(db: Database) -> dict[int, int]:
+    """Return of each queued job how many unfinished ones come before it: 0 means that it is next."""
+    running = db["jobs"].count_where("status = 'running'")
+    return {row["id"]: running + number for number, row in enumerate(_queue(db))}
 
 
 def _queue(db: Database) -> list[dict[str, Any]]:
@@ -173,9 +173,10 @@ _IN_TURN = """
         id"""
 
 
-def in_order(db: Database, most: int | None = None) -> list[Job]:
-    """Return what runs, and then what waits, `most` of it, in the order in which it begins."""
-    return [*interrupted(db), *(get(db, row["id"]) for row in _queue(db)[:most])]
+def in_order(db: Database, most: int) -> list[Job]:
+    """Return what runs, and then what waits, in the order in which it begins; at most so many."""
+    running = interrupted(db)[:most]
+    return [*running, *(get(db, row["id"]) for row in _queue(db)[: most - len(running)])]
 
 
 def asked_since(db: Database, since: str, *, member: int | None = None, server: int | None = None) -> list[str]:
@@ -305,8 +306,10 @@ class Watch:
 
 
 def add_watch(db: Database, job_id: int, channel: int, message: int, member: int) -> Watch:
-    """Remember a message that shows a job and the member to mention at the end."""
+    """Remember a message that shows a job and the member to mention at the end; one that is remembered already is so once."""
     row = {"job": job_id, "channel": channel, "message": message, "member": member}
+    for known in db.query("SELECT id FROM watches WHERE job = :job AND message = :message", row):
+        return Watch(**known | row)
     return Watch(id=insert(db, "watches", row), **row)
 
 

@@ -63,6 +63,8 @@ class LoopbackDiscord:
     """Where the member uses the bot that he installed for himself: in a server that it is not in, or in a talk with somebody else."""
     requests: list[Request] = field(default_factory=list)
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    first_words: dict[str, str] = field(default_factory=dict)
+    """What each message said before it was edited."""
     identifies: list[dict[str, Any]] = field(default_factory=list)
     resumes: list[dict[str, Any]] = field(default_factory=list)
     close_codes: list[int | None] = field(default_factory=list)
@@ -130,6 +132,10 @@ class LoopbackDiscord:
         await self.dispatch("MESSAGE_CREATE", message)
         return message
 
+    def put_up(self, content: str) -> dict[str, Any]:
+        """Let a message of the bot's stand in the channel, as one that it put up in an earlier life."""
+        return self._keep(self._message({"content": content}, self.bot))
+
     async def slash(self, name: str, **options: Any) -> str:
         """Have the member use a registered slash command; return the interaction's token, for `answer`."""
         command = next(command for command in self.commands if command["name"] == name)
@@ -187,10 +193,14 @@ class LoopbackDiscord:
         nowhere = {"guild_id": None, "guild_locale": None, "member": None, "context": 2}
         return installed | nowhere | {"user": self.member, "channel": channel | {"name": None, "icon": None, "last_message_id": None}}
 
+    def shown(self, token: str) -> dict[str, Any] | None:
+        """Return the answer to an interaction, if there is one past its "is thinking…"; of a refusal in private, what it left there."""
+        found = self.messages.get(self._originals.get(token, ""))
+        return None if found is None or found["flags"] & (1 << 7) else found
+
     async def answer(self, token: str) -> dict[str, Any]:
         """Wait for the answer to an interaction, past its "is thinking…"."""
-        answered = await self.until(lambda: (found := self.messages.get(self._originals.get(token, ""))) and found["content"] and found)
-        return dict(answered)
+        return dict(await self.until(lambda: (found := self.shown(token)) and found["content"] and found))
 
     async def message(self, wanted: Callable[[dict[str, Any]], Any], seconds: float = SECONDS) -> dict[str, Any]:
         """Wait for a message of the bot's, as posted or as edited."""
@@ -454,6 +464,7 @@ class LoopbackDiscord:
 
     def _keep(self, message: dict[str, Any]) -> dict[str, Any]:
         self.messages[message["id"]] = message
+        self.first_words[message["id"]] = message["content"]
         return message
 
 

@@ -20,6 +20,7 @@ from bot.services.pictures import THEMES, Account, Said
 from bot.services.profanity import Level
 from bot.services.speaking import Speaking
 from bot.settings import Settings
+from bot.threads import drawn
 from data import consents, jobs, published, speech
 from data.copies import TrainingPosts
 from data.corpus import Corpus
@@ -137,7 +138,7 @@ async def draw(
     said = await say(speaking, store, model, prompt)
     found = await store.read(_found, model)
     facts = await asyncio.to_thread(_facts, found, accounts, said, prompt, settings, address, pictures_at)
-    files = await asyncio.to_thread(_drawn, facts, found)
+    files = await drawn(_drawn, facts, found)
     text = model_card.render(facts)
     if page:
         files[PAGE] = model_card.page(text, files).encode()

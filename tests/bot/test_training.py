@@ -122,7 +122,7 @@ async def test_jobs_run_one_after_the_other_in_the_order_of_asking(training, exe
     executor.gate = asyncio.Event()
     first = await training.request(["ann"], by="me")
     second = await training.request(["bob"], by="me")
-    assert await filled.read(jobs.position, second.job.id) == 1
+    assert (await filled.read(jobs.positions))[second.job.id] == 1
     async with queue(training):
         await anext(training.events(first.job.id))
         assert (await filled.read(jobs.get, second.job.id)).status is Status.QUEUED

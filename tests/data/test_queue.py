@@ -44,7 +44,7 @@ async def test_servers_take_turns_whoever_asked_for_more(store, ask):
     other = [await ask(2) for _ in range(2)]
     own = await ask()
     expected = [flood[0], other[0], own, flood[1], other[1], flood[2], flood[3]]
-    assert [await store.read(jobs.position, number) for number in expected] == list(range(7))
+    assert await store.read(jobs.positions) == {number: place for place, number in enumerate(expected)}
     assert await everything(store) == expected
 
 
@@ -60,7 +60,7 @@ async def test_what_runs_counts_as_a_turn(store, ask):
     (running,) = await store.write(jobs.start_next)
     late = await ask(2)
     assert running.id == flood[0]
-    assert [await store.read(jobs.position, number) for number in (flood[0], late, flood[1])] == [0, 1, 2]
+    assert await store.read(jobs.positions) == {late: 1, flood[1]: 2, flood[2]: 3}
 
 
 async def test_what_was_cut_off_goes_on_first(store, ask):
@@ -83,7 +83,7 @@ async def test_a_batch_is_filled_in_the_order_of_turns(store, ask):
 async def test_a_job_that_ended_has_nothing_before_it(store, ask):
     numbers = [await ask(1) for _ in range(2)]
     await begun(store)
-    assert [await store.read(jobs.position, number) for number in numbers] == [0, 0]
+    assert await store.read(jobs.positions) == {numbers[1]: 0}
 
 
 async def test_who_waits_is_not_compared_with_all_that_was_ever_asked_for(store):

@@ -31,16 +31,18 @@ async def follow(app: Mynah, wanted: Requested, interaction: discord.Interaction
     view = discord.ui.View(timeout=None)
     view.add_item(CancelButton(job.id))
     aside()
+    # The row comes before the words that promise it: from it on the message is the watchers', also after a restart.
     if interaction.message is not None and not interaction.message.flags.ephemeral:
-        message: Any = await interaction.edit_original_response(content=words, view=view)
+        asked = interaction.message
+        await app.store.write(jobs.add_watch, job.id, asked.channel.id, asked.id, interaction.user.id)
+        await interaction.edit_original_response(content=words, view=view)
     else:
         # The bot's own, which can be edited for good: an answer to an interaction is out of reach after 15 minutes.
         message = await cast("discord.abc.Messageable", interaction.channel).send(words, view=view)
+        await app.store.write(jobs.add_watch, job.id, message.channel.id, message.id, interaction.user.id)
         begun = "is queued" if wanted.new else "was asked for already"
         content = tr(f"The training of **{voice}** {begun}: {message.jump_url} shows how it goes.")
         await interaction.edit_original_response(content=content, view=None)
-    # From here on the message is the watchers': the row is what they find, also after a restart.
-    await app.store.write(jobs.add_watch, job.id, message.channel.id, message.id, interaction.user.id)
 
 
 async def cancel(app: Mynah, number: int, user: discord.abc.User, *, moderates: bool) -> str:

@@ -22,6 +22,7 @@ from bot.faces.discord.saying import lines_for, say
 from bot.faces.discord.text import CHOICE, CHOICES, safe
 from bot.services import cards, pictures
 from bot.services.speaking import MAX_LINES
+from bot.threads import drawn
 from data import models
 from data.handles import voice_name
 
@@ -135,7 +136,7 @@ async def said_file(model: models.Model, lines: Sequence[str]) -> discord.File |
         return None
     accounts, said = [pictures.Account(handle) for handle in model.handles], pictures.Said("", tuple(lines))
     try:
-        return discord.File(io.BytesIO(await asyncio.to_thread(pictures.predictions, accounts, said, "dark")), render.SAID)
+        return discord.File(io.BytesIO(await drawn(pictures.predictions, accounts, said, "dark")), render.SAID)
     except Exception:
         log.exception("what a voice said could not be drawn", voice=model.voice, version=model.version)
         return None

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 EDIT_SECONDS = 5.0  # between edits of one message: Discord grants about one a second in a channel, for all who watch there
+#: Messages that are looked after at once. Each training that ends moves up all that wait, which may be a thousand; Discord grants a bot
+#: fifty requests a second, and whoever asks something waits behind what is read here.
+AT_ONCE = 20
 log = structlog.get_logger()
 
 
@@ -38,9 +42,16 @@ class View:
     watch: jobs.Watch
     progress: Progress = field(default_factory=lambda: Progress(attempt=-1))
     shown: str = ""
+    place: int | None = None
+    """How many come before its job, as the message shows it; None: it shows something else."""
     due: float = 0.0
     task: asyncio.Task[None] | None = None
     over: bool = False
+
+    @property
+    def busy(self) -> bool:
+        """It is looked after at this moment."""
+        return self.task is not None and not self.task.done()
 
 
 class Watching(commands.Cog):
@@ -67,17 +78,17 @@ class Watching(commands.Cog):
     async def _look(self) -> None:
         """Start an edit of every message that is due for one; one that Discord holds up does not hold up the others."""
         try:
-            watches = {watch.id: watch for watch in await self.app.store.read(jobs.untold_watches)}
+            watches, places = await self.app.store.read(_watched)
         except Exception:
             log.exception("the messages that follow trainings cannot be read")
             return
-        for watch in watches.values():
-            view = self._views.setdefault(watch.id, View(watch))
-            free = view.task is None or view.task.done()
-            if not view.over and view.due <= time.monotonic() and free and knows(self.bot, watch.channel):
-                view.task = asyncio.create_task(self._refresh(view))
+        ready = [view for watch in watches.values() if self._is_due(view := self._views.setdefault(watch.id, View(watch)), places)]
+        room = AT_ONCE - sum(view.busy for view in self._views.values())
+        # What runs or has ended goes before what waits, and of these those that waited longest for an edit.
+        for view in sorted(ready, key=lambda view: (view.watch.job in places, view.due))[: max(0, room)]:
+            view.task = asyncio.create_task(self._refresh(view, before=places.get(view.watch.job, 0)))
         for number, view in list(self._views.items()):
-            if number in watches or (view.task and not view.task.done()):
+            if number in watches or view.busy:
                 continue
             if view.over:
                 del self._views[number]
@@ -85,7 +96,14 @@ class Watching(commands.Cog):
                 view.over = True
                 view.task = asyncio.create_task(self._refresh(view, "This training was forgotten, with everything of its account."))
 
-    async def _refresh(self, view: View, last_words: str | None = None) -> None:
+    def _is_due(self, view: View, places: Mapping[int, int]) -> bool:
+        """Whether a message may be edited now, and may have something new to show; `places`: the queue."""
+        if view.over or view.busy or view.due > time.monotonic() or not knows(self.bot, view.watch.channel):
+            return False
+        place = places.get(view.watch.job)
+        return place is None or place != view.place
+
+    async def _refresh(self, view: View, last_words: str | None = None, before: int = 0) -> None:
         """Bring one message up to date. Only a message or a channel that is gone or closed ends this; an outage does not."""
         watch = view.watch
         try:
@@ -93,7 +111,7 @@ class Watching(commands.Cog):
             if last_words is not None:
                 await self._message(watch).edit(content=tr(last_words), view=None)
             else:
-                await self._show(view)
+                await self._show(view, before)
         except NotStoredError:
             return  # forgotten between two looks: the next one sees it
         except Exception as error:
@@ -101,8 +119,8 @@ class Watching(commands.Cog):
             if lost(error, job=watch.job, channel=watch.channel) and not view.over:
                 await self._end(view)
 
-    async def _show(self, view: View) -> None:
-        job, before, now = await self.app.store.read(_state, view.watch.job, view.progress)
+    async def _show(self, view: View, before: int) -> None:
+        job, now = await self.app.store.read(_state, view.watch.job, view.progress)
         if job.status.ended:
             await self._tell_end(view, job)
             return
@@ -114,6 +132,7 @@ class Watching(commands.Cog):
             await self._message(view.watch).edit(content=text)
             view.shown = text
             view.due = time.monotonic() + EDIT_SECONDS
+        view.place = before if job.status is jobs.Status.QUEUED else None
 
     async def _tell_end(self, view: View, job: jobs.Job) -> None:
         """Turn the message into the card, and tell whoever asked, and nobody else.
@@ -165,7 +184,13 @@ class Watching(commands.Cog):
         return self.bot.get_partial_messageable(watch.channel).get_partial_message(watch.message)
 
 
-def _state(db: Database, job_id: int, known: Progress) -> tuple[jobs.Job, int, Progress]:
-    """Return a job, how many come before it, and how its run stands."""
+def _watched(db: Database) -> tuple[dict[int, jobs.Watch], dict[int, int]]:
+    """Return the messages whose job's end was not shown yet, by their number, and the queue: its order costs as much for one as for all."""
+    watches = {watch.id: watch for watch in jobs.untold_watches(db)}
+    return watches, jobs.positions(db) if watches else {}
+
+
+def _state(db: Database, job_id: int, known: Progress) -> tuple[jobs.Job, Progress]:
+    """Return a job, and how its run stands."""
     job = jobs.get(db, job_id)
-    return job, jobs.position(db, job_id), known if job.status.ended else caught_up(db, job, known)
+    return job, known if job.status.ended else caught_up(db, job, known)

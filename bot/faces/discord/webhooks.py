@@ -14,6 +14,7 @@ from bot.faces.discord.naming import called
 from bot.faces.discord.saying import Send
 from bot.faces.discord.text import units
 from bot.services.portraits import portrait
+from bot.threads import drawn
 from data import talk
 from data.talk import Binding
 
@@ -62,7 +63,7 @@ class Webhooks:
             for left in await home.webhooks():
                 if left.name == name and left.user == self._bot.user:
                     await left.delete()
-            made: discord.Webhook = await home.create_webhook(name=name, avatar=await asyncio.to_thread(portrait, voice))
+            made: discord.Webhook = await home.create_webhook(name=name, avatar=await drawn(portrait, voice))
         except discord.Forbidden as error:
             raise BadRequestError(MISSING) from error
         except discord.HTTPException as error:

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import discord
 import pytest
 
 from bot.faces.discord.bot import MynahBot
@@ -178,6 +179,29 @@ async def test_a_question_stays_until_the_training_is_followed(stage: Stage):
     (watch,) = await stage.app.store.read(jobs.untold_watches)
     assert watch.job == job.id
     assert [job.id for job in await stage.app.store.read(jobs.recent)] == [job.id]
+
+
+@pytest.mark.parametrize("slash", [True, False])
+async def test_who_is_told_that_a_training_is_queued_is_told_its_end(stage: Stage, monkeypatch, slash):
+    """The row that promises it is there before the words are: so the process may die between the two."""
+    if slash:
+        asked = (await stage.alice.slash(stage.channel, "train", handles="keeper")).response
+    else:
+        await stage.alice.send(stage.channel, "!train keeper")
+        asked = stage.history[-1]
+    edit, watched = discord.Interaction.edit_original_response, []
+
+    async def looked_at(self, **more):
+        if "is queued" in more.get("content", ""):
+            watched.append(await stage.app.store.read(jobs.untold_watches))
+        return await edit(self, **more)
+
+    monkeypatch.setattr(discord.Interaction, "edit_original_response", looked_at)
+    await stage.alice.click(asked, label="Train")
+    assert [[watch.job for watch in watches] for watches in watched] == [[1]]
+    again = watched[0][0]
+    assert await stage.app.store.write(jobs.add_watch, again.job, again.channel, again.message, again.member) == again
+    assert await stage.app.store.read(jobs.untold_watches) == [again]
 
 
 async def test_a_question_is_settled_once(stage: Stage):

@@ -6,7 +6,7 @@ import discord
 import pytest
 
 from bot.errors import StoreError
-from bot.faces.discord import asking
+from bot.faces.discord import asking, watching
 from bot.faces.discord.bot import MynahBot
 from bot.services import pictures
 from data import jobs
@@ -158,6 +158,32 @@ async def test_position_in_the_queue(stage: Stage):
     await stage.asks(stage.bob, "gull")
     await stage.env.advance_time(1)
     assert "waits for 1 training before it" in stage.history[-1].content
+
+
+async def test_of_many_messages_a_few_are_edited_at_once_and_what_runs_goes_first(stage: Stage, monkeypatch):
+    """A thousand that wait and move up together would take all that Discord grants, and the database from whoever asks something."""
+    monkeypatch.setattr(watching, "AT_ONCE", 1)
+    refresh, under_way, most = watching.Watching._refresh, 0, 0
+
+    async def counted(*args, **more):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await refresh(*args, **more)
+        under_way -= 1
+
+    monkeypatch.setattr(watching.Watching, "_refresh", counted)
+    for handles in ("keeper gull", "gull", "keeper"):
+        await stage.asks(stage.alice, handles)
+    await stage.run()
+    ran, second, third = stage.history
+    before = len(stage.sent("PATCH"))
+    await stage.env.advance_time(4.5)
+    edited = [request.path.rpartition("/")[2] for request in stage.sent("PATCH")[before:]]
+    assert edited == [str(message.id) for message in (ran, second, third)]
+    assert most == 1
+    waits = [message.content.splitlines()[0].rpartition(" · ")[2] for message in stage.history[1:]]
+    assert waits == ["waits for 1 training before it", "waits for 2 trainings before it"]
 
 
 async def test_two_members_join_one_job_and_both_are_told(stage: Stage):

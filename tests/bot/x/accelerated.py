@@ -60,11 +60,8 @@ class Voice:
         pass
 
 
-def main(config: str, start: str, factor: str) -> None:
-    """Run until SIGTERM."""
-    configure_logging()
-    settings, secrets = load_settings(Path(config)), load_secrets()
-    clock = Clock(datetime.fromisoformat(start), float(factor))
+def keep_time_by(clock: Clock) -> None:
+    """Have APScheduler ask this clock."""
 
     class Quicker(datetime):
         @classmethod
@@ -72,6 +69,14 @@ def main(config: str, start: str, factor: str) -> None:
             return clock().astimezone(tz or UTC)
 
     apscheduler.schedulers.base.datetime = Quicker
+
+
+def main(config: str, start: str, factor: str) -> None:
+    """Run until SIGTERM."""
+    configure_logging()
+    settings, secrets = load_settings(Path(config)), load_secrets()
+    clock = Clock(datetime.fromisoformat(start), float(factor))
+    keep_time_by(clock)
 
     def make(settings: Settings, secrets: Secrets) -> Mynah:
         return Mynah(settings, secrets, speaker=Voice(), clock=clock)  # type: ignore[arg-type]
