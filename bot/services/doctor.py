@@ -16,6 +16,7 @@ from sqlite_utils import Database
 
 from bot.errors import SettingsError
 from bot.executors.processes import child_environment
+from bot.executors.ray import cluster_of, rays_own
 from bot.lock import Lead
 from bot.services.blocklist import Blocklist
 from bot.services.disk import free_bytes, lacks_room
@@ -24,6 +25,7 @@ from bot.settings import Secrets, Settings
 from data import backups, migrations, outbox
 from data.outbox import DEFAULT_ACCOUNT
 from data.store import connect_to_read
+from trainer.protocol import Failed, Note, ProtocolError, parse
 
 NEEDED_BYTES = 2 * 1024**3  # the base, its download, a few voices
 LOCKED_SECONDS = 2.0
@@ -55,6 +57,7 @@ def examine(settings: Settings, secrets: Secrets, *, deep: bool = False) -> list
         _base(settings),
         _gpu(),
         *([_child()] if deep else ()),
+        *_cluster(settings),
         _fonts(),
         _blocklist(settings),
         _service(settings),
@@ -146,6 +149,33 @@ def _child() -> Finding:
             "trainer", ok=False, found=f"it does not start: {last}", advice="Run `make install` again; trainer.log may say more."
         )
     return Finding("trainer", ok=True, found=f"starts, with torch {done.stdout.strip()}")
+
+
+def _cluster(settings: Settings) -> Iterator[Finding]:
+    """Have the cluster joined as trainers join it, and its nodes asked for their versions."""
+    if settings.trainer.executor != "ray":
+        return
+    command = [sys.executable, "-m", "trainer", "--cluster", cluster_of(settings.trainer.ray).to_json()]
+    try:
+        done = subprocess.run(
+            command,
+            env=child_environment() | rays_own(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=CHILD_SECONDS,
+            check=False,
+        )
+        said = parse(done.stdout)
+    except (OSError, subprocess.SubprocessError, ProtocolError) as error:
+        why = f"no answer within {CHILD_SECONDS:g} s" if isinstance(error, subprocess.TimeoutExpired) else "no word of what was found"
+        yield Finding("cluster", ok=False, found=why, advice="`ray status` on its head node may say more; docs/growth.md.")
+        return
+    if isinstance(said, Failed):
+        found, _, advice = said.sentence.rpartition(": ")
+        yield Finding("cluster", ok=False, found=found, advice=f"{advice[:1].upper()}{advice[1:]}")
+    elif isinstance(said, Note):
+        yield Finding("cluster", ok=True, found=said.sentence)
 
 
 def _fonts() -> Finding:

@@ -76,6 +76,9 @@ class FakeExecutor:
     def __init__(self) -> None:
         self.runs: list[FakeRun] = []
 
+    async def lacks(self) -> str | None:
+        return None
+
     async def start(self, jobs: Sequence[protocol.Job]) -> list[FakeRun]:
         runs = [FakeRun(job) for job in jobs]
         self.runs += runs
