@@ -95,7 +95,7 @@ def _look_at(wanted: Cluster) -> str:
     need = " and ".join(f"{count:g} {name}" for name, count in needs.items() if count)
     if not fit:
         raise NoCluster(
-            f"None of the cluster's {len(nodes)} nodes has {need or 'anything'}: start one, or set [trainer.ray] num_gpus and num_cpus."
+            f"No node of the cluster, of {len(nodes)}, has {need or 'anything'}: start one, or set [trainer.ray] num_gpus and num_cpus."
         )
     probe = ray.remote(num_cpus=0, max_retries=0)(_by_value(node.versions))
     asked = {}
@@ -109,7 +109,7 @@ def _look_at(wanted: Cluster) -> str:
                 raise NoCluster(why)
             answered += 1
     if not answered:
-        raise NoCluster(f"None of the {len(fit)} nodes that have {need} answered: see Ray's logs.")
+        raise NoCluster(f"No node of the {len(fit)} that have {need or 'room'} has answered: see Ray's logs.")
     return f"Ray {ray.__version__}, {len(nodes)} nodes, {answered} with {need or 'what is needed'} and the same versions"
 
 
@@ -151,7 +151,7 @@ class _Task:
     def run(self) -> None:
         """Follow it to its end: of each job one Done or Failed is said."""
         import ray
-        from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+        from ray.exceptions import OutOfMemoryError, RayTaskError
         from ray.experimental.internal_kv import _internal_kv_del
 
         function = ray.remote(num_returns="streaming", max_retries=0, _generator_backpressure_num_objects=AHEAD)(_by_value(node.task))
@@ -162,17 +162,16 @@ class _Task:
         except OutOfMemoryError:
             sentence = f"The memory of the node {self._node} ran out: train fewer voices at once, or on a larger one."
             self._end(protocol.OUT_OF_MEMORY, sentence)
-        except RayTaskError as error:
+        except (RayTaskError, OSError) as error:
             logger.exception("the task failed")
-            failed = failure(error.cause if isinstance(error.cause, Exception) else error)
+            failed = failure(getattr(error, "cause", None) or error)
             self._end(failed.code, failed.sentence)
-        except RayError as error:
+        except Exception as error:  # a RayError for a node or its Ray, and what not where the head is gone
             logger.warning("the task was lost: %s", " ".join(str(error).split())[:1000])
             self._lose(f"The node {self._node} was lost" if self._node else "The cluster lost the training before a node had it")
         finally:
-            with suppress(RayError):
+            with suppress(Exception):  # the cluster may be gone, and all of it with it
                 ray.cancel(task, force=True)  # of one that has ended, nothing
-            with suppress(Exception):  # the cluster may be gone, and the key with it
                 _internal_kv_del(self._key, namespace=node.NAMESPACE)
 
     def _parcel(self) -> node.Parcel:

@@ -43,8 +43,8 @@ class Parcel(TypedDict):
 
 
 Item = tuple[str, Any, Any, Any]
-"""("begun", the node's versions, its name, None) | ("line", a trainer's line, None, None) | ("piece", (job, file name), bytes, whether it was
-the last) | ("ended", exit status, the end of the trainer's log, None)"""
+"""("begun", the node's versions, its name, None), ("line", what the trainer says, None, None), ("piece", (job, name of the file), bytes,
+whether it was the last), ("ended", exit status, the end of the trainer's log, None)."""
 
 
 def versions(inherited: list[str]) -> dict[str, str]:

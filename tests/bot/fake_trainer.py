@@ -66,7 +66,19 @@ def done(job: Job, **details: object) -> None:
     weights = Path(job.output) / "adapter.safetensors"
     weights.write_bytes(f"weights of {job.id}".encode())
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    say(Done(str(weights), digest, weights.stat().st_size, 5.5, 4.5, 1.0, [], {"pid": os.getpid(), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), **details}, job=job.id))
+    say(
+        Done(
+            str(weights),
+            digest,
+            weights.stat().st_size,
+            5.5,
+            4.5,
+            1.0,
+            [],
+            {"pid": os.getpid(), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), **details},
+            job=job.id,
+        )
+    )
 
 
 def main() -> None:

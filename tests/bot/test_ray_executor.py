@@ -177,7 +177,12 @@ async def test_what_went_away_before_the_order_was_taken_is_queued_again(service
     ("said", "ok", "found", "advice"),
     [
         ('{"type": "note", "sentence": "Ray 2.60.0, 3 nodes"}', True, "Ray 2.60.0, 3 nodes", ""),
-        ('{"type": "failed", "code": "lost", "sentence": "Nothing answers (refused): start it."}', False, "Nothing answers (refused)", "Start it."),
+        (
+            '{"type": "failed", "code": "lost", "sentence": "Nothing answers (refused): start it."}',
+            False,
+            "Nothing answers (refused)",
+            "Start it.",
+        ),
         ("", False, "no word of what was found", "`ray status` on its head node may say more; docs/growth.md."),
     ],
 )
@@ -197,7 +202,7 @@ def test_without_ray_one_sentence_says_how_it_is_installed(tmp_path):
     (tmp_path / "ray.py").write_text("raise ImportError\n")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
-        [sys.executable, "-m", "trainer", "--cluster", Cluster().to_json()], env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "trainer", "--cluster", Cluster().to_json()], env=environment, capture_output=True, text=True, check=False
     )
     failed = json.loads(done.stdout)
     assert (failed["code"], done.returncode) == ("lost", 1)

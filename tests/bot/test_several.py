@@ -6,12 +6,12 @@ import psutil
 import pytest
 
 from bot.app import beside_the_speaker, executors_of
-from bot.errors import StoreError
+from bot.errors import SettingsError, StoreError
 from bot.executors.local import LocalExecutor
 from bot.executors.ray import RayExecutor
 from bot.services import training as training_module
 from bot.services.training import Training
-from bot.settings import Settings
+from bot.settings import Settings, load_settings
 from data import jobs
 from tests.bot.test_local_executor import FAKE, gone
 from tests.bot.test_training import changed, queue
@@ -72,7 +72,10 @@ async def test_a_trainer_that_dies_takes_no_other_along(service, filled):
         model = await training.result(done)
         assert (await filled.read(jobs.get, waiting)).status == "running"
         # The dead one's number is remembered no more: it may be somebody else's by now.
-        assert {pid for pid, _ in await filled.read(jobs.processes)} == {*(await running(filled, 1)).values(), model.result["details"]["pid"]}
+        assert {pid for pid, _ in await filled.read(jobs.processes)} == {
+            *(await running(filled, 1)).values(),
+            model.result["details"]["pid"],
+        }
 
 
 async def test_the_next_owner_sweeps_them_all(service, filled):
@@ -140,6 +143,32 @@ def test_only_those_stand_still_for_the_speaker_that_share_its_gpu(settings, gpu
     beside = beside_the_speaker(executors, settings)
     assert len(beside) == still
     assert speaks_on != "1" or beside == [executors[1]]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("[trainer]\ngpus = [0, 0]", "gpus must name each GPU once"),
+        ("[trainer]\ngpus = [0]\nexecutor = 'ray'", "gpus are this machine's"),
+        ("[trainer]\ngpus = ['first']", "trainer.gpus.0 in config.toml is wrong"),
+        ("[speaker]\ngpu = 'all'", "speaker.gpu"),
+        ("[trainer.ray]\naddress = 'ray://head:10001'", "trainer.ray.address in config.toml is wrong"),
+        ("[trainer.ray]\nadress = 'auto'", "did you mean trainer.ray.address?"),
+    ],
+)
+def test_places_that_cannot_be_are_refused_in_a_sentence(tmp_path, said, words):
+    (tmp_path / "config.toml").write_text(said)
+    with pytest.raises(SettingsError) as error:
+        load_settings(tmp_path / "config.toml")
+    assert words in str(error.value)
+
+
+def test_the_environment_outranks_the_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("MYNAH_TRAINER__RAY__ADDRESS", "head:6379")
+    monkeypatch.setenv("MYNAH_TRAINER__GPUS", '[0, "GPU-8a1"]')
+    (tmp_path / "config.toml").write_text("[trainer.ray]\ntasks = 3\n")
+    wanted = load_settings(tmp_path / "config.toml").trainer
+    assert (wanted.ray.address, wanted.ray.tasks, wanted.gpus) == ("head:6379", 3, ("0", "GPU-8a1"))
 
 
 def test_the_recipe_knows_nothing_of_where_it_is_trained():

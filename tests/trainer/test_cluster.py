@@ -1,9 +1,12 @@
 """What is made of what a node sends: versions that differ, weights that came whole or not, jobs that end, are cancelled or lost."""
 
+import errno
 import json
 import signal
 import socket
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -148,3 +151,133 @@ def test_nobody_at_the_address_is_told_at_once():
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(NoCluster, match=rf"Nothing answers at {address} \(Connection refused\): is Ray's head node up"):
             cluster._knock(address)
+
+
+# ------------------------------------------------------- a task, to its end
+
+
+class RayTaskError(Exception):
+    """What Ray raises for an exception of the task's own."""
+
+    def __init__(self, cause):
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class OutOfMemoryError(Exception):
+    """What Ray raises where its watch over a node's memory ended the task."""
+
+
+class FakeRay:
+    """As much of Ray as a task is followed with: it gives these things one after another; None: nothing yet."""
+
+    def __init__(self, *items):
+        self.items = list(items)
+        self.wanted = {}
+        self.cancelled = []
+        self.keys = {}
+        self.exceptions = SimpleNamespace(OutOfMemoryError=OutOfMemoryError, RayTaskError=RayTaskError)
+        self.cloudpickle = SimpleNamespace(register_pickle_by_value=lambda _: None)
+
+    def remote(self, *_, **options):
+        self.wanted |= options
+        return lambda _: self
+
+    def options(self, **options):
+        self.wanted |= options
+        return SimpleNamespace(remote=lambda *_: self)
+
+    def wait(self, _, timeout):
+        ready = not self.items or self.items[0] is not None
+        if not ready:
+            self.items.pop(0)
+        return ([self] if ready else []), []
+
+    def __next__(self):
+        if not self.items:
+            raise StopIteration
+        return self.items.pop(0)
+
+    def get(self, item):
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def cancel(self, task, *, force):
+        self.cancelled.append(force)
+
+    def put(self, key, value, namespace):
+        self.keys[key] = json.loads(value)
+
+    def delete(self, key, namespace):
+        self.keys.clear()
+
+
+@pytest.fixture
+def follow(task, monkeypatch):
+    """A function that has the task run on a Ray that gives what it is told."""
+
+    def run(*items):
+        fake = FakeRay(*items)
+        store = SimpleNamespace(_internal_kv_put=fake.put, _internal_kv_del=fake.delete)
+        for name, module in {"ray": fake, "ray.exceptions": fake.exceptions, "ray.experimental.internal_kv": store}.items():
+            monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.setitem(sys.modules, "ray.experimental", SimpleNamespace(internal_kv=store))
+        task.run()
+        assert fake.cancelled == [True]  # whatever became of it, nothing of it is left
+        assert not task._open
+        return fake
+
+    return run
+
+
+def ended(job, code="too_little_text"):
+    return ("line", Failed(code, "There is too little.", job=job).to_json(), None, None)
+
+
+BEGUN = ("begun", versions(), "gpu-2", None)
+
+
+def test_a_task_takes_of_a_node_what_the_settings_say_and_is_never_tried_again_by_ray(follow, task):
+    fake = follow(BEGUN, ended("1"), None, ended("2"), ("ended", 1, "", None))
+    assert (fake.wanted["num_gpus"], fake.wanted["num_cpus"], fake.wanted["max_retries"]) == (1, 1, 0)
+    assert fake.wanted["name"] == "mynah 1, 2"
+    assert [event.job for event in task.said] == ["1", "2"]
+
+
+def test_whoever_waits_for_a_node_is_told_once_and_may_give_up(follow, task, monkeypatch):
+    monkeypatch.setattr(cluster, "WAIT_SECONDS", 1.0)
+    looks = []
+    monkeypatch.setattr(task._parent, "cancelled", lambda job: looks.append(job) or len(looks) > 20)
+    follow(*[None] * 100)
+    assert [event.sentence for event in task.said[:2]] == ["Waiting for a node of the cluster to be free."] * 2
+    assert [event.code for event in task.said[2:]] == ["cancelled"] * 2
+
+
+def test_a_cancellation_is_laid_down_for_the_node_and_the_trainer_has_the_last_word(follow, task, monkeypatch):
+    laid = []
+    monkeypatch.setattr(FakeRay, "put", lambda self, key, value, namespace: laid.append(json.loads(value)))
+    task._parent.asked.add("2")
+    follow(BEGUN, None, ended("2", "cancelled"), None, ended("1"))
+    assert laid == [["2"]]
+    assert [(event.job, event.code) for event in task.said] == [("2", "cancelled"), ("1", "too_little_text")]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (RuntimeError("the node died"), "lost", "The node gpu-2 was lost: it begins anew."),
+        (OutOfMemoryError("killed"), "out_of_memory", "The memory of the node gpu-2 ran out"),
+        (RayTaskError(OSError(errno.ENOSPC, "No space left on device")), "internal", "The disk is full"),
+    ],
+)
+def test_what_went_wrong_with_a_task_says_whose_fault_it_was(follow, task, error, code, words):
+    follow(BEGUN, ended("2"), error)
+    _, last = task.said
+    assert (last.job, last.code) == ("1", code)
+    assert words in last.sentence
+
+
+def test_what_is_lost_before_a_node_had_it_is_told(follow, task):
+    follow(None, RuntimeError("no more nodes"))
+    assert task.said[0].sentence == "The cluster lost the training before a node had it: it begins anew."

@@ -25,7 +25,7 @@ def say(job, type, **more):
     print(json.dumps({"type": type, "job": job["id"], **more}), flush=True)
 for job in jobs:
     folder = Path(job["output"])
-    say(job, "seen", pid=os.getpid(), names=sorted(os.environ), files=sorted(path.name for path in folder.iterdir()), cwd=os.getcwd(), **job["places"])
+    say(job, "seen", pid=os.getpid(), names=sorted(os.environ), files=sorted(path.name for path in folder.iterdir()), cwd=os.getcwd())
     for name in ("cache", "start"):
         say(job, name, path=job.get(name))
     match job["does"]:
@@ -53,7 +53,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "there"))
 
     def make(*does, files=None, seconds=0.0, size=10):
-        jobs = {str(number): {"id": str(number), "does": one, "places": {}, "size": size} for number, one in enumerate(does)}
+        jobs = {str(number): {"id": str(number), "does": one, "size": size} for number, one in enumerate(does)}
         return node.Parcel(
             jobs=jobs, files=files or {}, cache=str(tmp_path / "cache"), inherited=["PATH", "PYTHON"], checkpoint_seconds=seconds
         )
@@ -155,7 +155,11 @@ def test_folders_of_those_that_were_killed_go_and_those_of_the_living_stay(here,
 
 def test_a_node_without_mynah_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.path[:] = [path for path in sys.path if 'site-packages' not in path]\nsys.meta_path[:] = [one for one in sys.meta_path if 'editable' not in str(one)]\n")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "sys.path[:] = [path for path in sys.path if not os.path.isdir(os.path.join(path, 'trainer'))]\n"
+        "sys.meta_path[:] = [one for one in sys.meta_path if 'editable' not in repr(one)]\n"
+    )
     assert node.versions(["PATH", "PYTHON"]) == {"trainer": f"{sys.executable}: No module named trainer"}
 
 
