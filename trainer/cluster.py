@@ -110,7 +110,7 @@ def _look_at(wanted: Cluster) -> str:
             answered += 1
     if not answered:
         raise NoCluster(f"No node of the {len(fit)} that have {need or 'room'} has answered: see Ray's logs.")
-    return f"Ray {ray.__version__}, {len(nodes)} nodes, {answered} with {need or 'what is needed'} and the same versions"
+    return f"Ray {ray.__version__}, {len(nodes)} nodes; trainings fit on {answered}, which have the versions that are here"
 
 
 def _mismatch(name: str, there: dict[str, str]) -> str | None:
@@ -208,8 +208,9 @@ class _Task:
     def _take(self, item: node.Item) -> None:
         match item:
             case "begun", there, name, _:
-                if why := _mismatch(name, there):
-                    self._lose(why.rstrip("."))
+                if why := _mismatch(name, there):  # it came after the others were asked
+                    logger.warning("%s", why)
+                    self._lose(f"The node {name} has another Mynah than this machine")
                     return
                 self._node = name
                 logger.info("%s: trained on %s", ", ".join(self._jobs), name)
@@ -223,7 +224,7 @@ class _Task:
             case "ended", status, log, _:
                 if self._open:
                     logger.warning("the trainer on %s ended with status %s; its log ends: %s", self._node, status, log)
-                    self._end(protocol.DIED, f"The trainer on the node {self._node} {_how(status)}: train again.")
+                    self._end(protocol.DIED, self._last_word(status))
 
     def _say(self, message: protocol.Message) -> None:
         """Pass on what the trainer says, and of what it made where that is here."""
@@ -260,7 +261,8 @@ class _Task:
         """Say of what has not ended that it is to begin again, through no fault of its own."""
         for job in sorted(self._open):
             kept = (Path(self._jobs[job].output) / node.CHECKPOINT).exists()
-            self._emit(Failed(protocol.LOST, f"{why}: it {'goes on from its last checkpoint' if kept else 'begins anew'}.", job=job))
+            sentence = f"{why}: it goes on from its last checkpoint." if kept else f"{why}: it begins anew."
+            self._emit(Failed(protocol.LOST, sentence, job=job))
         self._open.clear()
 
     def _end(self, code: str, sentence: str) -> None:
@@ -268,8 +270,7 @@ class _Task:
             self._emit(Failed(code, sentence, job=job))
         self._open.clear()
 
-
-def _how(status: int) -> str:
-    if status == -SIGKILL:
-        return "was killed from outside, most often because memory ran out"
-    return f"ended without a result (status {status}; trainer.log has more)"
+    def _last_word(self, status: int) -> str:
+        if status == -SIGKILL:
+            return f"The trainer on the node {self._node} was killed from outside, most often because memory ran out: train again."
+        return f"The trainer on the node {self._node} ended without a result (status {status}; trainer.log has more): train again."

@@ -64,8 +64,8 @@ class RayExecutor(LocalExecutor):
 
     async def start(self, jobs: Sequence[Job]) -> list[LocalRun]:
         """Have the jobs trained on a node that has room for them, in one batch."""
-        if why := await self.lacks():
-            raise LostError(why)
+        if await self.lacks():
+            raise LostError("The cluster went away before it had the training.")
         return await super().start(jobs)
 
     def pause(self) -> None:

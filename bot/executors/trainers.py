@@ -164,7 +164,7 @@ class Trainer:
 
     def _last_word(self, status: int) -> Failed:
         if self._afar:
-            return Failed(LOST, self.why or f"The process that is connected to the cluster ended (status {status}: see {self._log.name}).")
+            return Failed(LOST, f"The process that is connected to the cluster ended (status {status}: see {self._log.name}).")
         if status == -SIGKILL:
             return Failed(DIED, "The trainer was killed from outside, most often because memory ran out: free some, then train again.")
         log = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it left no message"]

@@ -30,6 +30,7 @@ from trainer import protocol
 
 MAX_ACCOUNTS = 10
 RETRY_SECONDS = 30.0
+AWAY = "Where trainings run cannot be reached: this one begins when it can be (`mynah doctor` and the log say why)."
 log = structlog.get_logger()
 
 
@@ -245,7 +246,7 @@ class Training:
             lane.warm = True
             lack = await lane.executor.lacks()
             if lack and not self._lack:
-                await self._store.write(_tell_waiting, lack)
+                await self._store.write(_tell_waiting)
         if lack:
             if not self._lack:
                 log.warning("the queue waits", why=lack)
@@ -307,11 +308,11 @@ def warnings_of(corpus: Corpus, base: str) -> tuple[str, ...]:
     return *corpus.warnings, advice
 
 
-def _tell_waiting(db: Database, sentence: str) -> None:
-    """Say to those who follow a job that waits why it does."""
+def _tell_waiting(db: Database) -> None:
+    """Say to those who follow a job that it waits; the reason, in which machines may be named, is the operator's to know."""
     for job in jobs.unfinished(db):
         if job.status is jobs.Status.QUEUED:
-            jobs.record_event(db, job, protocol.Note(sentence, job=str(job.id)).to_json())
+            jobs.record_event(db, job, protocol.Note(AWAY, job=str(job.id)).to_json())
 
 
 def _build(db: Database, handles: Sequence[str], settings: Settings, posts: int | None) -> Corpus:

@@ -13,7 +13,7 @@ from bot.executors.port import LostError
 from bot.executors.ray import RayExecutor, cluster_of
 from bot.services import orders
 from bot.services.doctor import examine, healthy
-from bot.services.training import Training
+from bot.services.training import AWAY, Training
 from bot.settings import Ray, Secrets
 from data import jobs
 from tests.bot.test_local_executor import FAKE, all_of, gone, job, last_of  # noqa: F401 - job is a fixture
@@ -79,7 +79,7 @@ async def test_a_cluster_that_is_not_there_is_a_sentence_and_is_asked_again_afte
 
     monkeypatch.setattr(ray.processes, "start", counting)
     assert await executor.lacks() == await executor.lacks() == "Nothing answers: start Ray."
-    with pytest.raises(LostError, match="start Ray"):
+    with pytest.raises(LostError, match="went away before it had the training"):
         await executor.start([job("done")])
     assert len(started) == 1
     monkeypatch.setattr(executor, "_again_at", 0.0)
@@ -155,7 +155,7 @@ async def test_while_the_cluster_is_away_the_queue_waits_and_says_so_once(servic
         patch.setattr(executor, "lacks", away)
         assert not await training.run_next()
         assert not await training.run_next()
-    assert [event["sentence"] for _, event in await filled.read(jobs.events_after, number)] == ["Nothing answers: start Ray."]
+    assert [event["sentence"] for _, event in await filled.read(jobs.events_after, number)] == [AWAY]
     assert (await filled.read(jobs.get, number)).attempt == 0
     async with queue(training):
         assert (await training.result(number)).version == 1
@@ -166,7 +166,7 @@ async def test_what_went_away_before_the_order_was_taken_is_queued_again(service
     number = (await training.request(["done"], by="me")).job.id
 
     async def gone_by_now(jobs):
-        raise LostError("Nothing answers: start Ray.")
+        raise LostError("The cluster went away before it had the training.")
 
     monkeypatch.setattr(executor, "start", gone_by_now)
     assert await training.run_next()

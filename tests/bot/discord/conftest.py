@@ -252,7 +252,7 @@ async def stage(app, env):
     bosses = guild.create_role("Boss", permissions=discord.Permissions(manage_guild=True))
     return Stage(
         app,
-        app.training._executor,
+        app.training._lanes[0].executor,
         app.speaking._speaker,
         env,
         guild.create_text_channel("lamp-room"),
