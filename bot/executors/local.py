@@ -14,6 +14,9 @@ from trainer.protocol import Job
 class LocalExecutor:
     """Starts `python -m trainer --stay` with this interpreter when one is needed, and gives it one order after another."""
 
+    _afar = False
+    """Its trainer has others train elsewhere."""
+
     def __init__(self, log: Path, *command: str, gpu: str = "") -> None:
         """Log a trainer's stderr to a file, and have it see one GPU of several, as nvidia-smi calls it; empty: what there is.
 
@@ -53,7 +56,8 @@ class LocalExecutor:
             self._trainer.signal(SIGCONT)
 
     async def _new(self) -> Trainer:
-        return Trainer(await processes.start([*self._command, "--stay"], self._log, self._environment), self._log)
+        process = await processes.start([*self._command, "--stay"], self._log, self._environment)
+        return Trainer(process, self._log, afar=self._afar)
 
 
 def _write(job: Job) -> str:

@@ -9,7 +9,7 @@ from time import monotonic
 from bot.executors import processes
 from bot.executors.local import LocalExecutor
 from bot.executors.port import LostError
-from bot.executors.trainers import LocalRun, Trainer
+from bot.executors.trainers import LocalRun
 from bot.settings import Ray
 from trainer.protocol import Cluster, Job
 
@@ -39,6 +39,8 @@ class RayExecutor(LocalExecutor):
 
     So Ray is in no process of the bot's. When that one ends, for whatever reason, Ray ends what it had under way.
     """
+
+    _afar = True
 
     def __init__(self, log: Path, cluster: Cluster, *command: str) -> None:
         """Log to a file what is said beside the protocol; tests name another command than the real one's."""
@@ -73,6 +75,3 @@ class RayExecutor(LocalExecutor):
 
     def resume(self) -> None:
         """Likewise."""
-
-    async def _new(self) -> Trainer:
-        return Trainer(await processes.start([*self._command, "--stay"], self._log, self._environment), self._log, afar=True)

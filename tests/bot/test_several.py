@@ -13,7 +13,7 @@ from bot.services import training as training_module
 from bot.services.training import Training
 from bot.settings import Settings, load_settings
 from data import jobs
-from tests.bot.test_local_executor import FAKE, gone
+from tests.bot.test_local_executor import FAKE, gone, true
 from tests.bot.test_training import changed, queue
 from tests.conftest import store_account
 from trainer.protocol import Recipe
@@ -109,7 +109,8 @@ async def test_a_database_that_cannot_be_written_stops_all_of_them_and_each_goes
 
     async def failing(work, *args, **options):
         if work is jobs.end and len(broken) < 2:  # how it ended, and that this could not be written
-            broken.append(await running(filled, 2))  # the other is at work
+            broken.append(await running(filled, 2))  # the other is at work, and has a checkpoint
+            await true((training._settings.data_dir / "work/1/checkpoint.safetensors").exists)
             raise StoreError("The disk is full, so nothing was stored: free some space and try again.")
         return await write(work, *args, **options)
 

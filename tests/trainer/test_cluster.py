@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import signal
 import socket
 import sys
@@ -281,3 +282,107 @@ def test_what_went_wrong_with_a_task_says_whose_fault_it_was(follow, task, error
 def test_what_is_lost_before_a_node_had_it_is_told(follow, task):
     follow(None, RuntimeError("no more nodes"))
     assert task.said[0].sentence == "The cluster lost the training before a node had it: it begins anew."
+
+
+# ------------------------------------------------------------- connecting
+
+
+class RayError(Exception):
+    """What Ray raises for a node that is gone."""
+
+
+class FakeCluster:
+    """As much of Ray as is connected to: nodes by address, each with what it has and what it answers; None: nothing, in time."""
+
+    __version__ = "2.60.0"
+
+    def __init__(self, refuses=None, **nodes):
+        self.refuses = refuses
+        self.all = nodes
+        self.exceptions = SimpleNamespace(RayError=RayError)
+        self.cloudpickle = SimpleNamespace(register_pickle_by_value=lambda _: None)
+        self.asked = []
+
+    def init(self, address, **options):
+        self.how = options
+        if self.refuses:
+            raise self.refuses
+
+    def nodes(self):
+        return [
+            {"NodeID": name, "NodeManagerAddress": name, "Alive": has is not None, "Resources": has or {}}
+            for name, (has, _) in self.all.items()
+        ]
+
+    def remote(self, **_):
+        return lambda _: self
+
+    def options(self, *, scheduling_strategy, **_):
+        self.asked.append(scheduling_strategy)
+        return SimpleNamespace(remote=lambda _: scheduling_strategy)
+
+    def wait(self, refs, *, num_returns, timeout):
+        assert num_returns == len(refs)
+        return [ref for ref in refs if self.all[ref][1] is not None], []
+
+    def get(self, ref):
+        if isinstance(self.all[ref][1], Exception):
+            raise self.all[ref][1]
+        return self.all[ref][1]
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """A function that connects to a cluster as it is told."""
+
+    def connect(fake, **wanted):
+        monkeypatch.setitem(sys.modules, "ray", fake)
+        strategies = SimpleNamespace(NodeAffinitySchedulingStrategy=lambda node, soft: node)
+        monkeypatch.setitem(sys.modules, "ray.util", SimpleNamespace(scheduling_strategies=strategies))
+        monkeypatch.setitem(sys.modules, "ray.util.scheduling_strategies", strategies)
+        monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+        return cluster.connect(Cluster(**wanted))
+
+    return connect
+
+
+MISMATCH = "Version mismatch: The cluster was started with:\n    Ray: 2.59.0\nThis process was started with:\n    Ray: 2.60.0\n"
+BIG = {"CPU": 8.0, "GPU": 1.0}
+
+
+def test_nodes_that_fit_are_asked_and_those_that_are_gone_are_passed_over(joined):
+    fake = FakeCluster(
+        gone=(None, versions()),
+        small=({"CPU": 2.0}, {"trainer": "another"}),
+        lost=(BIG, RayError()),
+        slow=(BIG, None),
+        good=(BIG, versions()),
+    )
+    assert joined(fake) == "Ray 2.60.0, 4 nodes; trainings fit on 1, which have the versions that are here"
+    assert fake.asked == ["lost", "slow", "good"]
+    assert fake.how["namespace"] == "mynah"
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("fake", "sentence"),
+    [
+        (
+            FakeCluster(RuntimeError(MISMATCH)),
+            f"The Ray cluster at auto cannot be joined ({' '.join(MISMATCH.split())}): see docs/growth.md.",
+        ),
+        (
+            FakeCluster(small=({"CPU": 2.0}, {})),
+            "No node of the cluster, of 1, has 1 CPU and 1 GPU: start one, or set [trainer.ray] num_gpus and num_cpus.",
+        ),
+        (FakeCluster(slow=(BIG, None)), "No node of the 1 that have 1 CPU and 1 GPU has answered: see Ray's logs."),
+        (
+            FakeCluster(good=(BIG, versions()), old=(BIG, versions() | {"torch": "2.0.0"})),
+            f"The node old has torch 2.0.0, and this machine {versions()['torch']}: install the same Mynah on both.",
+        ),
+    ],
+)
+def test_a_cluster_that_will_not_do_is_one_sentence(joined, fake, sentence):
+    with pytest.raises(NoCluster) as error:
+        joined(fake)
+    assert str(error.value) == sentence
