@@ -50,6 +50,7 @@ class Trainer:
         self._process = process
         self._log = log
         self._afar = afar
+        self._greeted = not afar
         self.why = ""
         """The last that it said of no job in particular."""
         self._started = started_at(process.pid)
@@ -140,9 +141,11 @@ class Trainer:
 
     def _hear_one(self, message: Message) -> None:
         if isinstance(message, Ready):
-            if self._open:
+            if self._open and self._greeted:
                 raise ProtocolError(f"Ready, while job {next(iter(self._open))} has not ended")
-            self._waits.set()
+            if not self._open:
+                self._waits.set()
+            self._greeted = True
             return
         job = getattr(message, "job", "")
         if isinstance(message, Failed) and message.code not in BLAMELESS:

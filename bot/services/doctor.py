@@ -27,6 +27,7 @@ from data.outbox import DEFAULT_ACCOUNT
 from data.store import connect_to_read
 from trainer.protocol import Failed, Note, ProtocolError, parse
 
+DEVICES = Path("/dev")
 NEEDED_BYTES = 2 * 1024**3  # the base, its download, a few voices
 LOCKED_SECONDS = 2.0
 CHILD_SECONDS = 120.0
@@ -55,7 +56,7 @@ def examine(settings: Settings, secrets: Secrets, *, deep: bool = False) -> list
         *_others(settings.data_dir),
         _disk(settings),
         _base(settings),
-        _gpu(),
+        _gpu(settings),
         *([_child()] if deep else ()),
         *_cluster(settings),
         _fonts(),
@@ -247,10 +248,15 @@ def _base(settings: Settings) -> Finding:
     return Finding("base model", ok=True, found=found, advice="" if cached else "The first training fetches it (about 100 MB), once.")
 
 
-def _gpu() -> Finding:
+def _gpu(settings: Settings) -> Finding:
     # The bot never loads torch: whether its build sees the device is the trainer's to say.
-    there = Path("/dev/nvidia0").exists()
-    return Finding("GPU", ok=True, found="an NVIDIA device" if there else "none: training and speech run on the CPU")
+    there = len(list(DEVICES.glob("nvidia[0-9]*")))
+    named = [gpu for gpu in (*settings.trainer.gpus, settings.speaker.gpu) if gpu.isdecimal() and int(gpu) >= there]
+    found = f"NVIDIA devices: {there}" if there else "none: training and speech run on the CPU"
+    if named:
+        advice = "`nvidia-smi -L` lists those there are; with another one what is meant for it runs on the CPU."
+        return Finding("GPU", ok=False, found=f"{found}; config.toml names GPU {', '.join(named)}", advice=advice)
+    return Finding("GPU", ok=True, found=found)
 
 
 def _blocklist(settings: Settings) -> Finding:

@@ -88,6 +88,21 @@ async def test_a_cluster_that_is_not_there_is_a_sentence_and_is_asked_again_afte
     await executor.close()
 
 
+async def test_one_that_has_to_connect_anew_takes_its_order_meanwhile(executor, job, monkeypatch):  # noqa: F811
+    async def nothing():
+        return None
+
+    monkeypatch.setattr(executor, "lacks", nothing)
+    for name in ("done1", "die"):
+        (run,) = await executor.start([job(name)])
+        if name == "done1":
+            assert isinstance(await last_of(run), Done)
+            psutil.Process(run.process_group).kill()
+            await gone(run.process_group)
+    with pytest.raises(LostError):
+        await all_of(run)
+
+
 async def test_a_connection_that_hangs_is_a_sentence_too(tmp_path, monkeypatch):
     monkeypatch.setattr(ray, "CONNECT_SECONDS", 0.05)
     executor = RayExecutor(tmp_path / "trainer.log", Cluster(), sys.executable, "-c", "import sys; sys.stdin.read()")
