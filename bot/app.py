@@ -2,9 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, Self, TypeVar
 
 import structlog
@@ -12,6 +13,7 @@ from sqlite_utils import Database
 
 from bot.executors.local import LocalExecutor
 from bot.executors.port import Executor
+from bot.executors.ray import RayExecutor, cluster_of
 from bot.executors.speaker import Speaker
 from bot.lock import Lead
 from bot.services import tracking
@@ -41,6 +43,21 @@ LOCK_SECONDS = 0.5
 log = structlog.get_logger()
 
 
+def executors_of(settings: Settings) -> list[Executor]:
+    """Return the places in which trainings run, as the settings say: nodes of a cluster, each of several GPUs, or this machine."""
+    wanted = settings.trainer
+    logs = (settings.data_dir / (f"trainer-{number}.log" if number > 1 else "trainer.log") for number in count(1))
+    if wanted.executor == "ray":
+        return [RayExecutor(next(logs), cluster_of(wanted.ray)) for _ in range(wanted.ray.tasks)]
+    return [LocalExecutor(next(logs), gpu=gpu) for gpu in wanted.gpus or [""]]
+
+
+def beside_the_speaker(executors: Sequence[Executor], settings: Settings) -> Sequence[Executor]:
+    """Return the executors that are to stand still while somebody waits for a line: not those whose GPU is none of the speaker's."""
+    gpus, its = settings.trainer.gpus, settings.speaker.gpu
+    return [one for one, gpu in zip(executors, gpus, strict=True) if gpu == its] if gpus and its else executors
+
+
 class Mynah:
     """All parts, as one asynchronous context.
 
@@ -62,13 +79,13 @@ class Mynah:
         self.secrets = secrets
         self.store = Store(settings.database)
         self.lead = Lead(settings.data_dir / "mynah.lock")
-        executor = executor or LocalExecutor(settings.data_dir / "trainer.log")
+        executors = [executor] if executor else executors_of(settings)
         self.tracking = Tracking(settings, self._tracker())
-        self.training = Training(self.store, settings, executor, self.tracking)
+        self.training = Training(self.store, settings, *executors, tracking=self.tracking)
         wanted = settings.speaker
         options = ("--memory", str(wanted.memory_mib), "--precision", wanted.precision)
-        speaker = speaker or Speaker(settings.data_dir / "speaker.log", timeout=wanted.timeout_seconds, options=options)
-        self.speaking = Speaking(self.store, settings, speaker, Precedence(executor).wanted)
+        speaker = speaker or Speaker(settings.data_dir / "speaker.log", timeout=wanted.timeout_seconds, options=options, gpu=wanted.gpu)
+        self.speaking = Speaking(self.store, settings, speaker, Precedence(*beside_the_speaker(executors, settings)).wanted)
         self.budget = Budget(self.store, settings.x, clock=clock)
         self.reading = Reading(self.store, settings, self.budget, self._reader)
         self.posting = Posting(self.store, settings=settings.x, blocklist=Blocklist(settings.safety.blocklist), clock=clock)

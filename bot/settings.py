@@ -105,6 +105,23 @@ class Consent(Section):
         return frozenset({Ground.ARCHIVE}) if self.policy == "own" else frozenset(Ground)
 
 
+Gpu = Annotated[
+    str, BeforeValidator(lambda gpu: str(gpu) if type(gpu) is int else gpu), Field(pattern=r"^(\d{1,3}|(GPU|MIG)-[\w/-]{1,80})$")
+]
+"""A GPU, as nvidia-smi numbers it or by its UUID."""
+
+
+class Ray(Section):
+    """The cluster that trains where `executor` says so."""
+
+    address: str = Field("auto", pattern=r"^(auto|[\w.-]+:\d{1,5})$")
+    tasks: int = Field(1, ge=1, le=64)
+    num_gpus: float = Field(1, ge=0, le=64, allow_inf_nan=False)
+    num_cpus: float = Field(1, ge=0, le=1024, allow_inf_nan=False)
+    cache_dir: str = Field("~/.cache/mynah", pattern=r"^[~/]")
+    checkpoint_seconds: float = Field(60, ge=0, allow_inf_nan=False)
+
+
 class Trainer(Section):
     """How voices are trained."""
 
@@ -121,6 +138,17 @@ class Trainer(Section):
     at_once: int = Field(1, ge=1, le=256)
     stay_minutes: float = Field(10, ge=0, allow_inf_nan=False)
     spare_mib: int = Field(512, ge=0)
+    gpus: tuple[Gpu, ...] = ()
+    executor: Literal["local", "ray"] = "local"
+    ray: Ray = Ray()
+
+    @model_validator(mode="after")
+    def _trains_in_one_place(self) -> Self:
+        if len(set(self.gpus)) < len(self.gpus):
+            raise ValueError("gpus must name each GPU once")
+        if self.gpus and self.executor == "ray":
+            raise ValueError("gpus are this machine's: leave them out, or set executor to local")
+        return self
 
 
 class Speaker(Section):
@@ -137,6 +165,7 @@ class Speaker(Section):
     no_repeat_ngram: int | None = Field(None, ge=0, le=100)
     max_tokens: int | None = Field(None, ge=8, le=400)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpu: Gpu | Literal[""] = ""
     precision: Literal["auto", "float32"] = "auto"
     timeout_seconds: float = Field(180, gt=0)
     memory_mib: int = Field(4096, ge=256)

@@ -201,13 +201,15 @@ def sources_sha256_of(db: Database, sha256: str) -> str | None:
 # ------------------------------------------------------------------- changes
 
 
-def start_next(db: Database, at_once: int = 1) -> list[Job]:
+def start_next(db: Database, at_once: int = 1, among: int = 1) -> list[Job]:
     """Mark the first job of the queue as running, with the next ones that may be trained in one batch with it; return them in order.
 
-    What makes a batch is one recipe: seeds and starts may differ. Empty if the queue is.
+    What makes a batch is one recipe: seeds and starts may differ. Where it can be shared `among` several trainers, it is this one's part.
+    Empty if the queue is.
     """
     queued = _queue(db)
-    batch = [row["id"] for row in queued if _shared(row["recipe"]) == _shared(queued[0]["recipe"])][:at_once]
+    batch = [row["id"] for row in queued if _shared(row["recipe"]) == _shared(queued[0]["recipe"])]
+    batch = batch[: min(at_once, -(-len(batch) // among))]
     for number in batch:
         db.conn.execute("UPDATE jobs SET status = 'running', attempt = attempt + 1, started_at = ? WHERE id = ?", [now(), number])
     return [get(db, number) for number in batch]
@@ -219,11 +221,10 @@ def _shared(recipe: str) -> dict[str, Any]:
 
 
 def record_process(db: Database, job_ids: Iterable[int], process_group: int, process_started: int) -> None:
-    """Remember which process trains these jobs, so that the next owner can make sure that it is gone; there is no other any more.
+    """Remember which process trains these jobs, so that the next owner can make sure that it is gone.
 
     A trainer outlives its jobs, and so does the record, until `forget_processes`.
     """
-    forget_processes(db)
     for job_id in job_ids:
         db.table("jobs").update(job_id, {"process_group": process_group, "process_started": process_started})
 
@@ -234,9 +235,10 @@ def processes(db: Database) -> list[tuple[int, int]]:
     return [(row["process_group"], row["process_started"]) for row in rows]
 
 
-def forget_processes(db: Database) -> None:
-    """Remember of no process that it trains: all are known to be gone."""
-    db.conn.execute("UPDATE jobs SET process_group = NULL, process_started = NULL WHERE process_group IS NOT NULL")
+def forget_processes(db: Database, gone: Iterable[tuple[int, int]]) -> None:
+    """Remember of these (group, start) no more that they train: they are known to be gone, and their numbers may become others'."""
+    sql = "UPDATE jobs SET process_group = NULL, process_started = NULL WHERE process_group = ? AND process_started = ?"
+    db.conn.executemany(sql, list(gone))
 
 
 def record_event(db: Database, job: Job, event: str) -> None:

@@ -1,6 +1,10 @@
-"""The four ways to start a trainer-side process: `--job FILE [FILE ...] [--lifeline]`, `--stay`, `--speak`, and `--carry FILE`."""
+"""The ways to start a trainer-side process: `--job FILE [FILE ...] [--lifeline]`, `--stay [--cluster CLUSTER]`, `--speak`, `--carry FILE`.
+
+`--cluster CLUSTER` alone says whether the cluster is there, and `--version` what would train here.
+"""
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -12,13 +16,17 @@ from pathlib import Path
 from trainer import process
 from trainer.errors import BadJob, Cancelled, failure, first_line, tell_log
 from trainer.process import Emit, Parent, Stop
-from trainer.protocol import Export, Import, Job, Message, ProtocolError, Ready, parse
+from trainer.protocol import Cluster, Export, Import, Job, Message, Note, ProtocolError, Ready, parse
+from trainer.versions import versions
 
 
 def main() -> int:
     """Run jobs or the speaker; return 0 if all ended well and 1 if not."""
     started = time.monotonic()
     arguments = _arguments()
+    if arguments.version:
+        print(json.dumps(versions()))
+        return 0
     emit = process.claim_stdout()
     stop = Stop()
     stop.install()
@@ -32,6 +40,9 @@ def main() -> int:
             from trainer.speaking import speak
 
             speak(emit, stop, arguments.memory << 20, integers=arguments.precision == "auto")
+            return 0
+        if arguments.cluster:
+            _afar(arguments.cluster, emit, stop, stay=arguments.stay)
             return 0
         if arguments.stay:
             _stay(Parent(), emit, stop)
@@ -94,15 +105,30 @@ def _stay(parent: Parent, emit: Emit, stop: Stop) -> None:
             emit(Ready())
 
 
+def _afar(wanted: str, emit: Emit, stop: Stop, *, stay: bool) -> None:
+    """Have orders trained on a cluster, or only say what it has."""
+    from trainer import cluster
+
+    found = parse(wanted)
+    if not isinstance(found, Cluster):
+        raise BadJob(f"--cluster takes a cluster, and not a {found.type}.")
+    if stay:
+        cluster.stay(found, Parent(), emit, stop, _read)
+    else:
+        emit(Note(cluster.connect(found)))
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m trainer", description="Train voices, speak, or carry models. Started by the bot; see trainer/protocol.py."
     )
-    what = parser.add_mutually_exclusive_group(required=True)
+    what = parser.add_mutually_exclusive_group()
     what.add_argument("--job", type=Path, nargs="+", metavar="FILE", help="train what these files say, at once; events go to stdout")
     what.add_argument("--stay", action="store_true", help="train what the orders on stdin name, until it ends")
     what.add_argument("--speak", action="store_true", help="answer the requests on stdin")
     what.add_argument("--carry", type=Path, metavar="FILE", help="export or import the model that this file says")
+    what.add_argument("--version", action="store_true", help="print the hash of the trainer's sources, and the versions it stands on")
+    parser.add_argument("--cluster", metavar="JSON", help="with --stay: train on a cluster of Ray's; alone: say what it has")
     parser.add_argument(
         "--lifeline", action="store_true", help="with --job or --carry: hear cancellations on stdin, and end when it closes"
     )
@@ -113,6 +139,10 @@ def _arguments() -> argparse.Namespace:
         "--precision", choices=("auto", "float32"), default="auto", help="with --speak: auto multiplies 8-bit integers where that pays"
     )
     arguments = parser.parse_args()
+    if not (arguments.job or arguments.stay or arguments.speak or arguments.carry or arguments.version or arguments.cluster):
+        parser.error("one of --job, --stay, --speak, --carry, --cluster and --version is needed")
+    if arguments.cluster and (arguments.job or arguments.speak or arguments.carry):
+        parser.error("--cluster goes with --stay, or alone")
     if arguments.lifeline and not (arguments.job or arguments.carry):
         parser.error("--lifeline goes with --job or --carry: the others read stdin anyway, and end with it")
     return arguments

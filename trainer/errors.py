@@ -8,7 +8,8 @@
     ├── BaseUnavailable      base_unavailable        the operator: network, name, disk
     ├── TooLittleText        too_little_text         whoever chose the posts
     ├── NotFinite            not_finite              whoever chose the recipe
-    └── OutOfMemory          out_of_memory           the operator: memory, recipe
+    ├── OutOfMemory          out_of_memory           the operator: memory, recipe
+    └── NoCluster            lost                    the operator: the cluster; the job begins again
 
 Each text is one sentence, or two, that says what to do next.
 """
@@ -80,6 +81,12 @@ class OutOfMemory(TrainerError):
     """Host or device memory ran out."""
 
     code = protocol.OUT_OF_MEMORY
+
+
+class NoCluster(TrainerError):
+    """The cluster cannot be reached, or has no node that fits."""
+
+    code = protocol.LOST
 
 
 #: What torch says when memory runs out: CUDA, the CPU allocator, cuBLAS. On a CPU it is a bare RuntimeError.

@@ -7,6 +7,9 @@ With `--job` it exits when all have ended, with 0 if all are done and 1 if not. 
 an `Order` of files from stdin, trains them, says `Ready`, and waits for the next order until stdin ends.
 With `--lifeline` or `--stay` stdin is listened to: a `Cancel` ends one job after its step, and when stdin closes the parent is
 gone: the trainer ends at once, with its whole process group.
+With `--stay --cluster CLUSTER` each order is trained on a node of a cluster of Ray's, and all else is as with `--stay`, but that it
+says `Ready` before the first order, too, once it is connected; what it cannot go on with, and is not the job's own fault, is
+`Failed(code="lost")`: started again, the job goes on from the last checkpoint that came back.
 
 A **speaker** is started as `python -m trainer --speak`. It reads `SpeechRequest`s from stdin, a line each, as many as come, and answers
 them together: `Line`s as they are finished, then `Spoken`, or `Failed`, each with the request's id. A `Cancel` with that id ends one
@@ -129,6 +132,24 @@ class Order(Message):
 
 
 @dataclass(frozen=True)
+class Cluster(Message):
+    """To a trainer that has its orders trained elsewhere: on which nodes, and how."""
+
+    type: ClassVar[str] = "cluster"
+    address: str = "auto"
+    """HOST:PORT of the head node, or auto: the cluster that this machine belongs to."""
+    num_gpus: float = 1
+    """What an order takes of a node."""
+    num_cpus: float = 1
+    cache: str = "~/.cache/mynah"
+    """Folder of a node for bases and for what is trained; ~ is the home of whoever started Ray there."""
+    checkpoint_seconds: float = 60
+    """So often at most a checkpoint is brought back; 0: never."""
+    inherited: list[str] = field(default_factory=list)
+    """What a trainer may know of a node's environment: names, or how they begin."""
+
+
+@dataclass(frozen=True)
 class Cancel(Message):
     """End one job, or one speech request, of those under way."""
 
@@ -226,6 +247,7 @@ BAD_JOB = "bad_job"
 BAD_REQUEST = "bad_request"  # of a speaker: the line or its numbers
 BAD_WEIGHTS = "bad_weights"  # of a speaker: adapter.safetensors is missing, or not what its sha256 says; lay it down anew
 INTERNAL = "internal"
+LOST = "lost"  # the machine that trained it, or the way there, went away: nothing is said against the job
 #: Said by the bot for a trainer that ended without a word.
 DIED = "died"
 
@@ -415,7 +437,8 @@ Speech = Line | Spoken | Failed
 NOTE = "mynah.json"
 
 _MESSAGES: dict[str, type[Message]] = {
-    m.type: m for m in (Job, Order, Cancel, Stage, Note, Step, Evaluation, Sample, Done, Failed, Ready, SpeechRequest, Line, Spoken)
+    m.type: m
+    for m in (Job, Order, Cluster, Cancel, Stage, Note, Step, Evaluation, Sample, Done, Failed, Ready, SpeechRequest, Line, Spoken)
 }
 _MESSAGES |= {m.type: m for m in (Export, Exported, Import, Imported)}
 _NESTED: dict[str, Any] = {"recipe": lambda v: _build(Recipe, v), "sampling": lambda v: _build(Sampling, v)} | {

@@ -1,1 +1,1 @@
-"""Where a trainer and the speaker run: local processes, or, one day, a cluster."""
+"""Where a trainer and the speaker run: processes of this machine, and, for trainers, nodes of a cluster."""

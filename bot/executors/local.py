@@ -14,11 +14,22 @@ from trainer.protocol import Job
 class LocalExecutor:
     """Starts `python -m trainer --stay` with this interpreter when one is needed, and gives it one order after another."""
 
-    def __init__(self, log: Path, *command: str) -> None:
-        """Log a trainer's stderr to a file; take another command than the real trainer's for tests of what a bad one does."""
+    _afar = False
+    """Its trainer has others train elsewhere."""
+
+    def __init__(self, log: Path, *command: str, gpu: str = "") -> None:
+        """Log a trainer's stderr to a file, and have it see one GPU of several, as nvidia-smi calls it; empty: what there is.
+
+        Tests of what a bad trainer does name another command than the real one's.
+        """
         self._log = log
         self._command = command or (sys.executable, "-m", "trainer")
+        self._environment = processes.gpu_alone(gpu)
         self._trainer: Trainer | None = None
+
+    async def lacks(self) -> str | None:
+        """Return None: this machine is always there."""
+        return None
 
     async def start(self, jobs: Sequence[Job]) -> list[LocalRun]:
         """Write the jobs into their folders, and give them to the trainer that stays, or to a new one."""
@@ -45,7 +56,8 @@ class LocalExecutor:
             self._trainer.signal(SIGCONT)
 
     async def _new(self) -> Trainer:
-        return Trainer(await processes.start([*self._command, "--stay"], self._log), self._log)
+        process = await processes.start([*self._command, "--stay"], self._log, self._environment)
+        return Trainer(process, self._log, afar=self._afar)
 
 
 def _write(job: Job) -> str:

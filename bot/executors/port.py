@@ -10,6 +10,10 @@ class CutOffError(Exception):
     """A training was ended for no fault of its own; started again, it goes on from its checkpoint."""
 
 
+class LostError(CutOffError):
+    """The machine on which it was trained, or the way there, went away; the text says so in a sentence."""
+
+
 class Run(Protocol):
     """One training under way."""
 
@@ -22,7 +26,7 @@ class Run(Protocol):
         """Yield what the trainer says of this job; the last is always Done or Failed.
 
         Raises:
-            CutOffError: the trainer was ended for the sake of another job, or by `Executor.close`.
+            CutOffError: the trainer was ended for the sake of another job, or by `Executor.close`; a LostError: where it was is gone.
         """
         ...
 
@@ -34,10 +38,17 @@ class Run(Protocol):
 class Executor(Protocol):
     """A place where trainers run, one order of jobs after another."""
 
+    async def lacks(self) -> str | None:
+        """Return in a sentence why no order can be taken now; None: one can. Asked only while a job waits."""
+        ...
+
     async def start(self, jobs: Sequence[Job]) -> Sequence[Run]:
         """Start training these jobs in one batch, and return their runs in the same order; all of the order before have ended.
 
         What lies in a job's folder of an earlier attempt is kept: the trainer goes on from it.
+
+        Raises:
+            LostError: since `lacks` was asked, what it needs has gone.
         """
         ...
 

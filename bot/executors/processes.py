@@ -7,6 +7,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -15,20 +16,28 @@ from bot.vitals import VITALS
 LINE_BYTES = 16 * 1024 * 1024
 LOG_BYTES = 4 * 1024 * 1024
 
-#: What a trainer or speaker may know of our environment: tokens are not in it, whatever they are called.
-_INHERITED = ("PATH", "HOME", "LANG", "LC_", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT", "REQUESTS_CA_BUNDLE", "PYTHON",
-              "PIP_", "CUDA", "NVIDIA", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT", "TORCH", "OMP_", "MKL_", "PYTORCH", "HTTP_PROXY",
-              "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")  # fmt: skip
+#: What a trainer or speaker may know of our environment, or of a node's: tokens are not in it, whatever they are called.
+INHERITED = ("PATH", "HOME", "LANG", "LC_", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT", "REQUESTS_CA_BUNDLE", "PYTHON",
+             "PIP_", "CUDA", "NVIDIA", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT", "TORCH", "OMP_", "MKL_", "PYTORCH", "HTTP_PROXY",
+             "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")  # fmt: skip
 
 
 def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the part of the environment that a child may see."""
-    return {name: value for name, value in environ.items() if name.startswith(_INHERITED)} | {"PYTHONUNBUFFERED": "1"}
+    return {name: value for name, value in environ.items() if name.startswith(INHERITED)} | {"PYTHONUNBUFFERED": "1"}
 
 
-async def start(command: Sequence[str], log: Path) -> Process:
-    """Start a child with pipes, in a group of its own, whose stderr goes on in a log; what was logged long before is in `.1` beside it."""
-    VITALS.started["carrier" if "--carry" in command else log.stem] += 1
+def gpu_alone(gpu: str) -> dict[str, str]:
+    """Return the environment in which a child sees this GPU alone, named by the number that nvidia-smi gives it or by its UUID."""
+    return {"CUDA_VISIBLE_DEVICES": gpu, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if gpu else {}
+
+
+async def start(command: Sequence[str], log: Path, more: Mapping[str, str] = MappingProxyType({})) -> Process:
+    """Start a child with pipes, in a group of its own, whose stderr goes on in a log; what was logged long before is in `.1` beside it.
+
+    `more`: of its environment, beside what every child may see.
+    """
+    VITALS.started["carrier" if "--carry" in command else log.stem.partition("-")[0]] += 1
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_name(f"{log.name}.1"))
@@ -38,7 +47,7 @@ async def start(command: Sequence[str], log: Path) -> Process:
             stdin=PIPE,  # its closing tells the child that we are gone
             stdout=PIPE,
             stderr=stderr,
-            env=child_environment(),
+            env=child_environment() | dict(more),
             start_new_session=True,
             limit=LINE_BYTES,
         )

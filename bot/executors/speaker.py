@@ -34,11 +34,12 @@ class _Pending:
 class Speaker:
     """Sends requests to one child process and gives each the answers that are its own."""
 
-    def __init__(self, log_file: Path, *command: str, timeout: float, options: Sequence[str] = ()) -> None:
+    def __init__(self, log_file: Path, *command: str, timeout: float, options: Sequence[str] = (), gpu: str = "") -> None:
         """Log the child's stderr to a file; `timeout` is how many seconds one request may take, loading the base included.
 
-        `options` go to the real speaker; tests of what a bad one does name another `command`.
+        `options` go to the real speaker, which sees one `gpu` of several; tests of what a bad one does name another `command`.
         """
+        self._environment = processes.gpu_alone(gpu)
         self._log_file = log_file
         self._command = command or (sys.executable, "-m", "trainer", "--speak", *options)
         self._timeout = timeout
@@ -134,7 +135,7 @@ class Speaker:
                 await asyncio.sleep(max(0.0, self._not_before - loop.time()))
                 if self._closed:
                     raise SpeechFailedError("Mynah was stopped before it answered: ask again.")
-                self._process = await processes.start(self._command, self._log_file)
+                self._process = await processes.start(self._command, self._log_file, self._environment)
                 self._reader = asyncio.create_task(self._read(self._process))
             return self._process
 

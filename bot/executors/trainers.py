@@ -8,12 +8,13 @@ from pathlib import Path
 from signal import SIGCONT, SIGKILL, Signals
 from typing import cast
 
-from bot.executors.port import CutOffError
+from bot.executors.port import CutOffError, LostError
 from bot.executors.processes import kill_group, signal_group, started_at
 from trainer.protocol import (
     BAD_JOB,
     CANCELLED,
     DIED,
+    LOST,
     NOT_FINITE,
     TOO_LITTLE_TEXT,
     Cancel,
@@ -44,22 +45,28 @@ class Trainer:
     ended an order after which it is not to be trusted with another.
     """
 
-    def __init__(self, process: Process, log: Path) -> None:
+    def __init__(self, process: Process, log: Path, *, afar: bool = False) -> None:
+        """Hear a process; `afar`: it has others train elsewhere, says Ready once it is connected, and its death says nothing of a job."""
         self._process = process
         self._log = log
+        self._afar = afar
+        self._greeted = not afar
+        self.why = ""
+        """The last that it said of no job in particular."""
         self._started = started_at(process.pid)
         self._open: dict[str, LocalRun] = {}
         self._trained = 0
         self._sound = True
         self._closing = False
         self._waits = asyncio.Event()  # no order is under way, or there will be no other
-        self._waits.set()
+        if not afar:
+            self._waits.set()
         self._hearing = asyncio.create_task(self._hear())
 
-    async def waits(self) -> bool:
-        """Whether it takes another order; one that has just ended its last job is given time to say so."""
+    async def waits(self, seconds: float | None = None) -> bool:
+        """Whether it takes another order; one that has just ended its last job, or is connecting, is given time to say so."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(READY_SECONDS):
+            async with asyncio.timeout(READY_SECONDS if seconds is None else seconds):
                 await self._waits.wait()
         return self._waits.is_set() and self._goes_on
 
@@ -134,14 +141,17 @@ class Trainer:
 
     def _hear_one(self, message: Message) -> None:
         if isinstance(message, Ready):
-            if self._open:
+            if self._open and self._greeted:
                 raise ProtocolError(f"Ready, while job {next(iter(self._open))} has not ended")
-            self._waits.set()
+            if not self._open:
+                self._waits.set()
+            self._greeted = True
             return
         job = getattr(message, "job", "")
         if isinstance(message, Failed) and message.code not in BLAMELESS:
             self._sound = False
         if isinstance(message, Failed) and not job:
+            self.why = message.sentence
             for run in list(self._open.values()):
                 self._end(run, message)
         elif job not in self._open:
@@ -156,6 +166,8 @@ class Trainer:
         run.end(last)
 
     def _last_word(self, status: int) -> Failed:
+        if self._afar:
+            return Failed(LOST, f"The process that is connected to the cluster ended (status {status}: see {self._log.name}).")
         if status == -SIGKILL:
             return Failed(DIED, "The trainer was killed from outside, most often because memory ran out: free some, then train again.")
         log = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it left no message"]
@@ -178,6 +190,8 @@ class LocalRun:
     async def events(self) -> AsyncIterator[Event]:
         """Yield what the trainer says of it; if it dies without a last word, that is said for it."""
         while event := await self._said.get():
+            if isinstance(event, Failed) and event.code == LOST:
+                raise LostError(event.sentence)
             yield event
             if isinstance(event, Done | Failed):
                 return

@@ -16,6 +16,7 @@ from sqlite_utils import Database
 
 from bot.errors import SettingsError
 from bot.executors.processes import child_environment
+from bot.executors.ray import cluster_of, rays_own
 from bot.lock import Lead
 from bot.services.blocklist import Blocklist
 from bot.services.disk import free_bytes, lacks_room
@@ -24,7 +25,9 @@ from bot.settings import Secrets, Settings
 from data import backups, migrations, outbox
 from data.outbox import DEFAULT_ACCOUNT
 from data.store import connect_to_read
+from trainer.protocol import Failed, Note, ProtocolError, parse
 
+DEVICES = Path("/dev")
 NEEDED_BYTES = 2 * 1024**3  # the base, its download, a few voices
 LOCKED_SECONDS = 2.0
 CHILD_SECONDS = 120.0
@@ -53,8 +56,9 @@ def examine(settings: Settings, secrets: Secrets, *, deep: bool = False) -> list
         *_others(settings.data_dir),
         _disk(settings),
         _base(settings),
-        _gpu(),
+        _gpu(settings),
         *([_child()] if deep else ()),
+        *_cluster(settings),
         _fonts(),
         _blocklist(settings),
         _service(settings),
@@ -148,6 +152,33 @@ def _child() -> Finding:
     return Finding("trainer", ok=True, found=f"starts, with torch {done.stdout.strip()}")
 
 
+def _cluster(settings: Settings) -> Iterator[Finding]:
+    """Have the cluster joined as trainers join it, and its nodes asked for their versions."""
+    if settings.trainer.executor != "ray":
+        return
+    command = [sys.executable, "-m", "trainer", "--cluster", cluster_of(settings.trainer.ray).to_json()]
+    try:
+        done = subprocess.run(
+            command,
+            env=child_environment() | rays_own(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=CHILD_SECONDS,
+            check=False,
+        )
+        said = parse(done.stdout)
+    except (OSError, subprocess.SubprocessError, ProtocolError) as error:
+        why = f"no answer within {CHILD_SECONDS:g} s" if isinstance(error, subprocess.TimeoutExpired) else "no word of what was found"
+        yield Finding("cluster", ok=False, found=why, advice="`ray status` on its head node may say more; docs/growth.md.")
+        return
+    if isinstance(said, Failed):
+        found, _, advice = said.sentence.rpartition(": ")
+        yield Finding("cluster", ok=False, found=found, advice=f"{advice[:1].upper()}{advice[1:]}")
+    elif isinstance(said, Note):
+        yield Finding("cluster", ok=True, found=said.sentence)
+
+
 def _fonts() -> Finding:
     missing = [name for name in ("manimgx_fonts", "manimgx_fonts_cjk") if importlib.util.find_spec(name) is None]
     return Finding(
@@ -217,10 +248,15 @@ def _base(settings: Settings) -> Finding:
     return Finding("base model", ok=True, found=found, advice="" if cached else "The first training fetches it (about 100 MB), once.")
 
 
-def _gpu() -> Finding:
+def _gpu(settings: Settings) -> Finding:
     # The bot never loads torch: whether its build sees the device is the trainer's to say.
-    there = Path("/dev/nvidia0").exists()
-    return Finding("GPU", ok=True, found="an NVIDIA device" if there else "none: training and speech run on the CPU")
+    there = len(list(DEVICES.glob("nvidia[0-9]*")))
+    named = [gpu for gpu in (*settings.trainer.gpus, settings.speaker.gpu) if gpu.isdecimal() and int(gpu) >= there]
+    found = f"NVIDIA devices: {there}" if there else "none: training and speech run on the CPU"
+    if named:
+        advice = "`nvidia-smi -L` lists those there are; with another one what is meant for it runs on the CPU."
+        return Finding("GPU", ok=False, found=f"{found}; config.toml names GPU {', '.join(named)}", advice=advice)
+    return Finding("GPU", ok=True, found=found)
 
 
 def _blocklist(settings: Settings) -> Finding:

@@ -12,7 +12,8 @@ import structlog
 from sqlite_utils import Database
 
 from bot.errors import MynahError, NotStoredError, StoreError
-from bot.executors.port import CutOffError, Executor, Run
+from bot.executors.port import CutOffError, Executor, LostError, Run
+from bot.executors.processes import started_at
 from bot.services.learned import Learned
 from bot.services.safety import Safety, Said
 from bot.services.tracking import CUT_OFF, Tracking
@@ -26,6 +27,8 @@ from trainer import protocol
 
 STEP_SECONDS = 0.5  # a job's steps are recorded at most this often: each is a commit
 JOBS_A_STEP = 8  # beyond so many at once, each job's steps are recorded the more seldom: a disk takes some 16 commits a second with ease
+MOST_ATTEMPTS = 5
+"""So often a job is begun at most, in all, where the machine that trained it went away: it may be what takes the machine down."""
 OUR_FAULT = "Training failed for a reason of Mynah's own, which is in its log: train again."
 log = structlog.get_logger()
 
@@ -47,6 +50,13 @@ async def abandoned(store: Store, settings: Settings) -> list[Path]:
     folders = list(work.iterdir()) if work.is_dir() else []  # before the jobs are read: that of a job that began later is not here
     kept = {str(job.id) for job in await store.read(jobs.unfinished)} if folders else set()
     return [folder for folder in folders if folder.name not in kept]
+
+
+async def forget_gone(store: Store) -> None:
+    """Forget the recorded trainers that have ended."""
+    gone = [(group, started) for group, started in await store.read(jobs.processes) if started_at(group) != started]
+    if gone:
+        await store.write(jobs.forget_processes, gone)
 
 
 async def run(batch: Sequence[jobs.Job], store: Store, settings: Settings, executor: Executor, safety: Safety, tracking: Tracking) -> None:
@@ -100,8 +110,14 @@ class _Order:
         ready = [(job, wanted) for job in self._batch if (wanted := await self._prepare(job))]
         if not ready:
             return
-        runs = await self._executor.start([wanted for _, wanted in ready])
+        try:
+            runs = await self._executor.start([wanted for _, wanted in ready])
+        except LostError as error:
+            for job, _ in ready:
+                await self._lose(job, str(error))
+            return
         under_way = {job.id: run for (job, _), run in zip(ready, runs, strict=True)}
+        await forget_gone(self._store)
         await self._store.write(jobs.record_process, under_way, runs[0].process_group, runs[0].process_started)
         async with asyncio.TaskGroup() as tasks:
             watcher = tasks.create_task(self._cancel_when_asked(under_way))
@@ -150,6 +166,8 @@ class _Order:
                     log.info("model stored", version=model.version, loss=last.loss_after, seconds=last.seconds)
                 else:
                     await self._fail(job, last.code, last.sentence)
+            except LostError as error:
+                await self._lose(job, str(error))
             except CutOffError:
                 self._tracking.stopped(job, CUT_OFF)
                 await self._store.write(jobs.requeue, job.id)
@@ -194,10 +212,25 @@ class _Order:
                         tasks.create_task(runs[job.id].cancel())
                 await self._store.changed()
 
+    async def _lose(self, job: jobs.Job, sentence: str) -> None:
+        """Queue a job again whose machine went away, unless that happened too often."""
+        if job.attempt >= MOST_ATTEMPTS:
+            await self._fail(job, protocol.DIED, f"{sentence} This was the end of attempt {job.attempt}, and of the last: train again.")
+            return
+        self._tracking.stopped(job, CUT_OFF)
+        await self._store.write(_requeue_lost, job, sentence)
+        log.warning("training was lost with where it ran and is queued again", why=sentence)
+
     async def _fail(self, job: jobs.Job, code: str, sentence: str) -> None:
         self._tracking.stopped(job, code)
         await self._store.write(jobs.end, job.id, jobs.Status.FAILED, code=code, sentence=sentence)
         log.warning("training ended without a model", code=code, sentence=sentence)
+
+
+def _requeue_lost(db: Database, job: jobs.Job, sentence: str) -> None:
+    """Queue a job again, and say why to whoever follows it."""
+    jobs.record_event(db, job, protocol.Note(sentence, job=str(job.id)).to_json())
+    jobs.requeue(db, job.id)
 
 
 def _posts(split: Sequence[CorpusPost]) -> list[protocol.Post]:

@@ -12,14 +12,14 @@ LEAST_SECONDS = 1.0
 
 
 class Precedence:
-    """Stops an executor's trainer while anybody waits.
+    """Stops executors' trainers while anybody waits.
 
     For each second that trainings stand still they then run for one, so that they come to their end however much is asked: an answer
     that takes less than STILL_SECONDS by itself does not take longer for a training, unless many were asked just before.
     """
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, *executors: Executor) -> None:
+        self._executors = executors
         self._waiting = 0
         self._keeper: asyncio.Task[None] | None = None
         self._credit = STILL_SECONDS
@@ -47,10 +47,12 @@ class Precedence:
             if self._credit < LEAST_SECONDS:
                 await asyncio.sleep(LEAST_SECONDS - self._credit)
                 continue
-            self._executor.pause()
+            for executor in self._executors:
+                executor.pause()
             try:
                 await asyncio.sleep(self._credit)
             finally:
-                self._executor.resume()
+                for executor in self._executors:
+                    executor.resume()
                 self._credit -= monotonic() - self._running_since
                 self._running_since = monotonic()

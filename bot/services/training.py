@@ -30,6 +30,7 @@ from trainer import protocol
 
 MAX_ACCOUNTS = 10
 RETRY_SECONDS = 30.0
+AWAY = "Where trainings run cannot be reached: this one begins when it can be (`mynah doctor` and the log say why)."
 log = structlog.get_logger()
 
 
@@ -44,16 +45,26 @@ class Requested:
     """One sentence each, for the person who asked."""
 
 
-class Training:
-    """Takes requests to train from any process, and runs them in the one that leads."""
+class _Lane:
+    """A place for one order at a time."""
 
-    def __init__(self, store: Store, settings: Settings, executor: Executor, tracking: Tracking | None = None) -> None:
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self.busy = False
+        self.warm = False
+        """A trainer may have stayed."""
+
+
+class Training:
+    """Takes requests to train from any process, and runs them in the one that leads, as many orders at once as there are executors."""
+
+    def __init__(self, store: Store, settings: Settings, *executors: Executor, tracking: Tracking | None = None) -> None:
         self._store = store
         self._settings = settings
-        self._executor = executor
+        self._lanes = [_Lane(executor) for executor in executors]
+        self._choosing = asyncio.Lock()
         self._safety = Safety(settings.safety)
         self._tracking = tracking or Tracking(settings)
-        self._warm = False  # a trainer may have stayed
         self._lack: str | None = None
         """Why the queue waits, once that was logged."""
 
@@ -161,9 +172,10 @@ class Training:
 
     async def recover(self) -> None:
         """Put right what a dead owner left: its trainer is killed, its jobs are queued again, and of their folders go those of no use."""
-        for group, started in await self._store.read(jobs.processes):
+        left = await self._store.read(jobs.processes)
+        for group, started in left:
             sweep(group, started)
-        await self._store.write(jobs.forget_processes)
+        await self._store.write(jobs.forget_processes, left)
         for job in await self._store.read(jobs.interrupted):
             await self._store.write(jobs.requeue, job.id)
             log.warning("training was cut off and is queued again", job=job.id, voice=job.voice)
@@ -173,9 +185,7 @@ class Training:
         await orders.tidy(self._store, self._settings)
 
     async def run_forever(self) -> None:
-        """Run the queue, one order after another, until cancelled; then leave no trainer behind."""
-        stay = self._settings.trainer.stay_minutes * 60
-        worked = monotonic()
+        """Run the queue, one order after another in each lane, until cancelled; then leave no trainer behind."""
         failed = False
         try:
             while True:
@@ -183,50 +193,78 @@ class Training:
                     if failed:
                         await self.recover()
                         failed = False
-                    if await self.run_next():
-                        worked = monotonic()
-                    else:
-                        await self._store.changed()
-                    if monotonic() - worked >= stay:
-                        await self._let_go()
-                except StoreError:  # a full disk, most likely: it must not end the service that could tell of it
+                    async with asyncio.TaskGroup() as lanes:
+                        for lane in self._lanes:
+                            lanes.create_task(self._work(lane))
+                except* StoreError:  # a full disk, most likely: it must not end the service that could tell of it
                     log.exception("the queue cannot be written")
                     failed = True
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
-            await self._let_go()
+            for lane in self._lanes:
+                await self._let_go(lane)
             await orders.tidy(self._store, self._settings)
 
-    async def run_next(self) -> bool:
+    async def _work(self, lane: _Lane) -> None:
+        """Run one order after another, and let a trainer go that has had nothing to do for long."""
+        stay = self._settings.trainer.stay_minutes * 60
+        worked = monotonic()
+        while True:
+            if await self.run_next(lane):
+                worked = monotonic()
+            else:
+                await self._store.changed()
+            if monotonic() - worked >= stay:
+                await self._let_go(lane)
+
+    async def run_next(self, lane: _Lane | None = None) -> bool:
         """Run the oldest queued job, and those that can share its batch, to their ends; say whether there was one.
 
-        While the disk is nearly full there is none.
+        While the disk is nearly full, or the place to train is not there, there is none.
         """
+        lane = lane or self._lanes[0]
+        async with self._choosing:  # else each lane would get its trainer ready for the one job that waits
+            batch = await self._choose(lane)
+            lane.busy = bool(batch)
+        if not batch:
+            return False
+        try:
+            await orders.run(batch, self._store, self._settings, lane.executor, self._safety, self._tracking)
+        finally:
+            lane.busy = False
+        return True
+
+    async def _choose(self, lane: _Lane) -> list[jobs.Job]:
+        """Take a lane's next order out of the queue."""
         await orders.tidy(self._store, self._settings)
         await tracking.tidy(self._store, self._settings)
         # Looked at before it is written, so that an idle service writes nothing.
         if not await self._store.read(jobs.waiting):
-            return False
-        lack, before = lacks_room(self._settings), self._lack
-        self._lack = lack
+            return []
+        lack = lacks_room(self._settings)
+        if not lack:
+            lane.warm = True
+            lack = await lane.executor.lacks()
+            if lack and not self._lack:
+                await self._store.write(_tell_waiting)
         if lack:
-            if not before:
-                log.warning("the queue waits for room on the disk", why=lack)
-            return False
-        batch = await self._store.write(jobs.start_next, self._settings.trainer.at_once)
-        if not batch:  # cancelled in between
-            return False
-        self._warm = True
-        await orders.run(batch, self._store, self._settings, self._executor, self._safety, self._tracking)
-        return True
+            if not self._lack:
+                log.warning("the queue waits", why=lack)
+            self._lack = lack
+            return []
+        idle = sum(not one.busy for one in self._lanes)
+        batch = await self._store.write(jobs.start_next, self._settings.trainer.at_once, idle)
+        if batch:  # else it was cancelled in between
+            self._lack = None
+        return batch
 
-    async def _let_go(self) -> None:
+    async def _let_go(self, lane: _Lane) -> None:
         """End the trainer that stays, and forget it."""
-        if self._warm:
-            await self._executor.close()
-            self._warm = False
+        if lane.warm:
+            await lane.executor.close()
+            lane.warm = False
             with suppress(StoreError):  # a record that stays names a process that is gone, and is swept in vain
-                await self._store.write(jobs.forget_processes)
+                await orders.forget_gone(self._store)
 
 
 async def accounts_of(store: Store, settings: Settings, handles: Sequence[str]) -> tuple[str, ...]:
@@ -268,6 +306,13 @@ def warnings_of(corpus: Corpus, base: str) -> tuple[str, ...]:
     language = NAMES.get(corpus.language, corpus.language)
     advice = f"The posts are mostly {language}, which {base} hardly writes: set `[trainer] base` to {protocol.MULTILINGUAL}."
     return *corpus.warnings, advice
+
+
+def _tell_waiting(db: Database) -> None:
+    """Say to those who follow a job that it waits; the reason, in which machines may be named, is the operator's to know."""
+    for job in jobs.unfinished(db):
+        if job.status is jobs.Status.QUEUED:
+            jobs.record_event(db, job, protocol.Note(AWAY, job=str(job.id)).to_json())
 
 
 def _build(db: Database, handles: Sequence[str], settings: Settings, posts: int | None) -> Corpus:

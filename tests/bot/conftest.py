@@ -64,11 +64,15 @@ class ScriptedExecutor:
         self.wrong_hash: set[str] = set()
         self.works = False
         self.still = False
+        self.lack: str | None = None
 
     @property
     def jobs(self) -> list[Job]:
         """All that was ordered, in this order."""
         return [job for order in self.orders for job in order]
+
+    async def lacks(self) -> str | None:
+        return self.lack
 
     async def start(self, jobs: Sequence[Job]) -> list[ScriptedRun]:
         self.works = True

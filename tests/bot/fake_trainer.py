@@ -1,4 +1,7 @@
-"""A trainer that stays and trains nothing: what it does with a job is told by the name of the job's author, digits left out."""
+"""A trainer that stays and trains nothing: what it does with a job is told by the name of the job's author, digits left out.
+
+With `--cluster` it is one that is connected to a cluster, or cannot be: the address says which.
+"""
 
 import hashlib
 import os
@@ -42,6 +45,9 @@ def begin(job: Job) -> bool:
         case "thin":
             say(Failed("too_little_text", "There is too little text.", job=job.id))
             return True
+        case "lose":
+            say(Failed("lost", "The node gpu-2 was lost: it begins anew.", job=job.id))
+            return True
         case "parent":
             child = subprocess.Popen(["sleep", "300"], stdout=subprocess.DEVNULL)
             done(job, child=child.pid)
@@ -60,11 +66,29 @@ def done(job: Job, **details: object) -> None:
     weights = Path(job.output) / "adapter.safetensors"
     weights.write_bytes(f"weights of {job.id}".encode())
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    say(Done(str(weights), digest, weights.stat().st_size, 5.5, 4.5, 1.0, [], {"pid": os.getpid(), **details}, job=job.id))
+    say(
+        Done(
+            str(weights),
+            digest,
+            weights.stat().st_size,
+            5.5,
+            4.5,
+            1.0,
+            [],
+            {"pid": os.getpid(), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), **details},
+            job=job.id,
+        )
+    )
 
 
 def main() -> None:
     under_way: dict[str, Job] = {}
+    if "--cluster" in sys.argv:
+        cluster = parse(sys.argv[sys.argv.index("--cluster") + 1])
+        if cluster.address.startswith("nowhere"):
+            say(Failed("lost", "Nothing answers: start Ray."))
+            sys.exit(1)
+        say(Ready())
     for line in sys.stdin:
         message = parse(line)
         if isinstance(message, Order):

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from bot.services import doctor
 from bot.services.doctor import examine, healthy
-from bot.settings import Secrets
+from bot.settings import Secrets, Settings
 from data import backups, outbox
 from data.store import Store, stamp
 from tests.voices import add_version
@@ -41,6 +41,18 @@ async def test_a_sound_installation_is_healthy(voice, settings, monkeypatch):
     assert healthy(findings)
     assert {"clock", "backup", "fonts", "data folder"} <= {finding.name for finding in findings}
     assert "trainer" not in {finding.name for finding in findings}  # starting one takes too long for a short look
+
+
+@pytest.mark.parametrize(("gpus", "speaks_on", "ok"), [([], "", True), ([0, 1], "1", True), ([0, 2], "", False), (["GPU-8a1"], "3", False)])
+def test_a_gpu_that_is_named_and_not_there_is_told(settings, tmp_path, monkeypatch, gpus, speaks_on, ok):
+    monkeypatch.setattr(doctor, "DEVICES", tmp_path)
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):
+        (tmp_path / name).touch()
+    settings = Settings(data_dir=settings.data_dir, trainer={"gpus": gpus}, speaker={"gpu": speaks_on})
+    (finding,) = found(settings, "GPU")
+    assert finding.ok is ok
+    assert finding.found.startswith("NVIDIA devices: 2")
+    assert ok or finding.found.endswith(("names GPU 2", "names GPU 3"))
 
 
 async def test_a_newer_database_and_a_damaged_one_are_told(voice, store, settings):

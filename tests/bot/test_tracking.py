@@ -78,7 +78,7 @@ async def queue(training):
 
 async def trained(store, settings, executor, tracker, **asked):
     """Train ann, told to a tracker; return the job as it ended."""
-    training = Training(store, settings, executor, Tracking(settings, tracker))
+    training = Training(store, settings, executor, tracking=Tracking(settings, tracker))
     requested = await training.request(["ann"], by="a person", **asked)
     async with queue(training):
         return await training.ended(requested.job.id)
@@ -199,7 +199,7 @@ async def test_every_step_is_told_and_the_looks_at_the_stop_split_but_no_sample(
 async def test_a_training_that_is_cut_off_is_told_as_such_and_its_next_attempt_is_another_run(filled, settings, executor):
     tracker = Recorder()
     executor.gate = asyncio.Event()
-    training = Training(filled, tracked(settings), executor, Tracking(tracked(settings), tracker))
+    training = Training(filled, tracked(settings), executor, tracking=Tracking(tracked(settings), tracker))
     requested = await training.request(["ann"], by="me")
     async with queue(training):
         await anext(training.events(requested.job.id))
@@ -230,7 +230,7 @@ async def test_a_long_voice_has_a_name_that_trackers_take(filled, settings, exec
     for number, handle in enumerate(handles):
         await filled.write(store_account, handle, tweets(150, seed=number))
     tracker = Recorder()
-    training = Training(filled, tracked(settings), executor, Tracking(tracked(settings), tracker))
+    training = Training(filled, tracked(settings), executor, tracking=Tracking(tracked(settings), tracker))
     requested = await training.request(handles, by="me")
     async with queue(training):
         await training.ended(requested.job.id)

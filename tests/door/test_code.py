@@ -96,4 +96,5 @@ def test_each_child_is_given_its_environment():
         for name, call in _calls(path.read_text())
         if name in starts
     ]
-    assert sorted(found) == [(name, "child_environment()") for name in ("doctor.py", "processes.py", "sources.py")]
+    more = [("doctor.py", "child_environment() | rays_own()"), ("processes.py", "child_environment() | dict(more)")]
+    assert sorted(found) == [("doctor.py", "child_environment()"), *more, ("sources.py", "child_environment()")]

@@ -76,6 +76,9 @@ class FakeExecutor:
     def __init__(self) -> None:
         self.runs: list[FakeRun] = []
 
+    async def lacks(self) -> str | None:
+        return None
+
     async def start(self, jobs: Sequence[protocol.Job]) -> list[FakeRun]:
         runs = [FakeRun(job) for job in jobs]
         self.runs += runs
@@ -249,7 +252,7 @@ async def stage(app, env):
     bosses = guild.create_role("Boss", permissions=discord.Permissions(manage_guild=True))
     return Stage(
         app,
-        app.training._executor,
+        app.training._lanes[0].executor,
         app.speaking._speaker,
         env,
         guild.create_text_channel("lamp-room"),

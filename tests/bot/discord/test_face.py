@@ -100,9 +100,9 @@ async def training(app, server: LoopbackDiscord):
     await server.connected()
     await server.say("!train keeper")
     await server.press(await server.message(lambda m: m["components"]), "Train")
-    while not app.training._executor.runs:
+    while not app.training._lanes[0].executor.runs:
         await app.store.changed()
-    (run,) = app.training._executor.runs
+    (run,) = app.training._lanes[0].executor.runs
     run.say(Step(10, 100, 3.0, 900.0, 60.0))
     return run, await server.message(lambda m: "step 10/100" in m["content"])
 

@@ -18,9 +18,9 @@ PORTABLE = {"about", "ask", "generate", "help", "models", "show", "Answer as…"
 async def app(tmp_path, loopback_discord):
     async with mynah(tmp_path, api_url=loopback_discord.url) as running:
         wanted = await running.training.request(["keeper"], by="operator")
-        while not running.training._executor.runs:
+        while not running.training._lanes[0].executor.runs:
             await running.store.changed()
-        running.training._executor.runs[0].done()
+        running.training._lanes[0].executor.runs[0].done()
         await running.training.result(wanted.job.id)
         yield running
 
