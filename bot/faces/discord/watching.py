@@ -46,6 +46,8 @@ class View:
     place: int | None = None
     """How many come before its job, as the message shows it; None: it shows something else."""
     due: float = 0.0
+    seen: float = 0.0
+    """When it was last looked after."""
     task: asyncio.Task[None] | None = None
     over: bool = False
 
@@ -85,8 +87,9 @@ class Watching(commands.Cog):
             return
         ready = [view for watch in watches.values() if self._is_due(view := self._views.setdefault(watch.id, View(watch)), places)]
         room = AT_ONCE - sum(view.busy for view in self._views.values())
-        # What runs or has ended goes before what waits, and of these those that waited longest for an edit.
-        for view in sorted(ready, key=lambda view: (view.watch.job in places, view.due))[: max(0, room)]:
+        # What runs or has ended goes before what waits, and of these those that nobody looked after for longest.
+        for view in sorted(ready, key=lambda view: (view.watch.job in places, view.seen))[: max(0, room)]:
+            view.seen = time.monotonic()
             view.task = asyncio.create_task(self._refresh(view, before=places.get(view.watch.job, 0)))
         for number, view in list(self._views.items()):
             if number in watches or view.busy:
