@@ -28,6 +28,8 @@ PROBE_SECONDS = 60.0  # a node's Ray starts a process, and that one Python
 LOOK_SECONDS = 0.25
 WAIT_SECONDS = 5.0
 """After so long it is said that no node is free."""
+CLEAR_SECONDS = 5.0
+"""So long a node may take to end its trainer and remove the folder in which posts lie."""
 AHEAD = 16
 """Things that a node may have sent and nobody has taken: 64 MiB of pieces at most."""
 logger = logging.getLogger(__name__)
@@ -147,6 +149,8 @@ class _Task:
         self._node = ""
         """Where it is trained; empty: it waits."""
         self._pieces: dict[tuple[str, str], list[bytes]] = {}
+        self._last: FromTrainer | None = None
+        """The end of the last job, which is said when the node has cleared up: whoever hears it may end us, and the task with us."""
 
     def run(self) -> None:
         """Follow it to its end: of each job one Done or Failed is said."""
@@ -173,6 +177,8 @@ class _Task:
             with suppress(Exception):  # the cluster may be gone, and all of it with it
                 ray.cancel(task, force=True)  # of one that has ended, nothing
                 _internal_kv_del(self._key, namespace=node.NAMESPACE)
+            if self._last:
+                self._emit(self._last)
 
     def _parcel(self) -> node.Parcel:
         files: dict[str, dict[str, bytes]] = {}
@@ -190,8 +196,8 @@ class _Task:
     def _follow(self, task: Any) -> None:
         import ray
 
-        waited = 0.0
-        while self._open or self._node:
+        waited = cleared = 0.0
+        while (self._open or self._node) and cleared < CLEAR_SECONDS:
             ready, _ = ray.wait([task], timeout=LOOK_SECONDS)
             self._pass_on_cancellations()
             if ready:
@@ -199,6 +205,8 @@ class _Task:
                     self._take(ray.get(next(task)))
                 except StopIteration:
                     return
+            elif not self._open:
+                cleared += LOOK_SECONDS
             elif not self._node:
                 if waited < WAIT_SECONDS <= waited + LOOK_SECONDS:
                     for job in self._open:
@@ -241,7 +249,10 @@ class _Task:
                 message = replace(message, weights=str(path))
             if isinstance(message, Done | Failed):
                 self._open.discard(message.job)
-            self._emit(message)
+            if self._open:
+                self._emit(message)
+            else:
+                self._last = message
 
     def _pass_on_cancellations(self) -> None:
         from ray.experimental.internal_kv import _internal_kv_put

@@ -224,6 +224,7 @@ async def test_one_of_two_is_cancelled_gently_and_the_other_goes_on(make, cluste
         assert trainer.is_running()
         assert (await training.result(kept)).version == 1
         assert (await filled.read(jobs.get, kept)).attempt == 1
+        assert [path.name for path in (tmp_path / "there/work").iterdir()] == [".lock"]  # no posts are left lying
 
 
 async def test_a_trainer_that_does_not_hear_is_ended_hard(make, cluster, filled, settings, tmp_path, monkeypatch):

@@ -279,6 +279,15 @@ def test_what_went_wrong_with_a_task_says_whose_fault_it_was(follow, task, error
     assert words in last.sentence
 
 
+@pytest.mark.parametrize("rest", [[("ended", 0, "", None)], [None] * 1000, [RuntimeError("the node died")]])
+def test_the_end_of_the_last_job_is_said_when_the_node_has_cleared_up_or_does_not(follow, task, monkeypatch, rest):
+    counts = []
+    monkeypatch.setattr(FakeRay, "cancel", lambda self, *_, **__: self.cancelled.append(True) or counts.append(len(task.said)))
+    follow(BEGUN, ended("1"), ended("2"), *rest)
+    assert counts == [1]
+    assert [(event.job, event.code) for event in task.said] == [("1", "too_little_text"), ("2", "too_little_text")]
+
+
 def test_what_is_lost_before_a_node_had_it_is_told(follow, task):
     follow(None, RuntimeError("no more nodes"))
     assert task.said[0].sentence == "The cluster lost the training before a node had it: it begins anew."

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import discord
@@ -45,6 +46,8 @@ class View:
     place: int | None = None
     """How many come before its job, as the message shows it; None: it shows something else."""
     due: float = 0.0
+    seen: float = 0.0
+    """When it was last looked after."""
     task: asyncio.Task[None] | None = None
     over: bool = False
 
@@ -84,8 +87,8 @@ class Watching(commands.Cog):
             return
         ready = [view for watch in watches.values() if self._is_due(view := self._views.setdefault(watch.id, View(watch)), places)]
         room = AT_ONCE - sum(view.busy for view in self._views.values())
-        # What runs or has ended goes before what waits, and of these those that waited longest for an edit.
-        for view in sorted(ready, key=lambda view: (view.watch.job in places, view.due))[: max(0, room)]:
+        for view in _in_turn(ready, places)[: max(0, room)]:
+            view.seen = time.monotonic()
             view.task = asyncio.create_task(self._refresh(view, before=places.get(view.watch.job, 0)))
         for number, view in list(self._views.items()):
             if number in watches or view.busy:
@@ -182,6 +185,16 @@ class Watching(commands.Cog):
 
     def _message(self, watch: jobs.Watch) -> discord.PartialMessage:
         return self.bot.get_partial_messageable(watch.channel).get_partial_message(watch.message)
+
+
+def _in_turn(views: Iterable[View], places: Mapping[int, int]) -> list[View]:
+    """Return messages in the order in which they are looked after: by turns one whose job runs or has ended, and one whose job waits.
+
+    Of each kind those first that nobody looked after for longest. So neither a thousand that wait nor a batch that runs is in the way.
+    """
+    longest = sorted(views, key=lambda view: view.seen)
+    at_work, waiting = ([view for view in longest if (view.watch.job in places) is waits] for waits in (False, True))
+    return [view for pair in zip_longest(at_work, waiting) for view in pair if view]
 
 
 def _watched(db: Database) -> tuple[dict[int, jobs.Watch], dict[int, int]]:

@@ -186,6 +186,18 @@ async def test_of_many_messages_a_few_are_edited_at_once_and_what_runs_goes_firs
     assert waits == ["waits for 1 training before it", "waits for 2 trainings before it"]
 
 
+async def test_who_waits_is_told_his_place_however_many_messages_follow_what_runs(stage: Stage, monkeypatch):
+    monkeypatch.setattr(watching, "AT_ONCE", 2)
+    for member, handles in ((stage.alice, "keeper gull"), (stage.bob, "keeper gull"), (stage.bob, "gull"), (stage.bob, "keeper")):
+        await stage.asks(member, handles)
+    await stage.run()
+    await stage.env.advance_time(12)
+    assert "waits for 2 trainings before it" in stage.history[-1].content
+    await stage.app.training.cancel(2, by="bob")
+    await stage.env.advance_time(12)
+    assert "waits for 1 training before it" in stage.history[3].content
+
+
 async def test_two_members_join_one_job_and_both_are_told(stage: Stage):
     """The same wish twice is one training, followed in two messages and told to each of the two alone."""
     await stage.asks(stage.alice, "keeper")
