@@ -15,7 +15,7 @@ CHILDREN = (sys.executable, str(Path(__file__).with_name("children.py")))
 def lighten(*options: str) -> None:
     """Have Mynah take these from now on; `options` are theirs."""
 
-    def executor(log: Path) -> LocalExecutor:
+    def executor(log: Path, **_: Any) -> LocalExecutor:
         return LocalExecutor(log, *CHILDREN, *options)
 
     def speaker(log: Path, *, timeout: float, **_: Any) -> Speaker:

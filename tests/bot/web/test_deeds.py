@@ -104,7 +104,7 @@ async def test_posting_is_paused_and_goes_on(operator):
 
 async def test_a_training_is_cancelled_once(operator):
     store = operator.app.store
-    waiting = (await store.read(jobs.in_order))[-1]
+    waiting = (await store.read(jobs.in_order, 100))[-1]
     assert f"Job {waiting.id} (old_pilot) is cancelled." in await operator.told(f"/queue/{waiting.id}/cancel")
     assert (await store.read(jobs.get, waiting.id)).error == f"Cancelled by {BY} before it began."
     assert "has ended already" in await operator.told(f"/queue/{waiting.id}/cancel")
