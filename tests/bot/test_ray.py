@@ -28,7 +28,7 @@ from bot.settings import Ray, Secrets
 from data import jobs, models
 from tests.bot.test_local_executor import true
 from tests.bot.test_training import changed
-from tests.conftest import ROOT
+from tests.conftest import ROOT, store_account
 from trainer.node import CHECKPOINT
 
 pytestmark = [
@@ -58,11 +58,14 @@ class RealCluster:
         self.began = monotonic()
         port = self.address.partition(":")[2]
         self._start("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={folder}")
-        for _ in range(2):
-            self.add()
+        self.nodes = 0
+        self.fill()
 
-    def add(self):
-        self._start(f"--address={self.address}", "--num-cpus=1")
+    def fill(self):
+        """Have two nodes again, whatever was killed."""
+        while self.nodes < 2:
+            self._start(f"--address={self.address}", "--num-cpus=1")
+            self.nodes += 1
 
     def say(self, text):
         """Tell whoever looks on with -s."""
@@ -114,11 +117,12 @@ async def make(filled, settings, cluster, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray has it on a node with one CPU: the same bytes
     executors = []
 
-    def made(**trainer):
+    def made(tasks=1, **trainer):
         ray = Ray(address=cluster.address, num_gpus=0, num_cpus=1, cache_dir=str(tmp_path / "there"), checkpoint_seconds=1)
         own = changed(settings, executor="ray", ray=ray, **trainer)
-        executors.append(RayExecutor(settings.data_dir / "trainer.log", cluster_of(ray)))
-        return Training(filled, own, executors[-1])
+        new = [RayExecutor(settings.data_dir / "trainer.log", cluster_of(ray)) for _ in range(tasks)]
+        executors.extend(new)
+        return Training(filled, own, *new)
 
     yield made
     for executor in executors:
@@ -175,6 +179,7 @@ async def test_a_node_is_lost_and_the_job_is_done_elsewhere(make, cluster, fille
         assert raylet.name() == "raylet"
         for process in (raylet, *children(raylet)):
             process.kill()
+        cluster.nodes -= 1
         cluster.say("kill -9 of its raylet, with all that the raylet had started")
         while (job := await filled.read(jobs.get, number)).status == "running":
             await filled.changed()
@@ -255,6 +260,29 @@ async def test_what_is_left_of_a_bot_that_dies_ends_and_its_job_has_one_result(m
         assert (await training.result(number)).version == 1
     assert (await filled.read(jobs.get, number)).attempt == 2
     assert len(await filled.read(models.versions, "ann")) == 1
+
+
+async def test_as_many_are_trained_at_once_as_nodes_are_free_and_the_rest_wait(make, cluster, filled, settings, tmp_path, tweets):
+    cluster.fill()
+    await filled.write(store_account, "eve", tweets(150, 3))
+    training = make(tasks=3, epochs=20)
+    numbers = [(await training.request([handle], by="me")).job.id for handle in ("ann", "bob", "eve")]
+
+    async def said(number, kind):
+        return [event for _, event in await filled.read(jobs.events_after, number) if event["type"] == kind]
+
+    async with queue(training):
+        while not all([await said(number, "step") or await said(number, "note") for number in numbers]):
+            await filled.changed()
+        waiting = [number for number in numbers if await said(number, "note")]
+        assert [event["sentence"] for event in await said(*waiting, "note")] == ["Waiting for a node of the cluster to be free."]
+        cluster.say(
+            f"{len(numbers) - len(waiting)} jobs take steps on {' and '.join(nodes_of(settings.data_dir / 'trainer.log'))}, and one waits"
+        )
+        assert len(set(nodes_of(settings.data_dir / "trainer.log"))) == 2
+        for number in numbers:
+            assert (await training.result(number)).version == 1
+        cluster.say("all three are done")
 
 
 async def test_the_doctor_and_the_queue_say_what_the_cluster_has_and_lacks(make, cluster, settings):
