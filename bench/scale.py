@@ -205,7 +205,9 @@ async def serve(arguments: argparse.Namespace, folder: Path, handles: Sequence[s
             chance = random.Random(0)
             for rate in arguments.rates:
                 load = Load(discord, handles, chance)
-                tell(**{f"{name}_{rate}": value for name, value in (await load.run(service, rate, arguments.seconds)).items()})
+                found = await load.run(service, rate, arguments.seconds)
+                sizes = found.pop("sizes")
+                tell(**{f"{name}_{rate}": value for name, value in found.items()}, **{f"memory_mb_{rate}_all": sizes})
         async with Store(folder / "data" / "mynah.db") as store:
             tell(still_queued=await store.read(lambda db: db["jobs"].count_where("status = 'queued'")))
 
@@ -263,7 +265,7 @@ class Load:
             "grown_mb": median(sizes[-quarter:]) - median(sizes[quarter : 2 * quarter]),
             "files": during[-1].files,
             "threads": during[-1].threads,
-            "memory_mb_all": [round(size, 1) for size in sizes],
+            "sizes": [round(size, 1) for size in sizes],
         }
 
     async def _send(self, number: int) -> None:
