@@ -110,9 +110,9 @@ def enqueue(db: Database, handles: Sequence[str], servers: Sequence[int], seed: 
     """Queue a training of each account, a fifth of them for the first server; return each one's server."""
     template = build_corpus({"someone": crowd.tweets(150, random.Random(0))}, max_posts=150, seed=0)
     recipe = crowd.RECIPE | {"base": "tiny-random", "seed": seed}
-    asked = {}
+    asked, others = {}, servers[1:] or servers
     for number, handle in enumerate(handles):
-        server = servers[0] if number % 5 == 0 else servers[number % len(servers)]
+        server = servers[0] if number % 5 == 0 else others[number % len(others)]
         corpus = crowd.corpus_for(handle, template)
         job, _ = jobs.enqueue(db, handle, corpus, recipe, "a member", Origin(10**6 + number, server))
         asked[job.id] = server
