@@ -110,9 +110,9 @@ def enqueue(db: Database, handles: Sequence[str], servers: Sequence[int], seed: 
     """Queue a training of each account, a fifth of them for the first server; return each one's server."""
     template = build_corpus({"someone": crowd.tweets(150, random.Random(0))}, max_posts=150, seed=0)
     recipe = crowd.RECIPE | {"base": "tiny-random", "seed": seed}
-    asked = {}
+    asked, others = {}, servers[1:] or servers
     for number, handle in enumerate(handles):
-        server = servers[0] if number % 5 == 0 else servers[number % len(servers)]
+        server = servers[0] if number % 5 == 0 else others[number % len(others)]
         corpus = crowd.corpus_for(handle, template)
         job, _ = jobs.enqueue(db, handle, corpus, recipe, "a member", Origin(10**6 + number, server))
         asked[job.id] = server
@@ -205,7 +205,9 @@ async def serve(arguments: argparse.Namespace, folder: Path, handles: Sequence[s
             chance = random.Random(0)
             for rate in arguments.rates:
                 load = Load(discord, handles, chance)
-                tell(**{f"{name}_{rate}": value for name, value in (await load.run(service, rate, arguments.seconds)).items()})
+                found = await load.run(service, rate, arguments.seconds)
+                sizes = found.pop("sizes")
+                tell(**{f"{name}_{rate}": value for name, value in found.items()}, **{f"memory_mb_{rate}_all": sizes})
         async with Store(folder / "data" / "mynah.db") as store:
             tell(still_queued=await store.read(lambda db: db["jobs"].count_where("status = 'queued'")))
 
@@ -263,7 +265,7 @@ class Load:
             "grown_mb": median(sizes[-quarter:]) - median(sizes[quarter : 2 * quarter]),
             "files": during[-1].files,
             "threads": during[-1].threads,
-            "memory_mb_all": [round(size, 1) for size in sizes],
+            "sizes": [round(size, 1) for size in sizes],
         }
 
     async def _send(self, number: int) -> None:

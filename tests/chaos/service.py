@@ -80,9 +80,17 @@ class Service:
         return self.folder / "data" / "mynah.db"
 
     async def command(self, *words: str) -> dict[str, Any] | str:
-        """Run another command beside the service; return the document that it prints, or the sentence that it fails with."""
+        """Run another command beside the service; return the document that it prints, or the sentence that it fails with.
+
+        Cancelled, it is let come to its end.
+        """
         process = await self._started(*words, "--json", env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        out, err = await process.communicate()
+        ended = asyncio.ensure_future(process.communicate())
+        try:
+            out, err = await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            await asyncio.wait([ended])
+            raise
         if process.returncode == 0:
             document: dict[str, Any] = json.loads(out)
             return document
