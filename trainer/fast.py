@@ -9,6 +9,7 @@ Measured in docs/benchmarks.md.
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -39,10 +40,13 @@ def _attention(
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Return (B, T, H, E) for queries (B, H, T, E), keys and values (B, G, S, E), in the manner of transformers' attention functions."""
-    if query.shape[2] == 1 and query.shape[1] != key.shape[1]:
+    if query.shape[2] == 1 and not dropout:
         # One position, as in decoding: heads that read the same keys stand side by side as if they were positions.
         parted = query.reshape(query.shape[0], key.shape[1], -1, query.shape[3])  # (B, G, H/G, E)
-        mixed = functional.scaled_dot_product_attention(parted, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling)
+        attend = functional.scaled_dot_product_attention
+        if query.device.type == "cpu" and query.dtype == torch.float32 and not _threads_agree():
+            attend = _plainly
+        mixed = attend(parted, key, value, attn_mask=attention_mask, scale=scaling)
         return mixed.reshape(query.shape[0], 1, query.shape[1], query.shape[3]), None
     causal = attention_mask is None and query.shape[2] > 1 and (getattr(module, "is_causal", True) if is_causal is None else is_causal)
     mixed = functional.scaled_dot_product_attention(
@@ -56,6 +60,24 @@ def _attention(
         enable_gqa=query.shape[1] != key.shape[1],
     )
     return mixed.transpose(1, 2).contiguous(), None
+
+
+@cache
+def _threads_agree() -> bool:
+    """Say whether a row of torch's attention is the same, bit for bit, whichever thread has it: on Intel's processors, and not on AMD's."""
+    query, key = (torch.arange(8 * 3 * rows * 64.0).mul_(0.7).sin_().view(8, 3, rows, 64) for rows in (3, 64))
+    whole = functional.scaled_dot_product_attention(query, key, key)
+    return all(torch.equal(functional.scaled_dot_product_attention(query[:n], key[:n], key[:n]), whole[:n]) for n in range(1, 8))
+
+
+def _plainly(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, attn_mask: torch.Tensor | None, scale: float | None
+) -> torch.Tensor:
+    """Return (…, T, E) for queries (…, T, E), keys and values (…, S, E), by two products, each row's the same in any company."""
+    scores = (query @ key.transpose(-1, -2)).mul_(scale or query.shape[-1] ** -0.5)  # (…, T, S)
+    if attn_mask is not None:
+        scores = scores.masked_fill_(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else scores.add_(attn_mask)
+    return scores.softmax(-1) @ value
 
 
 AttentionInterface.register(ATTENTION, _attention)

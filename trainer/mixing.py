@@ -12,6 +12,8 @@ from trainer.lora import Lora, LoraLinear
 LEAST_ROWS, MOST_COLUMNS = 16, 768
 """Of a product with A or B. The CPU's library sums in another order for fewer rows, and parts longer sums among its threads as suits the
 number of rows; a row's last bits would tell how many others there are (measured: docs/benchmarks.md)."""
+LEAST_RANKS = 16
+"""Of all voices together: for fewer columns AMD's processors are given sums in another order, too."""
 
 
 class Readers:
@@ -73,16 +75,21 @@ class Mixed:
     ) -> None:
         """Take the voices with their scales, for a model of this kind; all numbers are finite, and their ranks may differ."""
         ranks = [next(iter(voice.values()))[0].shape[0] for voice, _ in voices]
-        self._whose = torch.tensor([place for place, rank in enumerate(ranks) for _ in range(rank)], dtype=torch.long)  # (R,)
+        spare = max(0, LEAST_RANKS - sum(ranks))  # of nobody, and full of zeros
+        whose = [place for place, rank in enumerate(ranks) for _ in range(rank)] + [-2] * spare
+        self._whose = torch.tensor(whose, dtype=torch.long)  # (R,)
         self._device = device
-        self._others = torch.zeros(0, sum(ranks), dtype=torch.bool, device=device)
+        self._others = torch.zeros(0, len(whose), dtype=torch.bool, device=device)
         """(N, R): the ranks that row n does not wear. Struck out and not multiplied by 0: infinity times that is NaN."""
         self._readers = readers
         self._pairs: dict[str, tuple[torch.Tensor, list[torch.Tensor]]] = {}
         """By the name of the first of L layers: their A's (in, L R), and the scaled B's (R, out) of each."""
         for group in {id(group): group for group in readers.values()}.values() if voices else ():
-            a = torch.cat([voice[name][0] for name in group.names for voice, _ in voices]).to(device, dtype).T.contiguous()
-            b = [torch.cat([voice[name][1] * scale for voice, scale in voices], 1).to(device, dtype).T.contiguous() for name in group.names]
+            several_a = [torch.cat([voice[name][0] for voice, _ in voices]) for name in group.names]  # (R, in)
+            several_b = [torch.cat([voice[name][1] * scale for voice, scale in voices], 1) for name in group.names]  # (out, R)
+            pad = nn.functional.pad
+            a = torch.cat([pad(one, (0, 0, 0, spare)) for one in several_a]).to(device, dtype).T.contiguous()
+            b = [pad(one, (0, spare)).to(device, dtype).T.contiguous() for one in several_b]
             self._pairs[group.names[0]] = a, b
         self._x: torch.Tensor | None = None
         self.bytes = sum(a.numel() + sum(b.numel() for b in several) for a, several in self._pairs.values()) * dtype.itemsize

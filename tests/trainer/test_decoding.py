@@ -365,8 +365,8 @@ def test_what_it_takes_is_counted_and_given_back(load):
     base = load("tiny-random")
     batch = Batch(base)
     assert batch.bytes == 0
-    batch.add(Speech("a", made_up(base, 1), "so", 2, 0, Sampling(max_tokens=5)))
-    batch.add(Speech("b", made_up(base, 2), "so", 2, 0, Sampling(max_tokens=9, max_weight=0)))
+    batch.add(Speech("a", made_up(base, 1, 16), "so", 2, 0, Sampling(max_tokens=5)))
+    batch.add(Speech("b", made_up(base, 2, 16), "so", 2, 0, Sampling(max_tokens=9, max_weight=0)))
     for _ in range(2):  # one has its prompt read at each step
         batch.step()
     everything = batch.bytes
