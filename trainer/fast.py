@@ -43,10 +43,10 @@ def _attention(
     if query.shape[2] == 1 and not dropout:
         # One position, as in decoding: heads that read the same keys stand side by side as if they were positions.
         parted = query.reshape(query.shape[0], key.shape[1], -1, query.shape[3])  # (B, G, H/G, E)
-        attend = functional.scaled_dot_product_attention
         if query.device.type == "cpu" and query.dtype == torch.float32 and not _threads_agree():
-            attend = _plainly
-        mixed = attend(parted, key, value, attn_mask=attention_mask, scale=scaling)
+            mixed = _plainly(parted, key, value, attention_mask, scaling)
+        else:
+            mixed = functional.scaled_dot_product_attention(parted, key, value, attn_mask=attention_mask, scale=scaling)
         return mixed.reshape(query.shape[0], 1, query.shape[1], query.shape[3]), None
     causal = attention_mask is None and query.shape[2] > 1 and (getattr(module, "is_causal", True) if is_causal is None else is_causal)
     mixed = functional.scaled_dot_product_attention(
@@ -70,13 +70,11 @@ def _threads_agree() -> bool:
     return all(torch.equal(functional.scaled_dot_product_attention(query[:n], key[:n], key[:n]), whole[:n]) for n in range(1, 8))
 
 
-def _plainly(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, attn_mask: torch.Tensor | None, scale: float | None
-) -> torch.Tensor:
+def _plainly(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scale: float | None) -> torch.Tensor:
     """Return (…, T, E) for queries (…, T, E), keys and values (…, S, E), by two products, each row's the same in any company."""
     scores = (query @ key.transpose(-1, -2)).mul_(scale or query.shape[-1] ** -0.5)  # (…, T, S)
-    if attn_mask is not None:
-        scores = scores.masked_fill_(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else scores.add_(attn_mask)
+    if mask is not None:
+        scores = scores.masked_fill_(~mask, -math.inf) if mask.dtype == torch.bool else scores.add_(mask)
     return scores.softmax(-1) @ value
 
 
