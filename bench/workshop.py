@@ -54,7 +54,7 @@ def job_for(name: str, corpus: Corpus, recipe: Recipe, work: Path, cache: Path, 
     nameless = Job("", recipe, train, stop, report, output="", cache="", start_sha256=start.done.sha256 if start else "")
     folder = f"{name}-{hashlib.sha256(nameless.to_json().encode()).hexdigest()[:12]}"
     placed = replace(nameless, id=folder, output=str(work.absolute() / folder), cache=str(cache.absolute()))
-    return replace(placed, start=start.done.weights) if start else placed
+    return replace(placed, start=start.done.weights, start_adapter=start.done.details["adapter"]) if start else placed
 
 
 def trained(jobs: Sequence[Job], at_once: int) -> list[Voice]:

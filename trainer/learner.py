@@ -261,7 +261,8 @@ class Learner:
             stored = weights.read(Path(self.job.start), self.job.start_sha256)
             if stored.lora is None:
                 raise BadJob("The weights to start from are a full model's: train from the base.")
-            start = weights.fit(stored.lora, base)
+            ratio = weights.scale(self.job.start_adapter) / self.plan.scale
+            start = {name: (a, b * ratio) for name, (a, b) in weights.fit(stored.lora, base).items()}
         return LoraWeights(base, self.plan, start)
 
     def _held_out(self, base: Base, name: str, row: int) -> list[Row]:

@@ -120,6 +120,8 @@ class Job(Message):
     start: str | None = None
     """Path of the weights of an earlier version to start from; None: from the base."""
     start_sha256: str = ""
+    start_adapter: dict[str, Any] = field(default_factory=dict)
+    """What Done.details of that version says of its adapter: an imported one may be scaled in another way than what is trained here."""
     protocol: int = VERSION
 
 

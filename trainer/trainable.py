@@ -77,10 +77,10 @@ class LoraWeights(Trainable):
 
     @torch.no_grad()
     def _begin_with(self, start: Lora) -> None:
-        for name, (a, b) in start.items():
-            ours, theirs = self.lora[name], min(a.shape[0], self._plan.rank)
-            ours[0][:theirs] = a[:theirs]
-            ours[1][:, :theirs] = b[:, :theirs]
+        for name, (a, b) in weights.cut(start, self._plan.rank).items():
+            ours, rank = self.lora[name], a.shape[0]
+            ours[0][:rank] = a
+            ours[1][:, :rank] = b
 
     def stored(self) -> weights.Tensors:
         """Return the LoRA as it is stored."""

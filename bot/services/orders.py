@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import structlog
 from sqlite_utils import Database
@@ -131,7 +132,7 @@ class _Order:
             sources_sha256 = await self._store.read(jobs.sources_sha256_of, job.corpus)
             recipe = dict(job.recipe)
             sha256 = recipe.pop("start", None)
-            start = await self._start(job, sha256) if sha256 else None
+            start = await self._start(job, sha256) if sha256 else {}
         except MynahError as error:
             await self._fail(job, protocol.INTERNAL, str(error))
             return None
@@ -144,14 +145,14 @@ class _Order:
             report=_posts(corpus.report),
             output=str(work_folder(self._settings) / str(job.id)),
             cache=str(self._settings.cache),
-            start=str(start) if start else None,
-            start_sha256=sha256 or "",
+            **start,
         )
 
-    async def _start(self, job: jobs.Job, sha256: str) -> Path:
+    async def _start(self, job: jobs.Job, sha256: str) -> dict[str, Any]:
         for model in await self._store.read(models.versions, job.voice):
             if model.sha256 == sha256:
-                return await lay_down(self._store, self._settings, model, anew=True)  # a damaged file would fail each training
+                laid = await lay_down(self._store, self._settings, model, anew=True)  # a damaged file would fail each training
+                return {"start": str(laid), "start_sha256": sha256, "start_adapter": model.result["details"]["adapter"]}
         raise NotStoredError(f"The version of {job.voice} that this training was to start from is gone: train again.")
 
     async def _follow(self, job: jobs.Job, run: Run) -> None:

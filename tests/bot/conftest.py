@@ -96,7 +96,7 @@ class ScriptedExecutor:
         weights.write_bytes(WEIGHTS + b"more" * bool(job.start))
         voice = job.train[0].author
         sha256 = "0" * 64 if voice in self.wrong_hash else hashlib.sha256(weights.read_bytes()).hexdigest()
-        done = Done(str(weights), sha256, len(WEIGHTS), 5.5, 4.25, 12.0, ["a sample"], {"adapter": {}}, job=job.id)
+        done = Done(str(weights), sha256, len(WEIGHTS), 5.5, 4.25, 12.0, ["a sample"], {"adapter": {"rank": 8, "scale": 2.0}}, job=job.id)
         events = self.script or [Stage("base"), Step(1, 2, 5.0, 100.0, 1.0), Step(2, 2, 4.5, 100.0, 0.0), done]
         return ScriptedRun(events, self.gates.get(voice, self.gate))
 

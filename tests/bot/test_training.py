@@ -394,6 +394,7 @@ async def test_a_training_can_start_from_the_version_that_speaks_now(training, e
     assert [job.start is not None for job in executor.jobs] == [False, True, False]
     assert executor.jobs[1].start_sha256 == hashlib.sha256(weights).hexdigest() == second.job.recipe["start"]
     assert Path(executor.jobs[1].start).read_bytes() == weights
+    assert executor.jobs[1].start_adapter == (await filled.read(models.version, "ann", 1)).result["details"]["adapter"] != {}
     assert "start" not in first.job.recipe | anew.job.recipe
 
 

@@ -15,7 +15,8 @@ from trainer.trainable import load_full
 
 def following(spec, done, name="second", **changes):
     """The same job anew, from what it has become."""
-    return replace(spec, id=name, output=f"{spec.output}-{name}", start=done.weights, start_sha256=done.sha256, **changes)
+    start = {"start": done.weights, "start_sha256": done.sha256, "start_adapter": done.details["adapter"] or {}}
+    return replace(spec, id=name, output=f"{spec.output}-{name}", **start | changes)
 
 
 @pytest.mark.parametrize("rank", [4, 8, 16])
@@ -24,9 +25,7 @@ def test_it_begins_with_what_the_version_knows(job, run, trained, load, base_nam
     first = job(base=base_name, epochs=2, rank=8)
     done = trained(first)
     base = load(base_name)
-    voice = weights.fit(weights.read(Path(done.weights), done.sha256).lora, base)
-    if rank < 8:
-        voice = {name: (a[:rank], b[:, :rank]) for name, (a, b) in voice.items()}
+    voice = weights.cut(weights.fit(weights.read(Path(done.weights), done.sha256).lora, base), rank)
     spec = following(first, done, recipe=replace(first.recipe, rank=rank, epochs=1))
     *_, again = events = run(spec)
     with lora.wearing(base.layers, [voice], 2.0):
@@ -37,6 +36,24 @@ def test_it_begins_with_what_the_version_knows(job, run, trained, load, base_nam
     assert again.details["start"] == done.sha256
     assert again.details["best_step"] > 0
     assert again.loss_after < again.loss_before
+
+
+@pytest.mark.parametrize("rank", [8, 16])
+def test_an_imported_adapter_keeps_its_own_scale(job, run, load, tmp_path, rank):
+    """peft's alpha / r is what its maker chose, and its rank, too: it begins as it speaks, as near as the rank allows."""
+    spec = job(epochs=1, rank=rank)
+    base = load(spec.recipe.base)
+    source = torch.Generator().manual_seed(5)
+    shapes = lora.shapes(base.layers, 12)
+    made = {name: tuple(torch.randn(*shape, generator=source) * 0.05 for shape in pair) for name, pair in shapes.items()}
+    path, sha256, _ = weights.save(weights.pack(made), tmp_path)
+    start = {"start": str(path), "start_sha256": sha256, "start_adapter": {"rank": 12, "scale": 0.5}}
+    events = run(replace(spec, **start))
+    voice = weights.cut(weights.fit(weights.read(path, sha256).lora, base), rank)
+    with lora.wearing(base.layers, [voice], 0.5):
+        wanted = measured(base, spec.stop)
+    assert of(Evaluation, events)[0].loss == pytest.approx(wanted, abs=1e-5)
+    assert abs(wanted - measured(base, spec.stop)) > 1e-3
 
 
 def test_a_version_is_known_by_its_hash_and_not_by_its_place(job, trained, tmp_path):
