@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bot.services.cards import kind
 from bot.services.portraits import portrait
-from bot.services.typesetting import Box, Line, Style, cleaned, line_height, typeset, width_of
+from bot.services.typesetting import BASELINE, Box, Line, Style, cleaned, line_height, typeset, width_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,6 +22,7 @@ FACE = 92  # pixels, of a round picture; the next one covers a part of it
 FACES = 3
 OVERLAP = 30
 MOST_LINES = 5
+NAME_SIZES = (37, 33, 30, 27)  # of the name
 SIZES = (40, 36, 33, 30, 27, 25, 23, 21)  # of the lines; half of the last can still be read
 LEAST_GAP, MOST_GAP = 12, 34
 NOTHING = "It said nothing that may be shown."
@@ -129,7 +130,7 @@ def arrange(accounts: Sequence[Account], said: Said, colours: Colours = COLOURS[
     named = any(account.named for account in accounts)
     first = HEADER.top if named else HEADER.top + 19  # alone, in the middle
     beside = Box(faces[-1].right + 24, first, badge.left - 24, first + 54)
-    name = _beside(" & ".join(account.shown for account in accounts), beside, Style(37, colours.text, 700))
+    name = _name(" & ".join(account.shown for account in accounts), beside, colours)
     under = beside._replace(top=first + 54, bottom=HEADER.bottom)
     handles_line = _beside(" ".join(handles), under, Style(25, colours.quiet)) if named else []  # else they would stand there twice
     begun = f"Begun with “{said.prompt}”. " if said.prompt else ""
@@ -137,6 +138,13 @@ def arrange(accounts: Sequence[Account], said: Said, colours: Colours = COLOURS[
     foot = typeset(f"{begun}Written by a model, not by {nobody}.", FOOTER, Style(18, colours.quiet), lines=1)
     bars, lines = _body(said, colours)
     return Layout(faces, badge, bars, (*badge_lines, *name, *handles_line, *lines, *foot))
+
+
+def _name(text: str, box: Box, colours: Colours) -> list[Line]:
+    """Typeset a name on the base line of the greatest size, in the greatest that it is not cut in."""
+    fits = (size for size in NAME_SIZES if len(typeset(text, box._replace(bottom=ENDLESS), Style(size, colours.text, 700))) == 1)
+    size = next(fits, NAME_SIZES[-1])
+    return [line.moved(down=round(BASELINE * (NAME_SIZES[0] - size))) for line in _beside(text, box, Style(size, colours.text, 700))]
 
 
 def _beside(text: str, box: Box, style: Style) -> list[Line]:

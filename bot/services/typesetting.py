@@ -185,9 +185,8 @@ def typeset(text: str, box: Box, style: Style, *, begun: str = "", accent: Style
         broken = [*broken[: room - 1], _shortened(rest, box.width, direction)]
     height = line_height(style.size)
     return [
-        Line(Box(box.left, box.top + number * height, box.right, box.top + (number + 1) * height), tuple(line), direction)
+        Line(Box(box.left, box.top + number * height, box.right, box.top + (number + 1) * height), tuple(_trimmed(line)), direction)
         for number, line in enumerate(broken)
-        if line
     ]
 
 
@@ -318,7 +317,7 @@ def _whole(clusters: Sequence[Cluster], base: str) -> float:
 
 
 def _broken(clusters: Sequence[Cluster], width: int, base: str) -> list[list[Cluster]]:
-    """Return the lines of a text, each at most so wide; a word that is wider than a line is broken where it must be."""
+    """Return the lines of a text, each at most so wide but for spaces; a word that is wider than a line is broken where it must be."""
     waiting, lines = deque(_words(clusters)), []
     while waiting:
         line: list[list[Cluster]] = []
@@ -333,8 +332,8 @@ def _broken(clusters: Sequence[Cluster], width: int, base: str) -> list[list[Clu
             used += _whole(word, base)
         while len(line) > 1 and not _fits([*chain(*line)], width, base):
             waiting.appendleft(line.pop())
-        lines.append(_trimmed([*chain(*line)]))
-    return [line for line in lines if line]
+        lines.append([*chain(*line)])
+    return [line for line in lines if _trimmed(line)]
 
 
 def _words(clusters: Sequence[Cluster]) -> Iterator[list[Cluster]]:

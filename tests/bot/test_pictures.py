@@ -9,7 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bot.services.pictures import BODY, FOOTER, HEADER, HEIGHT, MOST_LINES, THEMES, WIDTH, Account, Box, Said, arrange, predictions
+from bot.services.pictures import (
+    BODY,
+    FOOTER,
+    HEADER,
+    HEIGHT,
+    MOST_LINES,
+    NAME_SIZES,
+    THEMES,
+    WIDTH,
+    Account,
+    Box,
+    Said,
+    arrange,
+    predictions,
+)
 from bot.services.publishing import read_avatar
 from tests.bot.test_typesetting import ANY_TEXT
 from tests.hostile import hostile
@@ -39,6 +53,15 @@ def test_everything_lies_in_the_picture_and_nothing_on_anything_else(names, prom
 
 def overlap(one, other):
     return one.left < other.right and other.left < one.right and one.top < other.bottom and other.top < one.bottom
+
+
+def test_a_long_name_is_smaller_before_it_is_cut():
+    handles = ("dril", "elonmusk", "realdonaldtrump")
+    name = arrange([Account(handle) for handle in handles], Said("", ())).lines[1]
+    assert name.text == "@dril & @elonmusk & @realdonaldtrump"
+    assert name.clusters[0].style.size in NAME_SIZES[1:]
+    assert arrange([Account("dril")], Said("", ())).lines[1].clusters[0].style.size == NAME_SIZES[0]
+    assert arrange([Account("dril", "Ann " * 40)], Said("", ())).lines[1].clusters[0].style.size == NAME_SIZES[-1]
 
 
 @pytest.mark.parametrize("theme", THEMES)
