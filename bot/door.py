@@ -6,6 +6,7 @@ import socket
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from bot.errors import SettingsError
 from bot.lock import Lead
@@ -14,9 +15,22 @@ HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
 """What requests may call this machine: a page in a browser that came to this address by another name is refused."""
 AGAIN_SECONDS = 0.5  # between two tries at a port that is taken
+SILENT_SECONDS = 20  # for which a connection may say nothing before its first request
 BYE_SECONDS = 1  # for answers that are under way when the door is shut
-MOST_AT_ONCE = 100  # connections; one more is told that there are too many, so that nobody takes all open files
+MOST_AT_ONCE = 100  # connections; whoever comes then is told that there are too many
+MOST_TOLD = 10  # at once; others are hung up on, so that nobody takes all open files
 log = structlog.get_logger()
+
+
+class _Connection(H11Protocol):
+    """One connection. uvicorn counts them when a request has come, and waits for the first one for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > MOST_AT_ONCE + MOST_TOLD:
+            transport.abort()
+        else:
+            self.timeout_keep_alive_task = self.loop.call_later(SILENT_SECONDS, self.timeout_keep_alive_handler)
 
 
 class Door:
@@ -52,7 +66,7 @@ class Door:
         self.port = listening.getsockname()[1]
         config = uvicorn.Config(
             self._answers,
-            http="h11",
+            http=_Connection,
             ws="none",
             lifespan="off",
             log_config=None,  # its loggers speak through the service's, and of warnings alone

@@ -1,8 +1,9 @@
-"""Files, where the standard library stops short: their hashes, second names for them, and their bytes on the disk for good."""
+"""Files, where the standard library stops short: hashes, second names, files whole or not at all, and bytes on the disk for good."""
 
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -18,6 +19,18 @@ def double(path: Path, second: Path) -> None:
         os.link(path, second)
     except OSError:
         shutil.copy2(path, second)
+
+
+def write_whole(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder, which is made if need be, each whole or not at all, in their order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        part = folder / f".{name}.{os.getpid()}.part"
+        try:
+            part.write_bytes(content)
+            part.replace(folder / name)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

@@ -34,7 +34,8 @@ class Vitals:
         """Children, by kind."""
         self.connections = 0
         """To Discord that were made, or made again."""
-        self._down_since: float | None = None
+        self._down: dict[int, float] = {}
+        """Since when which of the connections to Discord is missing."""
         self.in_discord = False
         """It is to be connected."""
 
@@ -51,19 +52,19 @@ class Vitals:
             self.acknowledged[bisect_left(BOUNDS, seconds)] += 1
             self.acknowledged_seconds += seconds
 
-    def gateway(self, *, up: bool) -> None:
-        """Take note that the connection to Discord is there, or is to be and is not."""
+    def gateway(self, *, up: bool, shard: int = 0) -> None:
+        """Take note that a connection to Discord is there, or is to be and is not."""
         self.in_discord = True
         if up:
             self.connections += 1
-            self._down_since = None
-        elif self._down_since is None:
-            self._down_since = self._clock()
+            self._down.pop(shard, None)
+        else:
+            self._down.setdefault(shard, self._clock())
 
     @property
     def gateway_down_seconds(self) -> float:
-        """For how long the connection to Discord has been missing; 0 where it is not."""
-        return 0.0 if self._down_since is None else self._clock() - self._down_since
+        """For how long a connection to Discord has been missing, the longest; 0 where none is."""
+        return max((self._clock() - since for since in self._down.values()), default=0.0)
 
     async def watch_the_loop(self) -> None:
         """Take note of how late the loop is, until cancelled."""

@@ -55,7 +55,7 @@ class Corpus:
         stop: tells when to stop training.
         report: tells the held-out loss, and is looked at once.
         warnings: one sentence each, for the person who asked.
-        language: ISO 639-1 code of what most posts are written in, or `und`.
+        languages: by account, the ISO 639-1 code of what most of its posts are written in, or `und`.
     """
 
     handles: tuple[str, ...]
@@ -64,16 +64,16 @@ class Corpus:
     stop: tuple[CorpusPost, ...]
     report: tuple[CorpusPost, ...]
     warnings: tuple[str, ...]
-    language: str = UNDETERMINED
+    languages: dict[str, str]
 
     @cached_property
     def sha256(self) -> str:
-        """The hash, in hexadecimal, of what was found; not of the language, which is an opinion about it."""
+        """The hash, in hexadecimal, of what was found; not of the languages, which are an opinion about it."""
         return hashlib.sha256(_canonical(self._found()).encode()).hexdigest()
 
     def to_json(self) -> str:
         """Return the corpus as canonical JSON: sorted keys, no white space, the same text for the same corpus."""
-        return _canonical(self._found() | {"language": self.language})
+        return _canonical(self._found() | {"languages": self.languages})
 
     def _found(self) -> dict[str, Any]:
         # A parent that is not known is left out: so a corpus without any has the hash that it had before there were parents.
@@ -94,6 +94,7 @@ class Corpus:
         """
         try:
             fields = json.loads(text)
+            whole = fields.get("language", UNDETERMINED)  # all that was detected in corpora of before 23 November 2026, or not even that
             return cls(
                 handles=tuple(fields["handles"]),
                 counts={handle: Counts(**counts) for handle, counts in fields["counts"].items()},
@@ -101,7 +102,7 @@ class Corpus:
                 stop=_posts(fields["stop"]),
                 report=_posts(fields["report"]),
                 warnings=tuple(fields["warnings"]),
-                language=fields.get("language", UNDETERMINED),  # absent from a corpus that was stored before it was detected
+                languages=dict(fields.get("languages", dict.fromkeys(fields["handles"], whole))),
             )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DamagedError("The stored corpus cannot be read: train again from the imported posts, which builds it anew.") from error
@@ -144,6 +145,7 @@ def build_corpus(
     stop: list[CorpusPost] = []
     report: list[CorpusPost] = []
     warnings: list[str] = []
+    languages: dict[str, str] = {}
     seen = {""}  # a text of which nothing visible is left is left out like one that is there already
     for handle in handles:
         tweets = tweets_by_handle[handle]
@@ -154,6 +156,7 @@ def build_corpus(
         answered = {**(parents or {}), **{tweet.id: tweet.text for tweet in tweets}}
         posts = [CorpusPost(handle, text, training_text(answered.get(tweet.in_reply_to or "", ""))) for text, tweet in used]
         posts.sort(key=lambda post: _rank(seed, post.text))
+        languages[handle] = main_language([post.text for post in posts]).code
         tenth = max(1, len(posts) // 10)
         report += posts[:tenth]
         stop += posts[tenth : 2 * tenth]
@@ -163,9 +166,7 @@ def build_corpus(
                 f"@{handle} has {len(posts):,} usable posts, the longest of which are held out to measure by, and training needs "
                 f"{MIN_LEARNED:,} characters in the others, which have {learned:,}: import more posts."
             )
-    once = [*(post for posts in train.values() for post in posts), *stop, *report]
-    language = main_language([post.text for post in once]).code
-    return Corpus(handles, counts, _balanced(train, seed), tuple(stop), tuple(report), tuple(warnings), language)
+    return Corpus(handles, counts, _balanced(train, seed), tuple(stop), tuple(report), tuple(warnings), languages)
 
 
 def _judge(handle: str, counts: Counts, texts: Sequence[str], *, cut: bool) -> list[str]:

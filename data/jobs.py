@@ -130,6 +130,11 @@ def recent(db: Database, limit: int = 50) -> list[Job]:
     return [_job(row) for row in db.query(_SELECT + " ORDER BY jobs.id DESC LIMIT ?", [limit])]
 
 
+def ended(db: Database, limit: int) -> list[Job]:
+    """Return the jobs that ended last, newest first."""
+    return [_job(row) for row in db.query(_SELECT + " WHERE ended_at IS NOT NULL ORDER BY ended_at DESC, jobs.id DESC LIMIT ?", [limit])]
+
+
 def numbers(db: Database) -> list[int]:
     """Return the numbers of all jobs."""
     return [row["id"] for row in db.query("SELECT id FROM jobs")]
@@ -141,9 +146,9 @@ def unfinished(db: Database, voice: str | None = None) -> list[Job]:
     return [_job(row) for row in db.query(_SELECT + where, [voice])]
 
 
-def waiting(db: Database) -> bool:
-    """Say whether a job is queued."""
-    return bool(list(db.query("SELECT 1 FROM jobs WHERE status = 'queued' LIMIT 1")))
+def waiting(db: Database) -> set[int]:
+    """Return the numbers of the queued jobs."""
+    return {row["id"] for row in db.query("SELECT id FROM jobs WHERE status = 'queued'")}
 
 
 def positions(db: Database) -> dict[int, int]:
@@ -187,15 +192,29 @@ def asked_since(db: Database, since: str, *, member: int | None = None, server: 
 
 
 def corpus_of(db: Database, sha256: str) -> Corpus:
-    """Return a stored corpus by its hash, which must exist."""
-    row = next(db.query("SELECT content FROM corpora WHERE sha256 = ?", [sha256]))
-    return Corpus.from_json(row["content"])
+    """Return a stored corpus by its hash.
+
+    Raises:
+        NotStoredError: it was forgotten.
+        DamagedError: it cannot be read.
+    """
+    return Corpus.from_json(_of_corpus(db, sha256, "content"))
 
 
 def sources_sha256_of(db: Database, sha256: str) -> str | None:
-    """Return the hash of what a stored corpus was built from (data/sources.py); None: it was not built here, or before that was kept."""
-    found: str | None = next(db.query("SELECT sources_sha256 FROM corpora WHERE sha256 = ?", [sha256]))["sources_sha256"]
+    """Return the hash of what a stored corpus was built from (data/sources.py); None: it was not built here, or before that was kept.
+
+    Raises:
+        NotStoredError: it was forgotten.
+    """
+    found: str | None = _of_corpus(db, sha256, "sources_sha256")
     return found
+
+
+def _of_corpus(db: Database, sha256: str, column: str) -> Any:
+    for row in db.query(f"SELECT {column} FROM corpora WHERE sha256 = ?", [sha256]):  # noqa: S608 - one of two names
+        return row[column]
+    raise NotStoredError("The posts of this voice were forgotten meanwhile.")
 
 
 # ------------------------------------------------------------------- changes

@@ -12,6 +12,7 @@ from sqlite_utils import Database
 from data import jobs
 from data.corpus import Corpus, Counts
 from data.errors import DamagedError, NotStoredError
+from data.language import UNDETERMINED
 from data.store import insert, now
 
 CHUNK_BYTES = 4 * 1024 * 1024
@@ -102,7 +103,7 @@ def add_imported(
     Raises:
         DamagedError: as `add_from_job`.
     """
-    corpus = Corpus(tuple(counts), counts, (), (), (), ())
+    corpus = Corpus(tuple(counts), counts, (), (), (), (), dict.fromkeys(counts, UNDETERMINED))
     job, new = jobs.enqueue(db, "-".join(counts), corpus, recipe, by)
     if not new and job.model is not None:
         return get(db, job.model), False

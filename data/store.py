@@ -46,6 +46,7 @@ class Store:
     Work is a plain function whose first argument is the `sqlite_utils.Database`: `await store.write(jobs.enqueue, …)`.
     A write runs in one `BEGIN IMMEDIATE` transaction and is all there or not there at all. sqlite-utils' own `atomic()`
     begins deferred, and a deferred transaction that reads before it writes fails under contention however long it waits.
+    A read sees one state of the database, however many statements it has and whoever writes meanwhile.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,7 +104,7 @@ class Store:
 
     async def read(self, work: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` on the reading connection and return its result."""
-        return await self._run(self._reader, lambda: work(self._read_db, *args, **kwargs))
+        return await self._run(self._reader, _seen, self._read_db, lambda db: work(db, *args, **kwargs))
 
     def ring(self) -> None:
         """Wake everybody in `changed`."""
@@ -148,8 +149,14 @@ class Store:
             raise StoreError(_sentence(error)) from error
 
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def run() -> T:
+            try:
+                return work(*args, **kwargs)
+            except StopIteration as error:  # which no future takes: whoever awaits it would wait for ever
+                raise RuntimeError("what was asked of the database ended in StopIteration") from error
+
         # A cancelled waiter does not cancel the work: a transaction that began is carried to its end.
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(pool, lambda: work(*args, **kwargs)))
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(pool, run))
 
     def _shut(self) -> None:
         self._reader.shutdown()
@@ -177,6 +184,15 @@ def transact(db: Database, work: Callable[[Database], T]) -> T:
     except sqlite3.OperationalError as error:
         raise StoreError(_sentence(error)) from error
     return result
+
+
+def _seen(db: Database, work: Callable[[Database], T]) -> T:
+    """Run `work`, which changes nothing, in one transaction."""
+    db.conn.execute("BEGIN")
+    try:
+        return work(db)
+    finally:
+        db.conn.execute("COMMIT")
 
 
 def _sentence(error: sqlite3.Error) -> str:

@@ -213,9 +213,9 @@ class LoopbackDiscord:
         for socket in [socket for socket, shard in self._sockets.items() if self._is_of(shard)]:
             await socket.send_json({"op": 0, "t": event, "s": self._sequence, "d": data})
 
-    async def drop(self, code: int = WSCloseCode.SERVICE_RESTART) -> None:
-        """Close every connection to the gateway."""
-        for socket in list(self._sockets):
+    async def drop(self, code: int = WSCloseCode.SERVICE_RESTART, shard: int | None = None) -> None:
+        """Close every connection to the gateway, or that of a shard."""
+        for socket in [socket for socket, (number, _) in self._sockets.items() if shard in (None, number)]:
             await socket.close(code=code)
 
     # ------------------------------------------------------------------ gateway

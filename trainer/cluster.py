@@ -227,7 +227,9 @@ class _Task:
             case "piece", (job, name), content, last:
                 pieces = self._pieces.setdefault((job, name), [])
                 pieces.append(content)
-                if last:
+                if last and job not in self._open:  # a checkpoint of one that was cancelled: its folder may be gone
+                    del self._pieces[job, name]
+                elif last:
                     write_atomically(Path(self._jobs[job].output) / name, b"".join(self._pieces.pop((job, name))))
             case "ended", status, log, _:
                 if self._open:

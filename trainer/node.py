@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any, TypedDict, cast
 
@@ -159,7 +160,8 @@ def _pass_on(child: "subprocess.Popen[bytes]", asked: Callable[[], list[str]], e
 
 
 def _environment(inherited: list[str]) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name.startswith(tuple(inherited))} | {"PYTHONUNBUFFERED": "1"}
+    seen = {name: value for name, value in os.environ.items() if any(fnmatchcase(name, one) for one in inherited)}
+    return seen | {"PYTHONUNBUFFERED": "1"}
 
 
 @contextmanager

@@ -148,7 +148,7 @@ class Cluster(Message):
     checkpoint_seconds: float = 60
     """So often at most a checkpoint is brought back; 0: never."""
     inherited: list[str] = field(default_factory=list)
-    """What a trainer may know of a node's environment: names, or how they begin."""
+    """What a trainer may know of a node's environment: names, or families of names, which end in *."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,9 @@ BEAT = 5.0
 """Seconds between two signs of life while a base is loaded: a hub's download takes minutes."""
 
 Key = tuple[str, ...]
-"""Of a base in memory."""
+"""Of a base in memory: its name, cache and device, and the sha256 of the one voice that all its weights are."""
+OF_VOICES = 3
+"""Parts of the key of a base that is several voices'."""
 
 
 @dataclass
@@ -44,6 +46,8 @@ class _Loaded:
     base: Base
     batch: Batch
     bytes: int
+    used: float = 0.0
+    """By the monotonic clock."""
 
 
 @dataclass
@@ -128,6 +132,9 @@ class Speaker:
         for key, kept in list(self._voices.items()):
             if key[0] not in needed and now - kept.used > KEEP:
                 del self._voices[key]
+        for own, alone in list(self._loaded.items()):
+            if own[OF_VOICES:] and not alone.batch.busy and now - alone.used > KEEP:
+                del self._loaded[own]
         for loaded in self._loaded.values():
             loaded.batch.tidy({sha256 for sha256, _ in self._voices})
 
@@ -167,6 +174,7 @@ class Speaker:
             request.id, voice, request.prompt, request.count, request.seed, request.sampling, request.message, request.author, turn
         )
         loaded.batch.add(speech)
+        loaded.used = time.monotonic()
         self._loaded.move_to_end(_key(request))
         self._make_room()
 

@@ -6,6 +6,7 @@ import signal
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,15 +17,18 @@ from bot.vitals import VITALS
 LINE_BYTES = 16 * 1024 * 1024
 LOG_BYTES = 4 * 1024 * 1024
 
-#: What a trainer or speaker may know of our environment, or of a node's: tokens are not in it, whatever they are called.
-INHERITED = ("PATH", "HOME", "LANG", "LC_", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT", "REQUESTS_CA_BUNDLE", "PYTHON",
-             "PIP_", "CUDA", "NVIDIA", "HF_HOME", "HF_HUB_OFFLINE", "HF_ENDPOINT", "TORCH", "OMP_", "MKL_", "PYTORCH", "HTTP_PROXY",
-             "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")  # fmt: skip
+#: What a trainer or speaker may know of our environment, or of a node's, with * for what a family of names ends in. No name in sight
+#: holds a token: one that only begins like these, such as NVIDIA_API_KEY, is not of them.
+INHERITED = ("PATH", "HOME", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR",
+             "REQUESTS_CA_BUNDLE", "PYTHON*", "PIP_*", "CUDA_*", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "HF_HOME",
+             "HF_HUB_OFFLINE", "HF_ENDPOINT", "TORCH_*", "PYTORCH_*", "OMP_*", "GOMP_*", "MKL_*", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+             "http_proxy", "https_proxy", "no_proxy")  # fmt: skip
 
 
 def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the part of the environment that a child may see."""
-    return {name: value for name, value in environ.items() if name.startswith(INHERITED)} | {"PYTHONUNBUFFERED": "1"}
+    seen = {name: value for name, value in environ.items() if any(fnmatchcase(name, one) for one in INHERITED)}
+    return seen | {"PYTHONUNBUFFERED": "1"}
 
 
 def gpu_alone(gpu: str) -> dict[str, str]:

@@ -56,10 +56,13 @@ class RayExecutor(LocalExecutor):
         if monotonic() < self._again_at:
             return self._why
         await self.close()
-        self._trainer = await self._new()
-        if await self._trainer.waits(CONNECT_SECONDS):
-            return None
-        self._why = self._trainer.why or f"The Ray cluster did not answer within {CONNECT_SECONDS:g} s: see {self._log.name}."
+        try:
+            self._trainer = await self._new()
+            if await self._trainer.waits(CONNECT_SECONDS):
+                return None
+            self._why = self._trainer.why or f"The Ray cluster did not answer within {CONNECT_SECONDS:g} s: see {self._log.name}."
+        except OSError as error:
+            self._why = f"The process that connects to the Ray cluster cannot be started ({error.strerror}): see `mynah doctor`."
         await self.close()
         self._again_at = monotonic() + RETRY_SECONDS
         return self._why

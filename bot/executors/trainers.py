@@ -170,8 +170,11 @@ class Trainer:
             return Failed(LOST, f"The process that is connected to the cluster ended (status {status}: see {self._log.name}).")
         if status == -SIGKILL:
             return Failed(DIED, "The trainer was killed from outside, most often because memory ran out: free some, then train again.")
-        log = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it left no message"]
-        return Failed(DIED, f"The trainer ended without a result (status {status}: {log[-1][:160]}): train again.")
+        log: list[str] = []
+        with suppress(OSError):  # somebody took it away
+            log = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        said = log[-1][:160] if log else "it left no message"
+        return Failed(DIED, f"The trainer ended without a result (status {status}: {said}): train again.")
 
 
 class LocalRun:

@@ -72,14 +72,15 @@ class Answer:
         self.candidates = await asyncio.to_thread(choosing.choose, self._judged, self._request.count, self._request.prompt)
 
     async def settle(self) -> None:
-        """Choose anew if the voice said one of the chosen lines in another answer meanwhile; nobody else may be at this point."""
+        """Choose anew if the voice said one of the lines in another answer meanwhile; nobody else may be at this point."""
         if self._request.repeatable:
             return
         now = await self._store.read(speech.said_before, self._request.voice, REMEMBERED)
         # What was said before the beginning was judged by then.
         meanwhile = await asyncio.to_thread(Said, [line for line in now if line not in self._before])
         prompt = self._request.prompt
-        repeated = {line.number for line in self.candidates if line.chosen and meanwhile.has(line.text, prompt)}
+        # All that may be said, and not the chosen alone, in whose places the next ones would come.
+        repeated = {line.number for line in self.candidates if line.verdict == speech.PASSED and meanwhile.has(line.text, prompt)}
         if repeated:
             self._judged = [
                 replace(line, verdict="repeat", reason="repeats what the voice said meanwhile") if line.number in repeated else line

@@ -48,19 +48,20 @@ class Rules:
             rule = line.strip()
             if rule and not rule.startswith("#"):
                 self._add(rule, number)
-        self._longest = max(map(len, self._plain), default=0)
+        self._longest = max(map(len, [*self._plain, *self._skeletons]), default=0)
 
     def __len__(self) -> int:
         """Return the number of different rules."""
-        return len(self._plain) + len(self._anywhere) + len(self._expressions)
+        return len({*self._plain.values(), *self._skeletons.values()}) + len(self._anywhere) + len(self._expressions)
 
     def _add(self, rule: str, number: int) -> None:
         if len(rule) > 2 and rule.startswith("/") and rule.endswith("/"):
             self._expressions.append((_compiled(rule[1:-1], number), number))
         elif UNSPACED.search(rule):  # no spaces say where a word begins
             self._anywhere.setdefault(plain(rule), number)
-        elif (key := tuple(words(plain(rule)))) and (alike := tuple(words(skeleton(rule)))):
-            self._plain.setdefault(key, number)
+        elif (key := tuple(words(plain(rule)))) and (alike := tuple(words(skeleton(rule)))) and "$" not in skeleton(rule):
+            if "$" not in rule:  # else it stands for a letter: what plain words leave of `a$$` is the word `a`
+                self._plain.setdefault(key, number)
             self._skeletons.setdefault(alike, number)
         elif seen := visible(rule).strip():  # signs and emoji
             self._anywhere.setdefault(seen, number)

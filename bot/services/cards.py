@@ -1,5 +1,6 @@
 """A model's card in figures, short or with all that a repetition needs, and its curve as a picture."""
 
+import asyncio
 import io
 import shlex
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from bot.files import write_whole
 from bot.settings import PREFIX, Trainer
 from bot.threads import drawn
 from data import jobs, models, quizzes
@@ -91,8 +93,7 @@ async def save_curve(store: Store, model: Model, folder: Path, *, dark: bool = F
     if not path.is_file():
         events = [event for _, event in await store.read(jobs.events_after, model.job)]
         picture = await drawn(draw_curve, events, model.result, dark=dark)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture)
+        await asyncio.to_thread(write_whole, path.parent, {path.name: picture})
     return path
 
 

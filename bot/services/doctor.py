@@ -47,8 +47,15 @@ class Finding:
     advice: str = ""
 
 
-def examine(settings: Settings, secrets: Secrets, *, deep: bool = False) -> list[Finding]:
-    """Look at each part in turn; nothing is changed. `deep`: read all of the database, and start what children stand on."""
+def examine(settings: Settings, secrets: Secrets, *, deep: bool = False, children: bool = True) -> list[Finding]:
+    """Look at each part in turn; nothing is changed.
+
+    Args:
+        settings: of the service.
+        secrets: likewise.
+        deep: read all of the database, and start what children stand on.
+        children: start those without which nothing is known of a part, such as a cluster; they may take minutes.
+    """
     return [
         *_packages(),
         _database(settings.database, deep=deep),
@@ -58,7 +65,7 @@ def examine(settings: Settings, secrets: Secrets, *, deep: bool = False) -> list
         _base(settings),
         _gpu(settings),
         *([_child()] if deep else ()),
-        *_cluster(settings),
+        *(_cluster(settings) if children else ()),
         _fonts(),
         _blocklist(settings),
         _service(settings),

@@ -59,7 +59,7 @@ def _corpus(db: Database, row: dict[str, Any]) -> dict[str, Any]:
         "created_at": row["created_at"],
         "counts": json.loads(row["counts"]),
         "splits": {"train": len(corpus.train), "stop": len(corpus.stop), "report": len(corpus.report)},
-        "language": corpus.language,
+        "languages": corpus.languages,
         "jobs": [_job(db, one["id"], one["fingerprint"]) for one in of_it],
     }
 

@@ -75,8 +75,8 @@ class Facts:
     """In the order of the card's."""
     said: Said
     """Lines that may be said."""
-    language: str
-    """ISO 639-1, or `und`."""
+    languages: tuple[str, ...]
+    """Of the accounts, each once: ISO 639-1, or `und`."""
     license: str
     """An identifier of the hub's."""
     prompt: str
@@ -121,13 +121,14 @@ def front_matter(facts: Facts) -> str:
 
     card = facts.card
     names = _title(facts)
+    languages = [code for code in facts.languages if code in NAMES]
     tags = [TAG, "text-generation", "cyborg" if len(facts.accounts) > 1 else "bot", *(["not-for-all-audiences"] if facts.adult else [])]
     held_out: dict[str, Any] = {"task_type": "text-generation", "dataset_type": "posts", "dataset_name": "posts that it never saw"}
     widget: list[dict[str, Any]] = [{"text": plain(facts.prompt)}]
     if facts.said.prompt and facts.said.lines:
         widget[0]["output"] = {"text": plain(facts.said.lines[0])}
     data = ModelCardData(
-        language=facts.language if facts.language in NAMES else None,
+        language=(languages if len(languages) > 1 else languages[0]) if languages else None,
         license=facts.license,
         base_model=hub_name(card["base"]),
         library_name="transformers",
@@ -168,7 +169,7 @@ def body(facts: Facts) -> str:
             kind=kind(accounts),
             number=len(accounts),
             handles=", ".join(handles),
-            language=NAMES.get(facts.language, "not determined"),
+            languages=[NAMES.get(code, "not determined") for code in facts.languages],
             licence="unknown, so none is granted" if facts.license == "unknown" else facts.license,
             adult=facts.adult,
             begun=begun,

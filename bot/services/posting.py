@@ -24,6 +24,7 @@ from data.store import Store
 
 SENDER = "mynah"
 UNATTENDED_ANSWERS = "unattended answers"
+MOST_REASON = 300  # characters, of why all posting is paused
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 300.0
 GRACE_SECONDS = 5.0  # for an answer that is on its way when Mynah is told to stop
@@ -201,7 +202,7 @@ class Posting:
 
     async def pause(self, who: str, why: str = "") -> Pause:
         """Stop all posting at once and for as long as nobody resumes it, across restarts; return the pause that lasts."""
-        return await self._store.write(outbox.pause, who, why)
+        return await self._store.write(outbox.pause, who, " ".join(why.split())[:MOST_REASON])
 
     async def resume(self, who: str) -> Pause:
         """Let posting go on; return the pause that ended.

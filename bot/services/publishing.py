@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import io
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot.errors import BadRequestError, SpeechFailedError
+from bot.files import write_whole
 from bot.services import cards, model_card, pictures, profanity
 from bot.services.folding import Views
 from bot.services.learned import Manner
@@ -56,7 +56,7 @@ class Card:
             BadRequestError: the folder cannot be written.
         """
         try:
-            await asyncio.to_thread(_write, folder, self.files)
+            await asyncio.to_thread(write_whole, folder, self.files)
         except OSError as error:
             raise BadRequestError(f"{folder} cannot be written ({error.strerror}): name another folder.") from error
 
@@ -209,7 +209,7 @@ def _facts(
         accounts=accounts,
         said=said,
         prompt=said.prompt or prompt or settings.card.prompt,
-        language=corpus.language,
+        languages=tuple(dict.fromkeys(corpus.languages.values())),
         license=settings.card.license,
         adult=_adult(corpus, settings.safety.profanity),
         grounds={handle: ground for handle, ground in found["grounds"].items() if ground},
@@ -282,15 +282,3 @@ def _refuse_other_card(folder: Path) -> None:
         front = ""
     if not front.startswith("---\n") or f"- {model_card.TAG}" not in front.splitlines():
         raise BadRequestError(f"{there} is not a card of Mynah's: name another folder.")
-
-
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files whole or not at all, in their order."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        part = folder / f".{name}.{os.getpid()}.part"
-        try:
-            part.write_bytes(content)
-            part.replace(folder / name)
-        finally:
-            part.unlink(missing_ok=True)

@@ -81,11 +81,15 @@ class Safety:
         views = Views(line)
         if not any(character.isalnum() for character in views.visible):
             return Verdict("empty", "has no letter and no digit")
+        if prompt and not any(character.isalnum() for character in plain(line).removeprefix(plain(prompt))):
+            return Verdict("empty", "adds nothing to what it was to begin with")
         if not complete:
             return Verdict("cut_off", "was cut off before its end")
+        if "\ufffd" in line:
+            return Verdict("cut_off", "holds a part of a character")
         if broken := self._broken(line, views, level):
             return broken
-        if learned.copied_in(line):
+        if learned.copied_in(line) or (prompt and learned.copied_in(_own(line, prompt))):
             return Verdict("copy", "copies a post that the voice learned from")
         if said.has(line, prompt):
             return Verdict("repeat", "repeats what the voice said before, or what it answers")

@@ -20,7 +20,7 @@ from sqlite_utils import Database
 
 from bot.errors import BadRequestError, MynahError, NotStoredError, StoreError
 from bot.services import times
-from bot.services.posting import Posting
+from bot.services.posting import SENDER, Posting
 from bot.services.times import SCHEDULE_NAME, SHOWN_TIMES, Time, times_of
 from bot.settings import X
 from data import models, outbox, schedules, spending
@@ -32,6 +32,7 @@ from data.store import Store, stamp
 MAX_A_DAY = 1440
 MAX_PROMPT = 280
 PUNCTUAL = timedelta(minutes=1)  # a time is missed when it is longer ago than this
+PRESSED = timedelta(seconds=10)  # within which two wishes for a draft are one that was sent twice
 AGAIN = timedelta(minutes=1)  # a time that a pause or a limit holds up is looked at so often until it has come
 TRIES = 3  # of a draft that Mynah was stopped or killed in
 COUNTED = 1000  # missed times that are one row
@@ -183,7 +184,7 @@ class Scheduling:
 
         Raises:
             NotStoredError: there is none of this name.
-            BadRequestError: posting is paused, or a limit of the operator's is used up.
+            BadRequestError: posting is paused, a limit of the operator's is used up, or it is running, or was run a moment ago.
         """
         return await self._store.write(self._run_now, _asked(name), who, self._clock())
 
@@ -195,7 +196,7 @@ class Scheduling:
         if post.schedule is None:
             return False
         now, why = self._clock(), f"the text of post {post.id} was there already"
-        schedules.add_run(db, post.schedule, nominal=now, at=now, taken_at=now, outcome=Outcome.DUE, why=why, asked_by="mynah")
+        schedules.add_run(db, post.schedule, nominal=now, at=now, taken_at=now, outcome=Outcome.DUE, why=why, asked_by=SENDER)
         return True
 
     async def get(self, name: str) -> Planned:
@@ -222,9 +223,12 @@ class Scheduling:
         schedule = schedules.get(db, name)
         if why := self._held(db, schedule, now, asked=True):
             raise BadRequestError(f"The schedule {name} writes nothing now: {why}.")
+        wishes = [run for run in schedules.runs(db, name) if run.asked_by not in (None, SENDER)]
+        if any(run.outcome is Outcome.DUE or now - datetime.fromisoformat(run.taken_at) < PRESSED for run in wishes):
+            raise BadRequestError(f"The schedule {name} has just been run.")
         asked = f"{who} asked for it"
         run = schedules.add_run(db, name, nominal=now, at=now, taken_at=now, outcome=Outcome.DUE, why=asked, asked_by=who)
-        if run is None:
+        if run is None:  # another one's, in the same microsecond
             raise BadRequestError(f"The schedule {name} has just been run.")
         return run
 
@@ -486,7 +490,7 @@ def _begin(db: Database, run_id: int, now: datetime, longest: timedelta) -> Sche
 
 def _reject_late(db: Database, before: datetime, late: int) -> None:
     for post in outbox.too_late(db, before):
-        outbox.change(db, post.id, State.REJECTED, who="mynah", why=f"its time was more than {times.span(late)} ago (x.late)")
+        outbox.change(db, post.id, State.REJECTED, who=SENDER, why=f"its time was more than {times.span(late)} ago (x.late)")
 
 
 def _waiting(db: Database, day: datetime) -> int:

@@ -182,7 +182,7 @@ def _base(name: str) -> str:
 
 def _data_set(corpus: Corpus, seed: int) -> dict[str, Any]:
     posts = {"train": len(corpus.train), "stop": len(corpus.stop), "report": len(corpus.report)}
-    return {"sha256": corpus.sha256, "posts": posts, "language": corpus.language, "seed": seed}
+    return {"sha256": corpus.sha256, "posts": posts, "languages": corpus.languages, "seed": seed}
 
 
 def _lines(posts: Sequence[CorpusPost]) -> str:

@@ -1,7 +1,7 @@
 """Training: settling a request, following its job, and the queue that runs in the process that leads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from time import monotonic
@@ -67,6 +67,8 @@ class Training:
         self._tracking = tracking or Tracking(settings)
         self._lack: str | None = None
         """Why the queue waits, once that was logged."""
+        self._told: set[int] = set()
+        """The jobs that were told that the place to train is not there."""
 
     async def request(
         self,
@@ -177,6 +179,11 @@ class Training:
             sweep(group, started)
         await self._store.write(jobs.forget_processes, left)
         for job in await self._store.read(jobs.interrupted):
+            if job.attempt >= orders.MOST_BEGUN:
+                why = f"Mynah ended {job.attempt} times while this was trained, which may be why: see its log, then train again."
+                await self._store.write(jobs.end, job.id, jobs.Status.FAILED, code=protocol.DIED, sentence=why)
+                log.error("training is given up", job=job.id, voice=job.voice, why=why)
+                continue
             await self._store.write(jobs.requeue, job.id)
             log.warning("training was cut off and is queued again", job=job.id, voice=job.voice)
         for job in await self._store.read(jobs.unfinished):
@@ -199,6 +206,10 @@ class Training:
                 except* StoreError:  # a full disk, most likely: it must not end the service that could tell of it
                     log.exception("the queue cannot be written")
                     failed = True
+                if failed:
+                    # A group that ends by an error forgets that it was cancelled meanwhile.
+                    if (task := asyncio.current_task()) and task.cancelling():
+                        raise asyncio.CancelledError
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
             for lane in self._lanes:
@@ -239,16 +250,17 @@ class Training:
         await orders.tidy(self._store, self._settings)
         await tracking.tidy(self._store, self._settings)
         # Looked at before it is written, so that an idle service writes nothing.
-        if not await self._store.read(jobs.waiting):
+        if not (waiting := await self._store.read(jobs.waiting)):
             return []
         lack = lacks_room(self._settings)
         if not lack:
             lane.warm = True
             lack = await lane.executor.lacks()
-            if lack and not self._lack:
-                await self._store.write(_tell_waiting)
+            if lack and (untold := waiting - self._told):
+                await self._store.write(_tell_waiting, untold)
+                self._told |= untold
         if lack:
-            if not self._lack:
+            if lack != self._lack:
                 log.warning("the queue waits", why=lack)
             self._lack = lack
             return []
@@ -256,6 +268,7 @@ class Training:
         batch = await self._store.write(jobs.start_next, self._settings.trainer.at_once, idle)
         if batch:  # else it was cancelled in between
             self._lack = None
+            self._told.clear()
         return batch
 
     async def _let_go(self, lane: _Lane) -> None:
@@ -299,19 +312,20 @@ def _rules(settings: Settings, posts: int | None) -> dict[str, Any]:
 
 
 def warnings_of(corpus: Corpus, base: str) -> tuple[str, ...]:
-    """Return what a person should know of a training: its corpus' warnings, and that its base hardly writes the language of the posts."""
+    """Return what a person should know of a training: its corpus' warnings, and whose language its base hardly writes."""
     writes = protocol.LANGUAGES.get(base)
-    if writes is None or corpus.language in (*writes, UNDETERMINED):
-        return corpus.warnings
-    language = NAMES.get(corpus.language, corpus.language)
-    advice = f"The posts are mostly {language}, which {base} hardly writes: set `[trainer] base` to {protocol.MULTILINGUAL}."
-    return *corpus.warnings, advice
+    return *corpus.warnings, *(
+        f"The posts of @{handle} are mostly {NAMES.get(code, code)}, which {base} hardly writes: "
+        f"set `[trainer] base` to {protocol.MULTILINGUAL}."
+        for handle, code in corpus.languages.items()
+        if writes is not None and code not in (*writes, UNDETERMINED)
+    )
 
 
-def _tell_waiting(db: Database) -> None:
-    """Say to those who follow a job that it waits; the reason, in which machines may be named, is the operator's to know."""
+def _tell_waiting(db: Database, numbers: Collection[int]) -> None:
+    """Say to those who follow these jobs that they wait; the reason, in which machines may be named, is the operator's to know."""
     for job in jobs.unfinished(db):
-        if job.status is jobs.Status.QUEUED:
+        if job.id in numbers and job.status is jobs.Status.QUEUED:
             jobs.record_event(db, job, protocol.Note(AWAY, job=str(job.id)).to_json())
 
 
@@ -337,6 +351,8 @@ def _enqueue(
     if last and (sha256 := _start_of(db, voice, corpus, recipe, insist=insist)):
         recipe |= {"start": sha256}
     job, new = jobs.enqueue(db, voice, corpus, recipe, by, origin, rules=rules)
+    if job.status is jobs.Status.RUNNING and job.cancel_requested_by:
+        raise BadRequestError(f"The same training, job {job.id}, is just being stopped: ask again in a moment.")
     if new and lack:
         raise BadRequestError(lack)
     if new and origin:

@@ -74,6 +74,15 @@ def test_every_script_sign_and_expression(rule, text):
     assert found(rule, text) == 1
 
 
+@pytest.mark.parametrize(
+    ("rule", "innocent"), [("a$$", "a lamp"), ("$hit", "we hit the sea"), ("$100", "100 goats"), ("big a$$", "a big a")]
+)
+def test_a_sign_in_a_rule_is_a_letter_or_itself_and_never_nothing(rule, innocent):
+    assert found(rule, f"such {rule} there") == 1
+    assert found(rule, innocent) is None
+    assert len(Rules(rule)) == 1
+
+
 def test_comments_and_empty_lines_are_no_rules():
     rules = Rules("# spoiler\n\n   \n  lamp  \n/\n//\n")
     assert rules.broken_by(Views("a spoiler")) is None

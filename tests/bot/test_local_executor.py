@@ -1,6 +1,8 @@
 """The local executor and real processes: what each job hears, and when a trainer stays, is thrown away, or dies with its owner."""
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -136,6 +138,14 @@ async def test_the_end_of_a_trainer_is_the_end_of_each_job_that_had_not_ended(ex
     (next_one,) = await executor.start([job("done2")])
     assert (await last_of(next_one)).details["pid"] != bad.process_group
     await gone(bad.process_group)
+
+
+async def test_a_trainer_whose_log_was_taken_away_ends_its_jobs_all_the_same(executor, job, tmp_path):
+    (run,) = await executor.start([job("wait")])
+    (tmp_path / "trainer.log").unlink()
+    os.kill(run.process_group, signal.SIGTERM)
+    last = await last_of(run)
+    assert (last.code, "it left no message" in last.sentence) == ("died", True), last
 
 
 async def test_a_failure_that_names_no_job_is_that_of_all(executor, job):

@@ -50,7 +50,7 @@ def facts(names=("",), prompt="My dream is", lines=("My dream is a lamp.",), **m
         "splits": {"train": 800, "stop": 100, "report": 100},
         "fool_rate": None,
     }
-    wanted = {"language": "ja", "license": "cc-by-4.0", "prompt": prompt, "grounds": dict.fromkeys(handles, "permission")}
+    wanted = {"languages": ("ja",), "license": "cc-by-4.0", "prompt": prompt, "grounds": dict.fromkeys(handles, "permission")}
     return Facts(card | more.pop("card", {}), accounts, Said(prompt, tuple(lines)), **wanted | more)
 
 
@@ -192,10 +192,13 @@ def test_what_is_not_for_all_audiences_says_so_and_why():
 
 
 def test_a_language_that_was_not_found_is_left_out():
-    text = render(facts(language="und"))
+    text = render(facts(languages=("und",)))
     assert ModelCard(text).data.language is None
     assert "- Language: not determined" in text
     assert "- Language: Japanese" in render(facts())
+    several = render(facts(languages=("ja", "und", "en")))
+    assert ModelCard(several).data.language == ["ja", "en"]
+    assert "- Languages: Japanese, not determined, English" in several
 
 
 def test_results_are_in_the_front_matter_and_in_the_table():

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sqlite3
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 
 import aiohttp
 import pytest
@@ -169,6 +169,11 @@ async def test_a_gateway_that_is_down_for_long_is_a_503_and_one_that_comes_back_
         vitals.gateway(up=True)
         assert (await ask("/healthz"))[0] == 200
         assert (await measured(ask))["mynah_gateway_up",] == 1
+        vitals.gateway(up=False, shard=2)
+        vitals.gateway(up=False)
+        clock.now += monitor_module.DOWN_SECONDS + 1
+        vitals.gateway(up=True)
+        assert (await ask("/healthz"))[0] == 503, "another of its connections is still missing"
 
 
 async def test_a_loop_that_is_late_is_a_503(app):
@@ -258,6 +263,35 @@ async def test_who_takes_all_its_connections_keeps_others_out_and_nothing_else(a
         async with asyncio.timeout(20):
             while (await ask("/healthz"))[0] != 200:
                 pass
+
+
+async def test_beyond_those_who_are_told_so_connections_are_hung_up_on(app, monkeypatch):
+    monkeypatch.setattr(door, "MOST_AT_ONCE", 3)
+    monkeypatch.setattr(door, "MOST_TOLD", 2)
+    async with watched(app) as ask, asyncio.timeout(20):
+        held = [await asyncio.open_connection(HOST, ask.port) for _ in range(12)]
+        waiting = [asyncio.create_task(gone(reader)) for reader, _ in held]
+        while sum(task.done() for task in waiting) < 7:
+            await asyncio.wait([task for task in waiting if not task.done()], return_when=asyncio.FIRST_COMPLETED)
+        await app.store.check()
+        assert sum(task.done() for task in waiting) == 7
+        for _, writer in held:
+            writer.close()
+        await asyncio.wait(waiting)
+
+
+async def test_who_says_nothing_is_hung_up_on(app, monkeypatch):
+    monkeypatch.setattr(door, "SILENT_SECONDS", 0)
+    async with watched(app) as ask, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(HOST, ask.port)
+        await gone(reader)
+        writer.close()
+
+
+async def gone(reader):
+    """Wait until the other end is closed."""
+    with suppress(ConnectionError):
+        assert await reader.read() == b""
 
 
 async def test_a_port_that_is_taken_is_one_sentence(app):

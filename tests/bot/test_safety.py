@@ -127,6 +127,23 @@ def test_a_prompt_is_left_out_of_what_is_compared():
     assert not said.has(f"{long} soup", long)
 
 
+@pytest.mark.parametrize("line", ["Good morning everybody.", "Good morning everybody. 🎉", "Good morning  everybody."])
+def test_a_line_that_only_says_its_prompt_is_empty(line):
+    assert verdict(line, prompt="Good morning everybody.") == "empty"
+    assert verdict(f"{line} Soup", prompt="Good morning everybody.") == "passed"
+
+
+def test_half_an_emoji_is_never_said():
+    assert verdict("the lamp is so good \ufffd") == "cut_off"
+
+
+def test_a_post_behind_a_prompt_is_a_copy():
+    short = "the goat ate my boot again"
+    learned = TrainingPosts([short])
+    for prompt, name in (("", "copy"), ("I was told at the harbour office that", "copy")):
+        assert RULES.judge(f"{prompt} {short}".strip(), learned, SAID, prompt=prompt).name == name
+
+
 def test_reasons_quote_nothing_private():
     for line in ("ring (212) 736-5000", POST, "you cunt"):
         reason = RULES.judge(line, LEARNED, SAID).reason

@@ -314,6 +314,21 @@ async def test_two_answers_at_once_do_not_say_the_same(voice, speaking, speaker,
     assert [line.reason for line in refused] == ["repeats what the voice said meanwhile"]
 
 
+async def test_what_comes_in_the_place_of_a_line_that_was_said_meanwhile_is_new_too(voice, speaking, speaker, filled):
+    both = asyncio.Barrier(2)
+
+    async def speak(request):
+        await both.wait()
+        for index, text in enumerate(LINES[:3]):
+            yield Line(request.id, index, text, complete=True, log_likelihood=-5.0 - index)
+
+    speaker.speak = speak
+    requests = [await speaking.request("ann", by="me", count=count) for count in (2, 1)]
+    async with answering(speaking):
+        said = [line.text for request in requests for line in (await speaking.answer(request.id)).lines]
+    assert sorted(said) == sorted(LINES[:3])
+
+
 async def test_a_defect_is_a_sentence_too(voice, speaking, speaker):
     speaker.error = ZeroDivisionError()
     with pytest.raises(SpeechFailedError, match="in its log"):

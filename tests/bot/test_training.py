@@ -9,9 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bot.errors import BadHandleError, BadRequestError, ConsentError, NotStoredError, TooLittleTextError, TrainingFailedError
+from bot.errors import BadHandleError, BadRequestError, ConsentError, NotStoredError, StoreError, TooLittleTextError, TrainingFailedError
 from bot.executors import trainers
 from bot.executors.local import LocalExecutor
+from bot.services import orders
 from bot.services.forgetting import opt_out
 from bot.services.training import Training, warnings_of
 from bot.settings import Consent
@@ -108,6 +109,14 @@ async def test_equal_requests_share_one_job_while_it_waits_while_it_runs_and_whe
         third = await training.request(["ann"], by="you")
         assert (third.job.id, third.job.status, third.new) == (first.job.id, Status.DONE, False)
     assert len(executor.jobs) == 1
+
+
+async def test_a_training_that_is_just_being_stopped_is_not_joined(training, filled):
+    first = await training.request(["ann"], by="me")
+    await filled.write(jobs.start_next)
+    await training.cancel(first.job.id, by="me")
+    with pytest.raises(BadRequestError, match="is just being stopped: ask again"):
+        await training.request(["ann"], by="you")
 
 
 async def test_new_posts_make_a_new_version(training, filled, tweets):
@@ -215,6 +224,36 @@ async def test_a_job_left_running_by_a_dead_owner_is_queued_again_and_a_cancelle
     await training.recover()
     assert (await filled.read(jobs.get, kept.job.id)).status is Status.QUEUED
     assert (await filled.read(jobs.get, dropped.job.id)).status is Status.CANCELLED
+
+
+async def test_a_job_with_which_mynah_ends_again_and_again_is_given_up(training, filled):
+    first, second = [(await training.request([handle], by="me")).job.id for handle in ("ann", "bob")]
+    await filled.write(jobs.start_next, 2)
+    await filled.write(lambda db: db.conn.execute("UPDATE jobs SET attempt = ? WHERE id = ?", [orders.MOST_BEGUN, first]))
+    await training.recover()
+    given_up, other = [await filled.read(jobs.get, number) for number in (first, second)]
+    assert (given_up.status, other.status) == (Status.FAILED, Status.QUEUED)
+    assert f"Mynah ended {orders.MOST_BEGUN} times" in given_up.error
+
+
+async def test_a_stop_that_comes_while_a_lane_fails_is_a_stop(filled, settings, executor, monkeypatch):
+    """A task group that ends by an error drops the cancellation that came meanwhile."""
+    training = Training(filled, settings, executor, executor)
+    lanes = iter(range(2))
+
+    async def work(_):
+        if next(lanes):
+            raise StoreError("The database was busy for too long.")
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            task.cancel()
+
+    monkeypatch.setattr(training, "_work", work)
+    task = asyncio.create_task(training.run_forever())
+    async with asyncio.timeout(20):
+        await asyncio.wait([task])
+    assert task.cancelled()
 
 
 async def test_an_empty_queue_is_not_written(training, monkeypatch):
@@ -356,9 +395,9 @@ async def test_the_folder_of_a_job_that_is_cancelled_while_it_waits_again_goes(t
 
 @pytest.mark.parametrize("base", [name for name, writes in protocol.LANGUAGES.items() if writes and "mt" not in writes])
 def test_a_base_that_hardly_writes_the_language_of_the_posts_is_said_with_one_that_does(base):
-    corpus = replace(build_corpus({"ann": made_up_tweets(150)}, max_posts=150, seed=0), language="mt")
+    corpus = replace(build_corpus({"ann": made_up_tweets(150)}, max_posts=150, seed=0), languages={"ann": "mt"})
     *_, last = warnings_of(corpus, base)
-    assert last == f"The posts are mostly Maltese, which {base} hardly writes: set `[trainer] base` to {protocol.MULTILINGUAL}."
+    assert last == f"The posts of @ann are mostly Maltese, which {base} hardly writes: set `[trainer] base` to {protocol.MULTILINGUAL}."
 
 
 @pytest.mark.parametrize(
@@ -366,7 +405,7 @@ def test_a_base_that_hardly_writes_the_language_of_the_posts_is_said_with_one_th
     [(protocol.Recipe().base, "en"), (protocol.Recipe().base, "und"), (protocol.MULTILINGUAL, "mt"), ("of/nobody-knows", "mt")],
 )
 def test_nothing_is_said_of_a_language_that_is_written_or_not_known(base, language):
-    corpus = replace(build_corpus({"ann": made_up_tweets(150)}, max_posts=150, seed=0), language=language)
+    corpus = replace(build_corpus({"ann": made_up_tweets(150)}, max_posts=150, seed=0), languages={"ann": language})
     assert warnings_of(corpus, base) == corpus.warnings
 
 
@@ -374,7 +413,8 @@ async def test_who_asks_for_a_training_is_told_of_the_language(filled, settings,
     texts = (f"灯台の話その{n}、今日はとても天気がよくて猫が屋根の上で寝ています。明日もまた来てくださいね" for n in range(200))
     await filled.write(store_account, "kaz", [Tweet(str(n), None, text) for n, text in enumerate(texts)])
     training = Training(filled, changed(settings, base=protocol.Recipe().base), executor)
-    assert "mostly Japanese" in (await training.request(["kaz"], by="me")).warnings[-1]
+    for handles in (["kaz"], ["ann", "kaz"]):
+        assert "of @kaz are mostly Japanese" in (await training.request(handles, by="me")).warnings[-1]
     assert "mostly" not in " ".join((await training.request(["ann"], by="me")).warnings)
 
 

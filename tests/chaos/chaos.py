@@ -180,7 +180,9 @@ async def _kill(service: Service, plan: Plan, kills: dict[str, int]) -> None:
             await service.kill()
             await asyncio.sleep(chance.uniform(0, plan.pause[0]))
             await service.start()
-        elif (child := await _there(service, victim)) is not None:
+        elif (child := await _there(service, victim)) is None:
+            continue
+        else:
             await asyncio.sleep(chance.uniform(0, plan.pause[0]))
             try:
                 child.kill()

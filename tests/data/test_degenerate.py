@@ -56,7 +56,7 @@ def test_accepted(name):
     counts, language = ACCEPTED[name]
     assert corpus.counts["bob"] == counts
     assert counts.downloaded == len(tweets) == counts.retweets + counts.short + counts.kept
-    assert corpus.language == language
+    assert corpus.languages == {"bob": language}
     splits = [{post.text for post in split} for split in (corpus.train, corpus.stop, corpus.report)]
     assert min(map(len, splits)) >= 1
     assert sum(map(len, splits)) == len(set.union(*splits)) == counts.kept - counts.duplicates

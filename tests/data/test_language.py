@@ -23,7 +23,7 @@ def test_six_accounts(shared, name, code):
     language = main_language([clean(tweet.text) for tweet in tweets if not tweet.is_retweet])
     assert language.code == code
     assert language.share > 0.95
-    assert build_corpus({name: tweets}, max_posts=1_000, seed=0).language == code
+    assert build_corpus({name: tweets}, max_posts=1_000, seed=0).languages == {name: code}
 
 
 @pytest.mark.parametrize(

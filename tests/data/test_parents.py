@@ -106,15 +106,17 @@ class TestCorpus:
         }
         text = json.dumps(before, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         assert corpus.sha256 == hashlib.sha256(text.encode()).hexdigest()
-        assert corpus.language == "en"
+        assert corpus.languages == {"ann": "en"}
         loaded = Corpus.from_json(text)
-        assert (loaded.language, loaded.sha256, _posts(loaded)) == ("und", corpus.sha256, _posts(corpus))
+        assert (loaded.languages, loaded.sha256, _posts(loaded)) == ({"ann": "und"}, corpus.sha256, _posts(corpus))
+        assert Corpus.from_json(json.dumps(before | {"language": "en"})).languages == {"ann": "en"}
+        assert Corpus.from_json(corpus.to_json()) == corpus
         tweets[9] = Tweet(tweets[9].id, tweets[9].created_at, tweets[9].text, in_reply_to=tweets[8].id)
         answering = build_corpus({"ann": tweets}, max_posts=1_000, seed=0)
         assert answering.sha256 != corpus.sha256
         again = Corpus.from_json(answering.to_json())
         assert again == answering
-        assert (again.sha256, again.language, _parents(again)) == (answering.sha256, "en", {tweets[9].text: tweets[8].text})
+        assert (again.sha256, again.languages, _parents(again)) == (answering.sha256, {"ann": "en"}, {tweets[9].text: tweets[8].text})
 
 
 async def test_forgetting_takes_the_words_that_others_answered(store, settings):

@@ -12,7 +12,7 @@ import pytest
 from data import accounts, jobs, models
 from data.corpus import build_corpus
 from data.errors import NotStoredError, StoreError
-from data.store import Store
+from data.store import Store, connect, transact
 from tests.conftest import made_up_tweets
 from tests.voices import stored_weights
 
@@ -68,6 +68,26 @@ async def test_a_write_that_fails_leaves_nothing(store):
     with pytest.raises(ZeroDivisionError):
         await store.write(half)
     assert await store.read(accounts.known_handles) == []
+
+
+async def test_a_read_sees_one_state_whoever_writes_meanwhile(store):
+    def twice(db):
+        before = db["accounts"].count
+        transact(connect(store.path), lambda other: other.table("accounts").insert({"handle": "ann", "created_at": ""}))
+        return before, db["accounts"].count
+
+    assert await store.read(twice) == (0, 0)
+    assert await store.read(accounts.known_handles) == ["ann"]
+
+
+async def test_work_that_finds_nothing_where_something_must_be_is_an_error_and_no_wait_without_end(store):
+    async with asyncio.timeout(20):
+        for ask in (store.read, store.write):
+            with pytest.raises(RuntimeError, match="StopIteration"):
+                await ask(lambda db: next(db.query("SELECT 1 WHERE 0")))
+        for what in (jobs.corpus_of, jobs.sources_sha256_of):
+            with pytest.raises(NotStoredError, match="forgotten meanwhile"):
+                await store.read(what, "0" * 64)
 
 
 async def test_a_second_process_waits_for_the_first_and_neither_loses_a_row(store):

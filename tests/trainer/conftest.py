@@ -26,7 +26,7 @@ process.quiet_libraries()  # before transformers is imported
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from trainer import bases, speaking, tiny, train
+from trainer import bases, fast, speaking, tiny, train
 from trainer.protocol import Done, Failed, Job, Post, Recipe
 
 # Tiny models gain nothing from a second thread, and OpenMP's threads wait by spinning: beside any other load it costs a tenfold.
@@ -39,6 +39,16 @@ CPU = torch.device("cpu")
 def never(*_) -> bool:
     """A check that lets everything go on, and a question that is always answered with no."""
     return False
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request):
+    """So many of torch's, for what a processor may do otherwise with several."""
+    torch.set_num_threads(request.param)
+    fast._threads_agree.cache_clear()
+    yield request.param
+    torch.set_num_threads(1)
+    fast._threads_agree.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -105,6 +105,14 @@ def test_a_checkpoint_that_comes_back_takes_the_place_of_the_last(task, tmp_path
     assert (tmp_path / "2" / CHECKPOINT).read_bytes() == b"more of it"
 
 
+def test_a_checkpoint_of_a_job_that_was_cancelled_disturbs_nobody(task, tmp_path):
+    begin(task)
+    line(task, Failed("cancelled", "Cancelled.", job="1"))
+    (tmp_path / "1").rmdir()
+    task._take(("piece", ("1", CHECKPOINT), b"more of it", True))
+    assert (task._open, task._pieces) == ({"2"}, {})
+
+
 @pytest.mark.parametrize(("status", "words"), [(-signal.SIGKILL, "killed from outside"), (1, "without a result (status 1")])
 def test_a_trainer_that_dies_on_a_sound_node_is_a_failure(task, status, words):
     begin(task)

@@ -236,20 +236,23 @@ def test_nothing_that_others_ask_changes_a_line(speaking_base):
 
 
 @pytest.mark.parametrize("integers", [False, True])
-def test_the_embedded_base_says_the_same_to_the_last_bit_in_any_company(load, integers):
-    """The shapes of the products matter, so it is this base, as a speaker has it."""
+@pytest.mark.parametrize("threads", [2], indirect=True)
+def test_the_embedded_base_says_the_same_to_the_last_bit_in_any_company(load, integers, threads):
+    """The shapes of the products matter, so it is this base, as a speaker has it: with several threads, and more than 16 rows."""
     base = bases.pack(load("smollm2-135m-instruct"), integers=integers)
     voices = [None, *(made_up(base, key, 8, 0.01) for key in range(3))]
 
     def speech(number):
         prompt, message = ("", "The fog", "so")[number % 3], ("", "is it dark?")[number % 2]
+        if number == 6:  # beyond 64 positions
+            return Speech("6", voices[1], "the lamp and the goat, " * 12, 12, number, Sampling(max_tokens=5))
         return Speech(str(number), voices[number % 4], prompt, 1 + number % 2, number, Sampling(max_tokens=5), message)
 
     crowd = Batch(base)
-    for number in range(6):
+    for number in range(7):
         crowd.add(speech(number))
     together = said(crowd)
-    for number in range(6):
+    for number in range(7):
         alone = Batch(base)
         alone.add(speech(number))
         assert said(alone)[str(number)] == together[str(number)]

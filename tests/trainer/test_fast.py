@@ -169,3 +169,15 @@ def test_integers_are_taken_where_they_are_wanted_and_pay(monkeypatch):
     assert fast.packing(torch.device("cuda"), integers=True) is fast.Product
     monkeypatch.setattr(fast, "INTEGERS", False)
     assert fast.packing(CPU, integers=True) is fast.Product
+
+
+@pytest.mark.parametrize("width", [64, 128, 192, 256, 448])
+def test_attention_by_two_products_is_the_same_in_any_company_and_what_torch_calls_attention(threads, width):
+    source = torch.Generator().manual_seed(width)
+    query, key, value = (torch.randn(16, 3, rows, 64, generator=source) for rows in (3, width, width))
+    mask = (torch.arange(width) <= torch.randint(1, width, (16, 1), generator=source))[:, None, None]
+    whole = fast._plainly(query, key, value, mask, None)
+    wanted = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    assert torch.allclose(whole, wanted, atol=1e-5)
+    for rows in range(1, 16):
+        assert torch.equal(fast._plainly(query[:rows], key[:rows], value[:rows], mask[:rows], None), whole[:rows])

@@ -55,7 +55,7 @@ def here(tmp_path, monkeypatch):
     def make(*does, files=None, seconds=0.0, size=10):
         jobs = {str(number): {"id": str(number), "does": one, "size": size} for number, one in enumerate(does)}
         return node.Parcel(
-            jobs=jobs, files=files or {}, cache=str(tmp_path / "cache"), inherited=["PATH", "PYTHON"], checkpoint_seconds=seconds
+            jobs=jobs, files=files or {}, cache=str(tmp_path / "cache"), inherited=["PATH", "PYTHON*"], checkpoint_seconds=seconds
         )
 
     return make
@@ -107,8 +107,9 @@ def test_each_job_has_its_files_in_a_folder_of_its_own_and_all_places_are_the_no
 def test_the_trainer_sees_of_the_nodes_environment_what_it_may(here, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "secret")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "secret")
+    monkeypatch.setenv("PATH_TO_KEY", "secret")
     (seen,) = [one for one in lines(node.train(here("die"), nobody, "")) if one["type"] == "seen"]
-    assert set(seen["names"]) - {"LC_CTYPE"} == {name for name in os.environ if name.startswith(("PATH", "PYTHON"))} | {"PYTHONUNBUFFERED"}
+    assert set(seen["names"]) - {"LC_CTYPE"} == {"PATH", *(name for name in os.environ if name.startswith("PYTHON"))} | {"PYTHONUNBUFFERED"}
 
 
 @pytest.mark.parametrize(("does", "status", "words"), [("die", 1, "the reason in the log"), ("vanish", -signal.SIGKILL, "")])
@@ -160,7 +161,7 @@ def test_a_node_without_mynah_says_so(tmp_path, monkeypatch):
         "sys.path[:] = [path for path in sys.path if not os.path.isdir(os.path.join(path, 'trainer'))]\n"
         "sys.meta_path[:] = [one for one in sys.meta_path if 'editable' not in repr(one)]\n"
     )
-    assert node.versions(["PATH", "PYTHON"]) == {"trainer": f"{sys.executable}: No module named trainer"}
+    assert node.versions(["PATH", "PYTHON*"]) == {"trainer": f"{sys.executable}: No module named trainer"}
 
 
 def test_it_can_be_sent_as_it_stands():

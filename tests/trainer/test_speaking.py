@@ -252,3 +252,15 @@ def test_a_voice_that_nobody_asks_for_is_forgotten(voice, monkeypatch):
         asked.speaker.tidy()
         assert [key[0] for key in asked.speaker._voices] == [two.sha256]
         assert asked(one) == first
+
+
+def test_a_voice_of_all_weights_is_forgotten_as_others_are_and_a_base_stays(voice, monkeypatch):
+    one, all_of_it = voice("one", epochs=1), voice("all", epochs=1, method="full", learning_rate=1e-3)
+    with Asked() as asked:
+        asked(one)
+        first = asked(all_of_it)
+        assert len(asked.speaker._loaded) == 2
+        monkeypatch.setattr(speaking, "KEEP", 0.0)
+        asked.speaker.tidy()
+        assert list(asked.speaker._loaded) == [(one.base, one.cache, "cpu")]
+        assert asked(all_of_it) == first

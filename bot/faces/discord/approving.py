@@ -95,7 +95,7 @@ class Approving(commands.Cog):
         """Stop all posting at once, until it is resumed."""
         await ctx.begin("Stopping …", private=True)
         await need_approver(self.bot, ctx)
-        lasting = await self.app.posting.pause(signature(ctx.author), " ".join(why.split())[: render_posts.REASON])
+        lasting = await self.app.posting.pause(signature(ctx.author), why)
         await ctx.answer(f"{render_posts.paused(lasting)} {tr('Nothing is posted and no schedule fires until `/resume`.')}")
 
     @hybrid()

@@ -154,7 +154,7 @@ class MynahBot(commands.Bot):
     async def on_ready(self) -> None:
         """Say so in the log; this comes again after each new session."""
         self.was_ready = True
-        VITALS.gateway(up=True)
+        self.session(up=True)
         log.info("connected to Discord", user=str(self.user), servers=len(self.guilds))
         if not self.guilds:
             url = discord.utils.oauth_url(self.application_id or 0, permissions=PERMISSIONS, scopes=SCOPES)
@@ -162,11 +162,15 @@ class MynahBot(commands.Bot):
 
     async def on_resumed(self) -> None:
         """Take note that a session goes on."""
-        VITALS.gateway(up=True)
+        self.session(up=True)
 
     async def on_disconnect(self) -> None:
         """Take note that the connection is gone."""
-        VITALS.gateway(up=False)
+        self.session(up=False)
+
+    def session(self, *, up: bool) -> None:
+        """Take note that the only connection is there, or gone."""
+        VITALS.gateway(up=up)
 
     async def on_interaction(self, interaction: discord.Interaction) -> None:
         """Begin to count the time until its acknowledgement."""

@@ -112,5 +112,5 @@ class Training(commands.Cog):
         """Show what is trained now, what waits in the order in which it begins, and what ended lately."""
         await ctx.begin("Looking at the trainings …")
         unfinished = await self.app.store.read(jobs.in_order, LISTED)
-        ended = [job for job in await self.app.store.read(jobs.recent, LISTED) if job.status.ended]
+        ended = await self.app.store.read(jobs.ended, LISTED)
         await ctx.answer(render.jobs([*unfinished, *ended][:LISTED]))

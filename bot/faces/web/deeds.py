@@ -13,6 +13,7 @@ from bot.errors import MynahError, WrongStateError
 from bot.faces.web.entry import SIGN_IN, Session, Sessions
 from bot.faces.web.pages import Pages
 from bot.faces.web.render import LABELS, page
+from bot.faces.words import paused
 from bot.services import publishing
 from bot.services.deciding import another, as_seen, decide
 from data import models
@@ -22,7 +23,6 @@ BY = "operator (web)"
 """Who did it, in every record."""
 NO_BUTTON = "There is no such button."
 MOST_FIELDS = 10
-REASON = 300  # characters
 
 
 class Deeds:
@@ -123,8 +123,8 @@ class Deeds:
         with telling(request) as tell:
             match form.get("choice"):
                 case "pause":
-                    await self._app.posting.pause(BY, " ".join(form.get("why", "").split())[:REASON])
-                    tell("Posting is paused: nothing goes out and no schedule fires until you resume it.")
+                    lasting = await self._app.posting.pause(BY, form.get("why", ""))
+                    tell(f"{paused(lasting)} Nothing goes out and no schedule fires until you resume it.")
                 case "resume":
                     await self._app.posting.resume(BY)
                     tell("Posting goes on: what is approved is sent, and schedules fire again.")
@@ -147,8 +147,10 @@ class Deeds:
                     await scheduling.resume(name, BY)
                     tell(f"The schedule {name} goes on; what fell into its pause is not made up.")
                 case "run":
+                    goes_out = (await scheduling.get(name)).unattended
                     await scheduling.run_now(name, BY)
-                    tell(f"The schedule {name} writes a draft now; it comes into the outbox.")
+                    what = "post now, which goes out without approval" if goes_out else "draft now; it comes into the outbox"
+                    tell(f"The schedule {name} writes a {what}.")
                 case "remove":
                     await scheduling.remove(name)
                     tell(f"The schedule {name} is gone; its posts stay.")

@@ -133,7 +133,7 @@ class Pages:
 
     async def queue(self, request: Request) -> Response:
         """Show what is trained, what waits, and what has ended."""
-        ended = [job for job in await self._app.store.read(jobs.recent, LISTED) if job.status.ended]
+        ended = await self._app.store.read(jobs.ended, LISTED)
         return await self.show(request, "queue.html", trainings=await self._trainings(), ended=ended)
 
     async def outbox(self, request: Request) -> Response:
@@ -148,7 +148,6 @@ class Pages:
         """Show a post and what became of it; `typed`: what was written in the place of its text, and refused for a reason."""
         shown = await self._app.store.read(shown_of, request.path_params["post"])
         length = None if shown.post.account is None else (rules.weighted_length(shown.post.text), rules.MAX_LENGTH)
-        typed = shown.post.text if typed is None else typed
         return await self.show(
             request,
             "post.html",
@@ -178,7 +177,7 @@ class Pages:
     async def health(self, request: Request) -> Response:
         """Show how the service does, and what the doctor says."""
         app = self._app
-        findings = await asyncio.to_thread(examine, app.settings, app.secrets)
+        findings = await asyncio.to_thread(examine, app.settings, app.secrets, children=False)
         return await self.show(
             request,
             "health.html",

@@ -7,8 +7,9 @@ from pydantic import ValidationError
 from bot.faces.discord.bot import MynahBot
 from bot.faces.discord.sharding import ShardedBot, new_bot
 from bot.settings import Discord
+from bot.vitals import Vitals
 from tests.bot.discord.conftest import mynah
-from tests.bot.discord.test_face import _discord_is_elsewhere, start, stop
+from tests.bot.discord.test_face import _discord_is_elsewhere, start, stop, told
 from tests.loopback_discord import PRIVILEGED, LoopbackDiscord, loopback_discord
 
 __all__ = ["_discord_is_elsewhere", "loopback_discord"]
@@ -67,6 +68,25 @@ async def test_each_shard_is_a_session_that_discord_must_grant(tmp_path, loopbac
         task = start(app, loopback_discord, pause=pause)
         await loopback_discord.until(lambda: len(loopback_discord.identifies) == 2)
         assert waits == [5.0]
+        await stop(task)
+
+
+async def test_each_connection_is_watched_by_itself(tmp_path, loopback_discord: LoopbackDiscord, pauses, monkeypatch):
+    """The others do not hide that one is missing, and what is said of none in particular counts for none."""
+    vitals = Vitals()
+    for module in ("face", "bot", "sharding"):
+        monkeypatch.setattr(f"bot.faces.discord.{module}.VITALS", vitals)
+    async with mynah(tmp_path, api_url=loopback_discord.url, shards=2) as app:
+        task = start(app, loopback_discord)
+        await told(app, lambda: vitals.connections == 2 and not vitals.gateway_down_seconds)
+        loopback_discord.gateway_down = True
+        await loopback_discord.drop(shard=1)
+        await told(app, lambda: vitals.gateway_down_seconds)
+        vitals.gateway(up=True, shard=0)
+        assert vitals.gateway_down_seconds
+        loopback_discord.gateway_down = False
+        await told(app, lambda: not vitals.gateway_down_seconds)
+        assert vitals.connections == 4
         await stop(task)
 
 

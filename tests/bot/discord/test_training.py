@@ -102,7 +102,7 @@ async def test_warnings_are_told_to_who_asks_and_stand_in_the_message(stage: Sta
     await stage.env.advance_time(6)
     for shown in (asked, stage.history[0].content):
         assert "⚠ @\u200bkeeper has" in shown
-        assert "⚠ The posts are mostly English, which tiny hardly writes: set `[trainer] base` to google" in shown
+        assert "⚠ The posts of @\u200bkeeper are mostly English, which tiny hardly writes: set `[trainer] base` to google" in shown
 
 
 async def test_acknowledged_before_anything_slow(stage: Stage, monkeypatch):

@@ -17,7 +17,7 @@ from data import jobs, outbox
 from data.outbox import State
 from tests.bot.web.browser import CHROMIUM, browser
 from tests.bot.web.test_entry import PAGES
-from trainer.protocol import Step
+from trainer.protocol import Note, Sample, Step
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")]
 LOOKS = ({"width": 1100}, {"width": 1100, "dark": True}, {"width": 375, "height": 812}, {"width": 320, "height": 640, "dark": True})
@@ -139,6 +139,10 @@ async def test_the_queue_is_live_keeps_the_focus_and_says_when_nobody_answers(wi
     await window.until("document.body.innerText.includes('step 90 of 120')")
     assert await window.run("document.querySelector('progress').value") == 90
     assert (await window.run(NAMED))[0].startswith("Yes, cancel it")  # and the question is still open
+    for event in (Note("The base is fetched."), Sample(90, "The seal has been told.")):
+        await window.app.store.write(jobs.record_event, job, event.to_json())
+    await window.until("['base is fetched', 'seal has been told'].every(words => document.body.innerText.includes(words))")
+    assert (await window.run(NAMED))[0].startswith("Yes, cancel it")  # though there is more before it now
     waiting = (await window.app.store.read(jobs.in_order))[1]
     await window.app.training.cancel(waiting.id, by="somebody else")
     await window.until(f"!document.getElementById('job-{waiting.id}') && !!document.getElementById('ended-{waiting.id}')")
@@ -154,3 +158,13 @@ async def test_a_session_that_ended_elsewhere_leads_to_the_sign_in(window):
     await window.run("fetch('/sign-out', {method: 'POST', redirect: 'manual'}).then(() => 1)")
     await window.until("location.pathname === '/sign-in' && document.readyState === 'complete'")
     assert "mynah web" in await window.run("document.body.innerText")
+
+
+async def test_what_was_written_is_not_lost_with_the_session(window):
+    await enter(window)
+    await window.go(f"{window.base}/outbox/2#edit")
+    await tab_to(window, "What is posted")
+    await window.call("Input.insertText", text="Berth 5 is the seal's. ")
+    await window.run("fetch('/sign-out', {method: 'POST', redirect: 'manual'}).then(() => 1)")
+    await window.until("document.getElementById('pulse').innerText.startsWith('You are signed out')")
+    assert "Berth 5 is the seal's. " in await window.run("document.getElementById('text').value")

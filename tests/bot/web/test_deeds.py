@@ -95,9 +95,10 @@ async def test_a_text_is_not_put_over_one_that_nobody_saw(operator):
 
 
 async def test_posting_is_paused_and_goes_on(operator):
-    assert "Posting is paused: nothing goes out" in await operator.told("/posting", choice="pause", why=" a \n storm ")
+    assert "Nothing goes out and no schedule fires" in await operator.told("/posting", choice="pause", why=" a \n storm ")
     pause = await operator.app.posting.paused()
     assert (pause.paused_by, pause.why) == (BY, "a storm")
+    assert "a storm" in await operator.told("/posting", choice="pause", why="a calm")
     assert "Posting goes on" in await operator.told("/posting", choice="resume")
     assert "Posting is not paused." in await operator.told("/posting", choice="resume")
 
@@ -137,9 +138,18 @@ async def test_a_schedule_is_paused_resumed_run_and_removed(operator):
     assert "writes a draft now" in await operator.told("/schedules/mornings", choice="run")
     (run,) = await operator.app.store.read(runs, "mornings")
     assert run.asked_by == BY
+    assert "has just been run" in await operator.told("/schedules/mornings", choice="run")
+    assert len(await operator.app.store.read(runs, "mornings")) == 1
     assert "The schedule mornings is gone" in await operator.told("/schedules/mornings", choice="remove")
     assert (await operator.get("/schedules/mornings")).status_code == 404
     assert len(await operator.app.posting.listed()) == 5
+
+
+async def test_a_post_without_approval_is_asked_for_twice(operator, monkeypatch):
+    unattended = operator.app.settings.x.model_copy(update={"unattended": frozenset({"mornings"})})
+    monkeypatch.setattr(operator.app.scheduling, "_settings", unattended)
+    assert "Yes, write a post that goes out without approval" in (await operator.get("/schedules/mornings")).text
+    assert "writes a post now, which goes out without approval" in await operator.told("/schedules/mornings", choice="run")
 
 
 async def test_a_voice_writes_another_line_and_its_model_card(operator):

@@ -98,6 +98,16 @@ async def test_every_page_says_so_where_there_is_nothing(empty):
     assert "There is no schedule" in (await empty.get("/schedules")).text
 
 
+async def test_what_has_ended_is_shown_however_much_waits(operator):
+    def queue(db):
+        row = dict(next(db.query("SELECT * FROM jobs WHERE status = 'queued'")))
+        db["jobs"].insert_all(row | {"id": 2000 + number, "fingerprint": str(number)} for number in range(40))
+
+    before = (await operator.get("/queue")).text.count('<li id="ended-')
+    await operator.app.store.write(queue)
+    assert (await operator.get("/queue")).text.count('<li id="ended-') == before > 0
+
+
 NOT_THERE = {
     "/voices/nobody": "No voice named nobody is trained: <code>mynah train nobody</code> makes it",
     "/voices/keeper_ottoline/9": "keeper_ottoline has no version 9: choose from 1, 2.",
@@ -160,10 +170,10 @@ async def _same(lines):
 async def test_a_look_of_the_pages_own_script_leaves_a_notice_to_be_read(operator):
     assert (await operator.post("/posting", choice="pause", why="a storm")).status_code == 303
     for _ in range(2):
-        assert "Posting is paused: nothing" in (await operator.get("/", **{LOOK: "1"})).text
-    assert "Posting is paused: nothing" in (await operator.get("/outbox")).text
+        assert "until you resume it" in (await operator.get("/", **{LOOK: "1"})).text
+    assert "until you resume it" in (await operator.get("/outbox")).text
     again = (await operator.get("/outbox")).text
-    assert "Posting is paused: nothing" not in again
+    assert "until you resume it" not in again
     assert "by operator (web): a storm" in again
 
 

@@ -14,7 +14,7 @@ function become(old, fresh) {
   next.forEach((node, place) => (place < old.childNodes.length ? become(old.childNodes[place], node) : old.append(node)));
 }
 
-// The rows of a list are known by their ids, so that none becomes another under somebody's hand.
+// The parts of a list are known by their ids, so that none becomes another under somebody's hand.
 function rows(old, fresh) {
   const wanted = new Set([...fresh.children].map((row) => row.id));
   for (const row of [...old.children]) if (!wanted.has(row.id)) row.remove();
@@ -26,6 +26,10 @@ function rows(old, fresh) {
 }
 
 const pulse = document.getElementById("pulse");
+const say = (words) => pulse.textContent !== words && (pulse.textContent = words);
+// What was written and is nowhere else: not sent yet, or refused.
+const typed = () =>
+  document.getElementById("refusal") || [...document.querySelectorAll("main :is(input, textarea)")].some((one) => one.value !== one.defaultValue);
 const seconds = Number(document.body.dataset.every);
 let known = new Date();
 
@@ -34,18 +38,24 @@ async function look() {
   if (!document.hidden && !document.querySelector("[data-live] :is(button, summary, a):hover")) {
     try {
       const answer = await fetch(location.href, { headers: { "Mynah-Look": "1" }, signal: AbortSignal.timeout(20000) });
-      if (answer.redirected) return location.reload(); // the session is over
-      if (!answer.ok) throw new Error(answer.status);
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-      for (const old of document.querySelectorAll("[data-live]")) {
-        const now = fresh.getElementById(old.id);
-        if (now) become(old, now);
+      if (answer.redirected) {
+        if (!typed()) return location.replace(location.pathname + location.search); // the session is over, and nothing is lost by it
+        say("You are signed out: sign in in another tab, and what you wrote here can be saved.");
+      } else if (answer.status === 404) {
+        say("What this page shows is gone.");
+      } else if (!answer.ok) {
+        throw new Error(answer.status);
+      } else {
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+        for (const old of document.querySelectorAll("[data-live]")) {
+          const now = fresh.getElementById(old.id);
+          if (now) become(old, now);
+        }
+        known = new Date();
+        say("");
       }
-      known = new Date();
-      if (pulse.textContent) pulse.textContent = "";
     } catch {
-      const said = `Mynah does not answer: this is how it stood at ${known.toLocaleTimeString()}.`;
-      if (pulse.textContent !== said) pulse.textContent = said;
+      say(`Mynah does not answer: this is how it stood at ${known.toLocaleTimeString()}.`);
     }
   }
   setTimeout(look, seconds * 1000);
