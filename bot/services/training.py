@@ -200,21 +200,32 @@ class Training:
                     if failed:
                         await self.recover()
                         failed = False
-                    async with asyncio.TaskGroup() as lanes:
-                        for lane in self._lanes:
-                            lanes.create_task(self._work(lane))
+                    await self._work_in_lanes()
                 except* StoreError:  # a full disk, most likely: it must not end the service that could tell of it
                     log.exception("the queue cannot be written")
                     failed = True
                 if failed:
-                    # A group that ends by an error forgets that it was cancelled meanwhile.
-                    if (task := asyncio.current_task()) and task.cancelling():
-                        raise asyncio.CancelledError
                     await asyncio.sleep(RETRY_SECONDS)
         finally:
             for lane in self._lanes:
                 await self._let_go(lane)
             await orders.tidy(self._store, self._settings)
+
+    async def _work_in_lanes(self) -> None:
+        """Work in all lanes until one fails, and end the others by then.
+
+        No task group: one that ends by an error forgets that it was cancelled meanwhile, and the service would not stop.
+        """
+        tasks = [asyncio.create_task(self._work(lane)) for lane in self._lanes]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
 
     async def _work(self, lane: _Lane) -> None:
         """Run one order after another, and let a trainer go that has had nothing to do for long."""

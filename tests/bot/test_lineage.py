@@ -192,13 +192,13 @@ async def test_what_is_forgotten_has_no_lineage_any_more(app):
 
 
 async def test_a_card_whose_writing_is_killed_is_known_to_be_cut_off_and_the_next_one_replaces_it(app, tmp_path, monkeypatch):
-    write = publishing._write
+    write = publishing.write_whole
 
     def die(folder, files):
         write(folder, dict(list(files.items())[-2:]))
         raise KilledError
 
-    monkeypatch.setattr(publishing, "_write", die)
+    monkeypatch.setattr(publishing, "write_whole", die)
     for place in ("card", "new"):
         with pytest.raises(KilledError):
             await actions.card(app, "ann", tmp_path / place)
@@ -207,7 +207,7 @@ async def test_a_card_whose_writing_is_killed_is_known_to_be_cut_off_and_the_nex
     sentence = "The card of version 1 of ann in {} was cut off: how much of it was written is not known."
     assert found.unknown == [sentence.format(tmp_path / place) for place in ("card", "new")]
     assert "and cut off" in shown((await actions.lineage(app, ["ann"])).text)
-    monkeypatch.setattr(publishing, "_write", write)
+    monkeypatch.setattr(publishing, "write_whole", write)
     for place in ("card", "new"):
         await actions.card(app, "ann", tmp_path / place)
     found = await verify(app.store)
