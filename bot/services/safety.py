@@ -85,8 +85,8 @@ class Safety:
             return Verdict("empty", "adds nothing to what it was to begin with")
         if not complete:
             return Verdict("cut_off", "was cut off before its end")
-        if "\ufffd" in line:
-            return Verdict("cut_off", "holds a part of a character")
+        if line.endswith("\ufffd"):  # the model ended it among the bytes of a letter or an emoji
+            return Verdict("cut_off", "ends in a part of a character")
         if broken := self._broken(line, views, level):
             return broken
         if learned.copied_in(line) or (prompt and learned.copied_in(_own(line, prompt))):

@@ -143,7 +143,7 @@ async def test_the_queue_is_live_keeps_the_focus_and_says_when_nobody_answers(wi
         await window.app.store.write(jobs.record_event, job, event.to_json())
     await window.until("['base is fetched', 'seal has been told'].every(words => document.body.innerText.includes(words))")
     assert (await window.run(NAMED))[0].startswith("Yes, cancel it")  # though there is more before it now
-    waiting = (await window.app.store.read(jobs.in_order))[1]
+    waiting = (await window.app.store.read(jobs.in_order, 100))[1]
     await window.app.training.cancel(waiting.id, by="somebody else")
     await window.until(f"!document.getElementById('job-{waiting.id}') && !!document.getElementById('ended-{waiting.id}')")
     assert (await window.run(NAMED))[0].startswith("Yes, cancel it")
