@@ -36,7 +36,7 @@ recipes = st.builds(
 split = st.lists(st.builds(Post, text, text, text), max_size=3)
 details = st.dictionaries(text, st.none() | text | number | st.lists(text, max_size=2), max_size=3)
 messages = st.one_of(
-    st.builds(Job, text, recipes, split, split, split, text, text, st.none() | text, text, st.integers()),
+    st.builds(Job, text, recipes, split, split, split, text, text, st.none() | text, text, details, st.integers()),
     st.builds(Order, st.lists(text, max_size=3)),
     st.builds(Cancel, text),
     st.builds(Stage, text, job=text),
