@@ -146,7 +146,12 @@ def unfinished(db: Database, voice: str | None = None) -> list[Job]:
     return [_job(row) for row in db.query(_SELECT + where, [voice])]
 
 
-def waiting(db: Database) -> set[int]:
+def waiting(db: Database) -> bool:
+    """Say whether a job is queued."""
+    return bool(list(db.query("SELECT 1 FROM jobs WHERE status = 'queued' LIMIT 1")))
+
+
+def queued(db: Database) -> set[int]:
     """Return the numbers of the queued jobs."""
     return {row["id"] for row in db.query("SELECT id FROM jobs WHERE status = 'queued'")}
 

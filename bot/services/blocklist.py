@@ -59,7 +59,7 @@ class Rules:
             self._expressions.append((_compiled(rule[1:-1], number), number))
         elif UNSPACED.search(rule):  # no spaces say where a word begins
             self._anywhere.setdefault(plain(rule), number)
-        elif (key := tuple(words(plain(rule)))) and (alike := tuple(words(skeleton(rule)))) and "$" not in skeleton(rule):
+        elif (key := tuple(words(plain(rule)))) and "$" not in (shape := skeleton(rule)) and (alike := tuple(words(shape))):
             if "$" not in rule:  # else it stands for a letter: what plain words leave of `a$$` is the word `a`
                 self._plain.setdefault(key, number)
             self._skeletons.setdefault(alike, number)

@@ -30,8 +30,6 @@ STEP_SECONDS = 0.5  # a job's steps are recorded at most this often: each is a c
 JOBS_A_STEP = 8  # beyond so many at once, each job's steps are recorded the more seldom: a disk takes some 16 commits a second with ease
 MOST_ATTEMPTS = 5
 """So often a job is begun at most, in all, where the machine that trained it went away: it may be what takes the machine down."""
-MOST_BEGUN = 50
-"""So often it is begun at most where Mynah itself went away with it; an ordinary restart is one of these."""
 OUR_FAULT = "Training failed for a reason of Mynah's own, which is in its log: train again."
 log = structlog.get_logger()
 

@@ -48,8 +48,12 @@ class Said:
 
 def _own(line: str, prompt: str) -> str:
     """Return what is compared of a line: a prompt was typed and not said, and one that is long would make all lines alike."""
-    folded = plain(line)
-    return folded.removeprefix(plain(prompt)).strip() or folded
+    return _behind(line, prompt) or plain(line)
+
+
+def _behind(line: str, prompt: str) -> str:
+    """Return what a line says behind its prompt, folded."""
+    return plain(line).removeprefix(plain(prompt)).strip()
 
 
 class Safety:
@@ -81,7 +85,7 @@ class Safety:
         views = Views(line)
         if not any(character.isalnum() for character in views.visible):
             return Verdict("empty", "has no letter and no digit")
-        if prompt and not any(character.isalnum() for character in plain(line).removeprefix(plain(prompt))):
+        if prompt and not any(character.isalnum() for character in _behind(line, prompt)):
             return Verdict("empty", "adds nothing to what it was to begin with")
         if not complete:
             return Verdict("cut_off", "was cut off before its end")

@@ -30,6 +30,8 @@ from trainer import protocol
 
 MAX_ACCOUNTS = 10
 RETRY_SECONDS = 30.0
+MOST_BEGUN = 50
+"""So often a job is begun at most where Mynah itself went away with it; an ordinary restart is one of these."""
 AWAY = "Where trainings run cannot be reached: this one begins when it can be (`mynah doctor` and the log say why)."
 log = structlog.get_logger()
 
@@ -179,7 +181,7 @@ class Training:
             sweep(group, started)
         await self._store.write(jobs.forget_processes, left)
         for job in await self._store.read(jobs.interrupted):
-            if job.attempt >= orders.MOST_BEGUN:
+            if job.attempt >= MOST_BEGUN:
                 why = f"Mynah ended {job.attempt} times while this was trained, which may be why: see its log, then train again."
                 await self._store.write(jobs.end, job.id, jobs.Status.FAILED, code=protocol.DIED, sentence=why)
                 log.error("training is given up", job=job.id, voice=job.voice, why=why)
@@ -261,13 +263,13 @@ class Training:
         await orders.tidy(self._store, self._settings)
         await tracking.tidy(self._store, self._settings)
         # Looked at before it is written, so that an idle service writes nothing.
-        if not (waiting := await self._store.read(jobs.waiting)):
+        if not await self._store.read(jobs.waiting):
             return []
         lack = lacks_room(self._settings)
         if not lack:
             lane.warm = True
             lack = await lane.executor.lacks()
-            if lack and (untold := waiting - self._told):
+            if lack and (untold := await self._store.read(jobs.queued) - self._told):
                 await self._store.write(_tell_waiting, untold)
                 self._told |= untold
         if lack:

@@ -118,7 +118,7 @@ def test_a_sentence_of_an_error_is_one_line_that_nothing_obeys(capsys):
 async def test_a_child_knows_no_token(tmp_path, monkeypatch):
     """Trainer, speaker and carrier are all started so."""
     names = [x_variable(account, field) for account in (DEFAULT_ACCOUNT, "news") for field in XKeys.model_fields]
-    for name in ["DISCORD_TOKEN", "HF_TOKEN", "MYNAH_CONFIG", "AWS_SECRET_ACCESS_KEY", *names]:
+    for name in ["DISCORD_TOKEN", "HF_TOKEN", "MYNAH_CONFIG", "AWS_SECRET_ACCESS_KEY", "NVIDIA_API_KEY", "LANGCHAIN_API_KEY", *names]:
         monkeypatch.setenv(name, "secret")
         monkeypatch.setenv(f"{name}_FILE", "/run/secrets/secret")
     script = "import json, os, sys; print(json.dumps([dict(os.environ), sys.argv]))"

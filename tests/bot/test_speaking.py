@@ -297,36 +297,30 @@ async def test_what_came_before_a_failure_is_said_and_all_of_it_is_kept(voice, s
 
 
 async def test_two_answers_at_once_do_not_say_the_same(voice, speaking, speaker, filled):
-    """Both begin before either ends."""
-    both = asyncio.Barrier(2)
-
-    async def speak(request):
-        await both.wait()
-        for index, text in enumerate(LINES[:2]):
-            yield Line(request.id, index, text, complete=True, log_likelihood=-5.0 - index)
-
-    speaker.speak = speak
-    requests = [await speaking.request("ann", by="me", count=1) for _ in range(2)]
-    async with answering(speaking):
-        said = [(await speaking.answer(request.id)).lines[0].text for request in requests]
+    requests, said = await said_at_once(speaking, speaker, 1, 1)
     assert sorted(said) == sorted(LINES[:2])
     refused = [line for request in requests for line in await filled.read(speech.generations, request.id) if line.verdict == "repeat"]
     assert [line.reason for line in refused] == ["repeats what the voice said meanwhile"]
 
 
-async def test_what_comes_in_the_place_of_a_line_that_was_said_meanwhile_is_new_too(voice, speaking, speaker, filled):
-    both = asyncio.Barrier(2)
+async def test_what_comes_in_the_place_of_a_line_that_was_said_meanwhile_is_new_too(voice, speaking, speaker):
+    _, said = await said_at_once(speaking, speaker, 2, 1)
+    assert sorted(said) == sorted(LINES[:3])
+
+
+async def said_at_once(speaking, speaker, *counts):
+    """Have so many lines asked for at once, of which all begin before any ends; return the requests, and what they said."""
+    begun = asyncio.Barrier(len(counts))
 
     async def speak(request):
-        await both.wait()
-        for index, text in enumerate(LINES[:3]):
+        await begun.wait()
+        for index, text in enumerate(LINES[: sum(counts)]):
             yield Line(request.id, index, text, complete=True, log_likelihood=-5.0 - index)
 
     speaker.speak = speak
-    requests = [await speaking.request("ann", by="me", count=count) for count in (2, 1)]
+    requests = [await speaking.request("ann", by="me", count=count) for count in counts]
     async with answering(speaking):
-        said = [line.text for request in requests for line in (await speaking.answer(request.id)).lines]
-    assert sorted(said) == sorted(LINES[:3])
+        return requests, [line.text for request in requests for line in (await speaking.answer(request.id)).lines]
 
 
 async def test_a_defect_is_a_sentence_too(voice, speaking, speaker):

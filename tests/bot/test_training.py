@@ -12,9 +12,8 @@ import pytest
 from bot.errors import BadHandleError, BadRequestError, ConsentError, NotStoredError, StoreError, TooLittleTextError, TrainingFailedError
 from bot.executors import trainers
 from bot.executors.local import LocalExecutor
-from bot.services import orders
 from bot.services.forgetting import opt_out
-from bot.services.training import Training, warnings_of
+from bot.services.training import MOST_BEGUN, Training, warnings_of
 from bot.settings import Consent
 from data import accounts, consents, jobs, models
 from data.corpus import build_corpus
@@ -229,11 +228,11 @@ async def test_a_job_left_running_by_a_dead_owner_is_queued_again_and_a_cancelle
 async def test_a_job_with_which_mynah_ends_again_and_again_is_given_up(training, filled):
     first, second = [(await training.request([handle], by="me")).job.id for handle in ("ann", "bob")]
     await filled.write(jobs.start_next, 2)
-    await filled.write(lambda db: db.conn.execute("UPDATE jobs SET attempt = ? WHERE id = ?", [orders.MOST_BEGUN, first]))
+    await filled.write(lambda db: db.conn.execute("UPDATE jobs SET attempt = ? WHERE id = ?", [MOST_BEGUN, first]))
     await training.recover()
     given_up, other = [await filled.read(jobs.get, number) for number in (first, second)]
     assert (given_up.status, other.status) == (Status.FAILED, Status.QUEUED)
-    assert f"Mynah ended {orders.MOST_BEGUN} times" in given_up.error
+    assert f"Mynah ended {MOST_BEGUN} times" in given_up.error
 
 
 async def test_a_stop_that_comes_while_a_lane_fails_is_a_stop(filled, settings, executor, monkeypatch):
