@@ -1,5 +1,6 @@
 # Two commands need nothing but Python 3.11, make and git: `make demo` and `make test`. Everything lands in .venv and var.
 PYTHON ?= python3
+TORCH_ARGS ?=
 BIN := .venv/bin
 SEED ?= 7
 
@@ -70,11 +71,12 @@ run: .venv/runtime  ## run the service (Discord, X)
 
 install: .venv/runtime  ## install what running needs, into .venv
 
-# torch first and pinned: whatever else asks for it then takes this one, and not the newest with gigabytes of CUDA.
+# torch first and pinned: whatever else asks for it then takes this one. On Linux PyPI's is built for NVIDIA's GPUs, gigabytes of it;
+# TORCH_ARGS='--index-url …' has pip fetch the CPU build instead, as for the image (docs/container.md).
 .venv/runtime: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Mynah needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH_ARGS) torch==2.13.0
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 

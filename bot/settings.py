@@ -83,13 +83,18 @@ Span = Annotated[int, BeforeValidator(_span), Field(ge=0)]
 """Seconds, written as 90s, 30m, 6h or 1d."""
 
 
+Snowflake = Annotated[int, Field(ge=0, lt=2**63)]
+"""An id of Discord's."""
+
+
 class Discord(Section):
     """How the bot behaves in Discord."""
 
     prefix: str = Field("!", min_length=1, max_length=5)
     upload_mib: int = Field(100, ge=1, le=500)
     shards: int = Field(1, ge=0, le=10_000)
-    blocked_users: frozenset[Annotated[int, Field(ge=0, lt=2**63)]] = frozenset()
+    servers: frozenset[Snowflake] = frozenset()
+    blocked_users: frozenset[Snowflake] = frozenset()
     api_url: str = "https://discord.com/api/v10"
 
 

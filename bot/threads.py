@@ -1,4 +1,4 @@
-"""Blocking work in threads of its own: what the end of the process does not wait for, and pictures, which nobody is to wait behind."""
+"""Blocking work in threads of its own: what the end of the process does not wait for, and what nobody is to wait behind."""
 
 import asyncio
 import threading
@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 _EASEL = ThreadPoolExecutor(1, thread_name_prefix="drawing")
+_DESK = ThreadPoolExecutor(1, thread_name_prefix="reading")
 
 
 async def in_daemon_thread(work: Callable[[], T]) -> T:
@@ -44,5 +45,14 @@ async def drawn(draw: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     A picture takes half a second, and trainings end together: in the few threads of `asyncio.to_thread` their cards would be in the way of
     lines that are judged there, and that somebody waits for.
     """
+    return await _done(_EASEL, draw, *args, **kwargs)
+
+
+async def read_in_turn(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what `read` makes of a file that somebody brought, one file after the other: each may take a gigabyte while it is read."""
+    return await _done(_DESK, read, *args, **kwargs)
+
+
+async def _done(where: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     context = copy_context()
-    return await asyncio.get_running_loop().run_in_executor(_EASEL, lambda: context.run(draw, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(where, lambda: context.run(work, *args, **kwargs))

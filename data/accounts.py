@@ -43,13 +43,9 @@ def ensure_account(db: Database, handle: str) -> None:
     db.table("accounts").insert({"handle": handle, "created_at": now()}, ignore=True)
 
 
-def read_tweets(db: Database, handle: str) -> list[Tweet]:
-    """Return an account's tweets in the order in which they were stored.
-
-    Raises:
-        NotStoredError: no tweet of this account is stored.
-    """
-    tweets = [
+def stored_tweets(db: Database, handle: str) -> list[Tweet]:
+    """Return an account's tweets in the order in which they were stored; none, if none are."""
+    return [
         Tweet(
             id=row["id"],
             created_at=datetime.fromisoformat(row["created_at"]) if row["created_at"] else None,
@@ -60,6 +56,15 @@ def read_tweets(db: Database, handle: str) -> list[Tweet]:
         )
         for row in db.query("SELECT * FROM tweets WHERE handle = ? ORDER BY rowid", [handle])
     ]
+
+
+def read_tweets(db: Database, handle: str) -> list[Tweet]:
+    """Return an account's tweets in the order in which they were stored.
+
+    Raises:
+        NotStoredError: no tweet of this account is stored.
+    """
+    tweets = stored_tweets(db, handle)
     if not tweets:
         raise NotStoredError(f"No posts of @{handle} are stored: import them with `mynah import FILE --as {handle}`.")
     return tweets

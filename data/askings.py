@@ -63,7 +63,15 @@ def settle(db: Database, number: int) -> Asking:
 def expire(db: Database, before: str) -> list[Path]:
     """Take out what was asked before a moment, and return the files of what still waits."""
     db.conn.execute("DELETE FROM askings WHERE created_at < ?", [before])
-    return [Path(row["file"]) for row in db.query("SELECT file FROM askings WHERE file IS NOT NULL")]
+    return files(db)
+
+
+def drop(db: Database, handle: str) -> list[Path]:
+    """Take out what was asked about an account, and return the files that were brought for it."""
+    found = [row for row in db.query("SELECT id, handles, file FROM askings") if handle in row["handles"].lower().replace("@", " ").split()]
+    for row in found:
+        db.conn.execute("DELETE FROM askings WHERE id = ?", [row["id"]])
+    return [Path(row["file"]) for row in found if row["file"]]
 
 
 def files(db: Database) -> list[Path]:

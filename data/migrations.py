@@ -681,3 +681,16 @@ def m029_backups(db: Database) -> None:
             file TEXT NOT NULL,                  -- its path where it was written
             bytes INTEGER NOT NULL
         ) STRICT""")
+
+
+@migrations()
+def m030_counted(db: Database) -> None:
+    """What quotas still count of members who had the rest erased, or each erasure would begin a new day."""
+    db.conn.execute("""
+        CREATE TABLE counted (
+            member INTEGER NOT NULL,
+            kind TEXT NOT NULL CHECK (kind IN ('training', 'lines')),
+            at TEXT NOT NULL,
+            count INTEGER NOT NULL
+        ) STRICT""")
+    db.conn.execute("CREATE INDEX counted_member ON counted(member)")

@@ -78,6 +78,16 @@ def at(db: Database, place: str) -> list[Published]:
     return [_published(row) for row in rows]
 
 
+def places(db: Database, voices: Sequence[str]) -> list[str]:
+    """Return where something of these voices may still lie: folders, and repositories of the hub."""
+    rows = db.query(
+        "SELECT DISTINCT place FROM published JOIN models ON models.id = model"
+        " WHERE kind != 'zip' AND voice IN (SELECT value FROM json_each(?)) ORDER BY place",
+        [json.dumps(list(voices))],
+    )
+    return [row["place"] for row in rows]
+
+
 def _get(db: Database, number: int) -> Published:
     return _published(next(db.query("SELECT * FROM published WHERE id = ?", [number])))
 

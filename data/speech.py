@@ -109,8 +109,13 @@ def add(
 
 
 def lines_since(db: Database, since: str, member: int) -> list[tuple[str, int]]:
-    """Return when a member asked for how many lines since then, oldest first."""
-    rows = db.query("SELECT created_at, count FROM requests WHERE created_at > ? AND member = ? ORDER BY created_at", [since, member])
+    """Return when a member asked for how many lines since then, oldest first; what he had erased counts (data/members.py)."""
+    rows = db.query(
+        """
+        SELECT created_at, count FROM requests WHERE created_at > :since AND member = :member
+        UNION ALL SELECT at, count FROM counted WHERE at > :since AND member = :member AND kind = 'lines' ORDER BY created_at""",
+        {"since": since, "member": member},
+    )
     return [(row["created_at"], row["count"]) for row in rows]
 
 
@@ -124,7 +129,7 @@ def get(db: Database, request_id: int) -> Request:
         names = Request.__dataclass_fields__
         read = {"sampling": json.loads(row["sampling"]), "purpose": Purpose(row["purpose"]), "repeatable": bool(row["repeatable"])}
         return Request(**{n: row[n] for n in names} | read)
-    raise NotStoredError("That voice was forgotten before it could answer.")
+    raise NotStoredError("Those lines are gone: their voice was forgotten, or it is too long ago. Ask anew.")
 
 
 def waiting(db: Database) -> bool:

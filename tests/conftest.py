@@ -1,6 +1,7 @@
 """Fixtures of all tests: settings in an empty folder, an open store, posts to learn from, and the folder of shared material."""
 
 import logging
+import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,10 @@ from bot.settings import Settings
 from data import accounts, consents
 from data.store import Store
 from data.tweets import Tweet
+
+# For us and for all children, before torch is imported: tiny models gain nothing from a second thread, and OpenMP's threads wait by
+# spinning, which beside the other half of the tests costs a tenfold.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

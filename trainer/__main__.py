@@ -6,7 +6,6 @@
 import argparse
 import json
 import logging
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -36,8 +35,8 @@ def main() -> int:
     process.quiet_libraries()
     try:
         if arguments.speak:
-            _use_threads()
-            from trainer.speaking import speak
+            with process.imports():
+                from trainer.speaking import speak
 
             speak(emit, stop, arguments.memory << 20, integers=arguments.precision == "auto")
             return 0
@@ -68,8 +67,8 @@ class _Harmless(logging.Formatter):
 
 def _once(files: Sequence[Path], parent: Parent | None, emit: Emit, stop: Stop, started: float) -> int:
     jobs = [_read(file) for file in files]
-    _use_threads()
-    from trainer.train import Bases, train  # after the jobs were read: torch takes seconds
+    with process.imports():  # after the jobs were read: torch takes seconds
+        from trainer.train import Bases, train
 
     done = train(jobs, Bases(), emit, stop.check, cancelled=parent.cancelled if parent else lambda _: False, started=started)
     return 0 if done == len(jobs) else 1
@@ -79,9 +78,9 @@ def _carry(file: Path, _parent: Parent | None, emit: Emit, stop: Stop) -> int:
     order = _parsed(file)
     if not isinstance(order, Export | Import):
         raise BadJob(f"The file {file} holds a {order.type}, and a carrier takes an export or an import.")
-    _use_threads()
-    from trainer.exporting import export_model  # after the order was read: torch takes seconds
-    from trainer.importing import import_model
+    with process.imports():  # after the order was read: torch takes seconds
+        from trainer.exporting import export_model
+        from trainer.importing import import_model
 
     emit(export_model(order, stop.check) if isinstance(order, Export) else import_model(order, stop.check))
     return 0
@@ -89,8 +88,8 @@ def _carry(file: Path, _parent: Parent | None, emit: Emit, stop: Stop) -> int:
 
 def _stay(parent: Parent, emit: Emit, stop: Stop) -> None:
     """Train order after order, and keep the base in memory between them, until SIGINT comes."""
-    _use_threads()
-    from trainer.train import Bases, train
+    with process.imports():
+        from trainer.train import Bases, train
 
     kept = Bases()
     with suppress(Cancelled):
@@ -162,15 +161,6 @@ def _parsed(path: Path) -> Message:
         raise BadJob(f"The job file {path} cannot be read ({error.strerror}).") from error
     except (UnicodeDecodeError, ProtocolError) as error:
         raise BadJob(f"The job file {path} holds no job: {first_line(error)}.") from error
-
-
-def _use_threads() -> None:
-    """Let MYNAH_THREADS say how many threads torch uses; by default it takes every core."""
-    wish = os.environ.get("MYNAH_THREADS", "")
-    if wish.isdecimal() and int(wish) > 0:
-        import torch
-
-        torch.set_num_threads(int(wish))
 
 
 if __name__ == "__main__":

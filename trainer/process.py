@@ -1,6 +1,7 @@
 """How a trainer process is asked to stop, dies with its parent, and keeps its stdout for protocol lines alone."""
 
 import ctypes
+import gc
 import logging
 import os
 import queue
@@ -40,6 +41,20 @@ def quiet_libraries() -> None:
     """Set the environment that transformers and its hub client read when they are imported."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def imports() -> Iterator[None]:
+    """Import torch and what stands on it inside of this: in two thirds of the time (docs/benchmarks.md).
+
+    Some 600,000 objects come and stay. Each time that so many more have come the collector would look through all of them, then and later.
+    """
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def claim_stdout() -> Emit:

@@ -102,8 +102,9 @@ def restore(settings: Settings, file: Path) -> Restored:
                 if kept:
                     double(database, kept)  # so that there is one under the first name at every instant
                 _settle(part, database)
-        # Numbers of jobs may be given out again, and a checkpoint of another training must not be gone on from.
-        shutil.rmtree(work_folder(settings), ignore_errors=True)
+        # Numbers of jobs and versions may be given out again: another training's checkpoint must not be gone on from, nor its curve shown.
+        for folder in (work_folder(settings), settings.data_dir / "cards"):
+            shutil.rmtree(folder, ignore_errors=True)
     log.info("a backup was restored", file=str(file), kept=str(kept))
     return Restored(contents, kept, known, paused)
 

@@ -132,15 +132,18 @@ def _folder(folder: Path) -> Finding:
 
 def _disk(settings: Settings) -> Finding:
     free, lack = free_bytes(settings.data_dir), lacks_room(settings)
-    if lack is None and not _has_base(settings) and free < NEEDED_BYTES:
+    if lack is None and not _bases(settings) and free < NEEDED_BYTES:
         lack = "Free some space: the base model, its download and a few voices need about 2 GB."
     elif lack:
         lack = "Free some space (`mynah gc` helps), or lower trainer.spare_mib: until then nothing is trained."
     return Finding("disk", lack is None, f"{free / 1e9:.1f} GB free for {settings.data_dir}", lack or "")
 
 
-def _has_base(settings: Settings) -> bool:
-    return any((settings.cache / "bases").glob("*"))
+def _bases(settings: Settings) -> list[str]:
+    """Return the bases in the cache: those that were made there, and those that came from the hub."""
+    made = [path.name for path in (settings.cache / "bases").glob("*") if path.is_dir()]
+    fetched = [path.name.removeprefix("models--").replace("--", "/") for path in (settings.cache / "hub").glob("models--*")]
+    return sorted(made + fetched)
 
 
 def _child() -> Finding:
@@ -249,10 +252,9 @@ def _backup(db: Database, needed: bool) -> Finding:
 
 
 def _base(settings: Settings) -> Finding:
-    folder = settings.cache / "bases"
-    cached = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    cached = _bases(settings)
     found = f"{settings.trainer.base}; in the cache: {', '.join(cached) or 'nothing yet'}"
-    return Finding("base model", ok=True, found=found, advice="" if cached else "The first training fetches it (about 100 MB), once.")
+    return Finding("base model", ok=True, found=found, advice="" if cached else "The first training fetches it, once.")
 
 
 def _gpu(settings: Settings) -> Finding:

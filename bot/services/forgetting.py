@@ -2,19 +2,34 @@
 
 import shutil
 
+import structlog
+
 from bot.services import tracking, workplace
 from bot.services.training import Training
 from bot.services.weights import adapter_file
 from bot.settings import Settings
-from data import accounts, consents, jobs, models
+from data import accounts, askings, consents, jobs, models, published
 from data.handles import normalise_handle
 from data.store import Store
+
+log = structlog.get_logger()
+
+
+async def beyond(store: Store, handle: str) -> list[str]:
+    """Return where cards and exports of an account's voices were written, which forgetting deletes in the data folder alone.
+
+    Raises:
+        BadHandleError: no account can have that name.
+    """
+    voices = await store.read(accounts.voices_of, normalise_handle(handle))
+    return await store.read(published.places, voices)
 
 
 async def forget(store: Store, training: Training, settings: Settings, handle: str, *, by: str) -> dict[str, int]:
     """Delete all of an account and of every voice made of it; return how many rows of each kind went.
 
-    Running trainings are cancelled first, and waited for. Whoever calls this leads, or another process does.
+    Running trainings are cancelled first, and waited for. Whoever calls this leads, or another process does. What stands elsewhere
+    (`beyond`) goes into the log, since nobody knows of it afterwards.
 
     Raises:
         BadHandleError, NotStoredError: nothing was deleted.
@@ -25,8 +40,13 @@ async def forget(store: Store, training: Training, settings: Settings, handle: s
         for job in await store.read(jobs.unfinished, voice):
             await store.write(jobs.request_cancel, job.id, by)
             await training.ended(job.id)
+    elsewhere = await beyond(store, name)
     cached = [sha256 for voice in voices for sha256 in await store.read(models.hashes, voice)]
     gone = await store.write(accounts.forget, name)
+    for file in await store.write(askings.drop, name):  # a question still open would bring it all back
+        shutil.rmtree(file.parent, ignore_errors=True)
+    if elsewhere:
+        log.warning("what was published of a forgotten account is not deleted", places=elsewhere)
     for sha256 in cached:
         file = adapter_file(settings, sha256)
         for left in (file, *file.parent.glob(f"{sha256}.*.part")):  # a part is what a process that was killed left of it

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from data.store import Store, stamp
 DAY = 86400.0
 HOUR = 3600.0
 FIRST_SECONDS = 600.0  # after the service began
+VERSION = re.compile(r"(?:curve-)?v(\d{1,9})(?:-dark)?(?:\.png)?", re.ASCII)
+"""The name of a card's folder, or of a curve."""
 log = structlog.get_logger()
 
 
@@ -140,8 +143,8 @@ async def _cards(store: Store, settings: Settings) -> list[Path]:
             else:
                 gone += [
                     path
-                    for path in folder.glob("v*")
-                    if path.name[1:].isdecimal() and (folder.name, int(path.name[1:])) not in there and _idle(path, DAY)
+                    for path in folder.iterdir()
+                    if (found := VERSION.fullmatch(path.name)) and (folder.name, int(found[1])) not in there and _idle(path, DAY)
                 ]
         return sorted(gone)
 

@@ -8,6 +8,7 @@ from sqlite_utils import Database
 
 from bot.files import sha256_of
 from bot.settings import Settings
+from bot.threads import read_in_turn
 from data import accounts, consents
 from data.choosing import Counts, count_tweets
 from data.consents import ConsentError, Ground
@@ -45,13 +46,13 @@ async def import_file(store: Store, settings: Settings, path: Path, handle: str,
     name = normalise_handle(handle)
     consents.refuse_blocked([name], settings.consent.blocked_handles)
     await store.read(consents.refuse_opted_out, [name])
-    owner = await asyncio.to_thread(read_owner, path)
+    owner = await read_in_turn(read_owner, path)
     if ground is Ground.ARCHIVE and owner != name:
         whose = f"is @{owner}'s" if owner else "does not say whose it is"
         raise ConsentError(f"{path.name} {whose}, so it is no ground to train on @{name}: name another, such as `permission`.")
     ground = ground or (Ground.ARCHIVE if owner == name else Ground.PERMISSION)
     # Read to its end before the first row is written: a file that breaks off in the middle leaves nothing behind.
-    tweets = await asyncio.to_thread(lambda: list(read_posts(path)))
+    tweets = await read_in_turn(lambda: list(read_posts(path)))
     brought = Brought("file", path.name, await asyncio.to_thread(_hash_of, path))
     new = await store.write(add_posts, name, tweets, ground, by, brought)
     stored = await store.read(accounts.read_tweets, name)

@@ -11,9 +11,10 @@ from sqlite_utils import Database
 from bot.errors import BadRequestError, TooLittleTextError
 from bot.services.training import accounts_of, corpus_of, warnings_of
 from bot.settings import Settings
+from bot.threads import read_in_turn
 from data import accounts, consents, models
 from data.choosing import count_tweets
-from data.consents import Consent, Ground
+from data.consents import Consent, ConsentError, Ground
 from data.readers import read_owner, read_posts
 from data.store import Store
 from data.tweets import Tweet
@@ -54,8 +55,8 @@ async def prepare(
     names = await accounts_of(store, settings, handles)
     if file and len(names) > 1:
         raise BadRequestError("A file holds one account's posts: bring them in one after another, and then train on all.")
-    owner = await asyncio.to_thread(read_owner, file) if file else None
-    brought = await asyncio.to_thread(lambda: list(read_posts(file))) if file else []
+    owner = await read_in_turn(read_owner, file) if file else None
+    brought = await read_in_turn(lambda: list(read_posts(file))) if file else []
     tweets, found = await store.read(_stored, names, brought, reads=reads)
     parents = await store.read(accounts.read_parents, names)
     chosen = base or settings.trainer.base
@@ -69,6 +70,8 @@ async def prepare(
         counted = {handle: count_tweets(posts, settings.trainer.short_rule) for handle, posts in tweets.items()}
     accepted = settings.consent.grounds
     claims = {handle: await store.read(consents.claims, handle) for handle in names}
+    if file and owner != names[0] and any(one.ground is Ground.ARCHIVE for said in claims.values() for one in said):
+        raise ConsentError(f"What is stored of @{names[0]} is its own archive, to which nothing but a newer one is added: attach that.")
     possible = {Ground.PERMISSION, Ground.PARODY} | ({Ground.ARCHIVE} if owner == names[0] else set())
     return Prepared(
         handles=names,
@@ -84,11 +87,10 @@ async def prepare(
 
 def _stored(db: Database, names: Sequence[str], brought: list[Tweet], *, reads: bool) -> tuple[dict[str, list[Tweet]], set[str]]:
     """Return what would be stored of each account, and the ids of what is."""
-    known = accounts.known_handles(db)
     if not brought:
-        return {name: accounts.read_tweets(db, name) if name in known or not reads else [] for name in names}, set()
+        return {name: (accounts.stored_tweets if reads else accounts.read_tweets)(db, name) for name in names}, set()
     (name,) = names
-    before = accounts.read_tweets(db, name) if name in known else []
+    before = accounts.stored_tweets(db, name)
     found = {tweet.id for tweet in before}
     return {name: [*before, *(tweet for tweet in brought if tweet.id not in found)]}, found
 

@@ -23,6 +23,7 @@ from bot.services.safety import Safety, Verdict
 from bot.settings import Quotas, Settings
 from data import models, servers, speech
 from data.cleaning import training_text, without_controls
+from data.consents import ConsentError
 from data.handles import normalise_handle, voice_name
 from data.origin import Origin
 from data.store import Store
@@ -101,6 +102,7 @@ class Speaking:
         Raises:
             NotStoredError: the voice has no model, or not this version.
             BadHandleError: the author is no handle.
+            ConsentError: the operator blocked an account that it is made of.
             QuotaError: the member asked for too many lines lately.
             BadRequestError: the prompt or the message is too long, the prompt must not be said, the count or the seed is out of range, or
                 this version cannot speak as this author.
@@ -120,6 +122,8 @@ class Speaking:
         name = voice_name(voice.split("-"))
         wanted_version = (models.current, name) if version is None else (models.version, name, version)
         model = await self._store.read(*wanted_version)
+        for handle in self._settings.consent.blocked_handles.intersection(model.handles):
+            raise ConsentError(f"@{handle} is blocked by the operator: no voice made of it speaks.")
         sampling = own_sampling(model, self._settings)
         temperature = sampling.temperature if temperature is None else temperature
         if not 0 <= temperature <= 2:

@@ -93,7 +93,8 @@ class Training:
             BadRequestError: too many accounts, a `start` from a version that was made otherwise than the settings say now, or a full disk.
         """
         names = await accounts_of(self._store, self._settings, handles)
-        corpus = await self._store.read(_build, names, self._settings, posts)
+        tweets, parents = await self._store.read(_posts, names)
+        corpus = await asyncio.to_thread(corpus_of, self._settings, tweets, parents, posts)  # not where all else is read
         await self._store.read(consents.require, names, self._settings.consent.grounds)
         last = self._settings.trainer.start_from == "last" if start is None else start
         recipe = self._recipe(base)
@@ -106,16 +107,27 @@ class Training:
         return Requested(job, new, warnings_of(corpus, job.recipe["base"]))
 
     async def room(self, origin: Origin) -> bool:
-        """Say whether one more training is within the quotas; for one that is not, nothing needs to be read and paid."""
+        """Say whether one more training is within the quotas, and the disk has room for it."""
+        try:
+            await self.need_room(origin)
+        except (QuotaError, BadRequestError):
+            return False
+        return True
+
+    async def need_room(self, origin: Origin) -> None:
+        """Make sure that one more training could be asked for; for one that could not, nothing needs to be fetched, read and paid.
+
+        Raises:
+            QuotaError: it would be one too many.
+            BadRequestError: the disk is full.
+        """
 
         def check(db: Database) -> None:
             check_trainings(db, origin, quotas_of(db, origin.server, self._settings.quotas), more=1)
 
-        try:
-            await self._store.read(check)
-        except QuotaError:
-            return False
-        return True
+        await self._store.read(check)
+        if lack := lacks_room(self._settings):
+            raise BadRequestError(lack)
 
     def _recipe(self, base: str | None) -> dict[str, Any]:
         wanted = self._settings.trainer
@@ -342,9 +354,9 @@ def _tell_waiting(db: Database, numbers: Collection[int]) -> None:
             jobs.record_event(db, job, protocol.Note(AWAY, job=str(job.id)).to_json())
 
 
-def _build(db: Database, handles: Sequence[str], settings: Settings, posts: int | None) -> Corpus:
-    tweets = {handle: accounts.read_tweets(db, handle) for handle in handles}
-    return corpus_of(settings, tweets, accounts.read_parents(db, handles), posts)
+def _posts(db: Database, handles: Sequence[str]) -> tuple[dict[str, list[Tweet]], dict[str, str]]:
+    """Return the tweets of each account, and what they answer."""
+    return {handle: accounts.read_tweets(db, handle) for handle in handles}, accounts.read_parents(db, handles)
 
 
 def _enqueue(

@@ -46,10 +46,10 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_a_bad_file_is_one_sentence_and_nothing_is_stored(mynah, tmp_path, name):
+def test_a_bad_file_is_one_sentence_and_nothing_is_stored(mynah, refused, tmp_path, name):
     content, said = BAD_FILES[name]
     (tmp_path / name).write_bytes(content)
-    assert said in mynah.refused("import", str(tmp_path / name), "--as", "ann")
+    assert said in refused("import", str(tmp_path / name), "--as", "ann")
     with closing(sqlite3.connect(mynah.database)) as db:
         assert db.execute("SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM tweets)").fetchone() == (0, 0)
 
@@ -66,8 +66,8 @@ def test_a_bad_blocklist_is_one_sentence(mynah, tmp_path):
 
 
 @pytest.mark.parametrize("handle", ["a/b", "../etc", "x" * 400, "🐦", "", " ", "a b", "a-b", "ann'; DROP TABLE tweets", "%s", "\uff41nn"])
-def test_a_bad_handle_is_one_sentence_and_nothing_is_stored(mynah, tmp_path, handle):
-    assert "is not a handle" in mynah.refused("import", str(write_posts(tmp_path / "posts.jsonl")), "--as", handle)
+def test_a_bad_handle_is_one_sentence_and_nothing_is_stored(mynah, refused, tmp_path, handle):
+    assert "is not a handle" in refused("import", str(write_posts(tmp_path / "posts.jsonl")), "--as", handle)
     assert not mynah.database.exists() or sqlite3.connect(mynah.database).execute("SELECT count(*) FROM accounts").fetchone() == (0,)
 
 

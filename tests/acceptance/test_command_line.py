@@ -179,8 +179,8 @@ def test_the_console_takes_the_discord_commands(mynah, tmp_path):
         (["import", "nowhere.zip", "--as", "ann"], "nowhere.zip"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(mynah, words, said):
-    assert said in mynah.refused(*words)
+def test_what_cannot_be_done_is_one_sentence(mynah, refused, words, said):
+    assert said in refused(*words)
     if mynah.database.exists():
         with sqlite3.connect(mynah.database) as db:
             assert db.execute(

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 from sqlite_utils import Database
 
 from bot.executors.port import CutOffError
+from bot.services import cards, pictures
 from data import store as store_module
 from data.store import Store
 from tests.conftest import made_up_tweets, store_account
@@ -122,6 +123,26 @@ def _migrated_once(migrated: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
         return opened(path)
 
     monkeypatch.setattr(store_module, "_open", copied)
+
+
+_DRAWN: dict[str, bytes] = {}
+
+
+@pytest.fixture(autouse=True)
+def _drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw each picture and each curve once for all tests: half a second for every training that ends, in hundreds of them."""
+
+    def once(draw: Callable[..., bytes]) -> Callable[..., bytes]:
+        def drawn(*args: object, **kwargs: object) -> bytes:
+            key = repr((draw.__name__, args, kwargs))
+            if key not in _DRAWN:
+                _DRAWN[key] = draw(*args, **kwargs)
+            return _DRAWN[key]
+
+        return drawn
+
+    monkeypatch.setattr(pictures, "predictions", once(pictures.predictions))
+    monkeypatch.setattr(cards, "draw_curve", once(cards.draw_curve))
 
 
 @pytest.fixture

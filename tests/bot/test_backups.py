@@ -139,6 +139,14 @@ async def test_what_was_lost_comes_back_and_what_was_there_stays_beside_it(made,
     assert [name for name in listed(settings.data_dir) if name.endswith(".part")] == []
 
 
+def test_nothing_is_shown_that_was_drawn_of_versions_whose_numbers_are_given_out_again(made, settings):
+    curve = settings.data_dir / "cards" / "ann" / "curve-v2.png"
+    curve.parent.mkdir(parents=True)
+    curve.write_bytes(b"another's")
+    backups.restore(settings, made)
+    assert not curve.exists()
+
+
 async def test_opt_outs_money_and_posts_since_the_backup_stay_true(settings, tmp_path):
     async with Store(settings.database) as store:
         await a_model(store, settings, weights=b"w")

@@ -77,11 +77,22 @@ async def test_damage_inside_is_found_by_a_deep_look(settings, monkeypatch):
     assert "restore" in finding.advice
 
 
+def test_bases_are_found_that_were_made_and_that_came_from_the_hub(settings):
+    settings = settings.model_copy(update={"cache_dir": settings.data_dir / "cache"})
+    (finding,) = found(settings, "base model")
+    assert finding.found.endswith("in the cache: nothing yet")
+    for name in ("bases/tiny-random-1", "hub/models--unsloth--gemma-3-270m-it"):
+        (settings.cache / name).mkdir(parents=True)
+    (finding,) = found(settings, "base model")
+    assert finding.found.endswith("in the cache: tiny-random-1, unsloth/gemma-3-270m-it")
+    assert finding.advice == ""
+
+
 @pytest.mark.parametrize(("free", "ok"), [(513 << 20, True), (511 << 20, False)])
 async def test_a_disk_that_trainings_would_fill_is_told(voice, settings, monkeypatch, free, ok):
     monkeypatch.setattr("bot.services.disk.free_bytes", lambda _: free)
     monkeypatch.setattr(doctor, "free_bytes", lambda _: free)
-    monkeypatch.setattr(doctor, "_has_base", lambda _: True)
+    monkeypatch.setattr(doctor, "_bases", lambda _: ["smollm2-135m-instruct-1"])
     (finding,) = found(settings, "disk")
     assert finding.ok is ok
     assert ok or "mynah gc" in finding.advice

@@ -159,6 +159,17 @@ async def test_caches_go_when_nobody_used_them_for_a_day(store, settings):
     assert (await weights.lay_down(store, settings, idle)).read_bytes() == bytes([1]) * 100_000
 
 
+async def test_curves_and_cards_of_versions_that_are_gone_go(store, settings):
+    await store.write(add_version, ("ann",))
+    cards = settings.data_dir / "cards" / "ann"
+    names = ("curve-v1.png", "curve-v2.png", "curve-v2-dark.png", "v1", "v2", "curve-vx.png", "v2.txt")
+    for name in names:
+        put(cards / name / "README.md" if name in ("v1", "v2") else cards / name)
+        os.utime(cards / name, (LONG_AGO, LONG_AGO))
+    await garbage.collect(store, settings)
+    assert {path.name for path in cards.iterdir()} == {"curve-v1.png", "v1", "curve-vx.png", "v2.txt"}
+
+
 async def test_what_dead_processes_left_goes_and_what_the_living_use_stays(store, settings, tmp_path):
     data = settings.data_dir
     await store.write(store_account, "ann", made_up_tweets(2))

@@ -23,7 +23,6 @@ async def hub(tmp_path, monkeypatch):
         monkeypatch.setenv("HF_ENDPOINT", opened.url)
         monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
         monkeypatch.setenv("HF_TOKEN", "a-secret-of-the-operators")
-        monkeypatch.setenv("MYNAH_THREADS", "1")
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", opened.url)
         yield opened
 

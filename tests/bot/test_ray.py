@@ -114,7 +114,6 @@ async def make(filled, settings, cluster, tmp_path, monkeypatch):
     """A function that makes the service on the cluster; the cluster's cache of bases is not ours."""
     # The process that connects must look for the loopback, too.
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray has it on a node with one CPU: the same bytes
     executors = []
 
     def made(tasks=1, **trainer):

@@ -368,7 +368,6 @@ async def test_a_child_that_says_nothing_is_one_sentence(settings, tmp_path, mon
 @pytest.mark.long
 async def test_a_huggingtweets_model_comes_in_speaks_and_goes_out(settings, tmp_path, monkeypatch):
     """The whole way in real processes; what goes out comes in again as the same model."""
-    monkeypatch.setenv("MYNAH_THREADS", "1")
     readme = ancestor.card("ann", Ann=(342, 167, 33, 142))
     hers = await asyncio.to_thread(ancestor.write, tmp_path / "hers", readme=readme)
     any_words = settings.model_copy(update={"safety": settings.safety.model_copy(update={"profanity": "any"})})

@@ -27,10 +27,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from trainer import bases, fast, speaking, tiny, train
-from trainer.protocol import Done, Failed, Job, Post, Recipe
-
-# Tiny models gain nothing from a second thread, and OpenMP's threads wait by spinning: beside any other load it costs a tenfold.
-torch.set_num_threads(1)
+from trainer.protocol import Done, Failed, Job, Post, Recipe, Sampling
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -49,6 +46,13 @@ def threads(request):
     yield request.param
     torch.set_num_threads(1)
     fast._threads_agree.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _short_samples(monkeypatch):
+    """A training in this process says shorter lines: half of its time would go into them, and how long they are nothing asks."""
+    monkeypatch.setattr(train, "GLANCE", Sampling(max_tokens=8))
+    monkeypatch.setattr(train, "Sampling", partial(Sampling, max_tokens=16))
 
 
 @pytest.fixture(scope="session")
@@ -183,7 +187,7 @@ def start(written):
         child = subprocess.Popen(
             [sys.executable, "-m", *module, *arguments, *(["--lifeline"] if lifeline else [])],
             cwd=ROOT,
-            env=os.environ | {"MYNAH_THREADS": "1"} | environment,
+            env=os.environ | environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

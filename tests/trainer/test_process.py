@@ -1,5 +1,6 @@
 """Real processes: asked to stop, bereft of a parent, given nonsense; each says so, and leaves nobody behind."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import psutil
 import pytest
 
 from tests.trainer.conftest import ROOT, end, pip_of, tell
+from trainer import process
 from trainer.process import Stop
 from trainer.protocol import Cancel, Order, parse
 
@@ -129,3 +131,13 @@ def test_a_trainer_that_stands_still_ends_with_its_parent():
     finally:
         with suppress(ProcessLookupError):
             os.killpg(trainer, signal.SIGKILL)
+
+
+def test_the_collector_rests_while_libraries_are_imported_and_works_after_it_also_where_one_is_missing():
+    with process.imports():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ImportError), process.imports():
+        raise ImportError
+    assert gc.isenabled()
+    gc.unfreeze()

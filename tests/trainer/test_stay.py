@@ -19,7 +19,8 @@ def heard(child, after=()):
     return events
 
 
-def test_order_after_order(start, job, trained, written, tmp_path):
+def test_order_after_order(start, job, trained, written, tmp_path, monkeypatch):
+    monkeypatch.undo()  # lines as long as the other process says them
     first, second = job("first", seed=1, epochs=1), job("second", seed=2, data_seed=2, epochs=1)
     cold = trained(replace(second, output=second.output + "-cold"))
     with start(stay=True) as child:

@@ -22,7 +22,7 @@ WHAT = (
 )
 ERASED = (
     "Erased: your questions and prompts with what was answered, and your name from trainings, consents and posts. "
-    "Voices that you had trained stay; `/forget` deletes those."
+    "What quotas count stays for a day: when you asked, and for how much. Voices that you had trained stay; moderators can `/forget` those."
 )
 
 

@@ -10,6 +10,7 @@ from sqlite_utils import Database
 from bot.errors import BadRequestError
 from bot.faces.discord.context import Context, moderated, moderates, refuse
 from bot.faces.discord.failures import explain
+from bot.faces.discord.installs import is_member
 from bot.faces.discord.language import answer_in, tr
 from bot.faces.discord.naming import call_them, called
 from data import called as stored
@@ -25,6 +26,17 @@ NAMED = 5  # channels, in a refusal
 def blocked(bot: "MynahBot", user: discord.abc.User) -> bool:
     """Whether the operator wants a user not to be listened to."""
     return user.id in bot.app.settings.discord.blocked_users
+
+
+def serves(bot: "MynahBot", guild: discord.Guild | None) -> bool:
+    """Whether the operator wants Mynah to serve a server; a private talk, and a server that it is not in, are none."""
+    chosen = bot.app.settings.discord.servers
+    return not chosen or not is_member(bot, guild) or (guild is not None and guild.id in chosen)
+
+
+def heeds(bot: "MynahBot", message: discord.Message) -> bool:
+    """Whether a message is listened to: a person's whom, and in a server that, the operator wants to be."""
+    return not message.author.bot and not blocked(bot, message.author) and serves(bot, message.guild)
 
 
 def open_here(settings: servers.ServerSettings, channel: Any) -> bool:
@@ -94,6 +106,8 @@ async def _refusal(bot: "MynahBot", interaction: discord.Interaction[Any], *, an
     settings = await arrive(bot, interaction.guild, interaction.locale, there=interaction.guild_locale)
     if blocked(bot, interaction.user):
         return tr("The operator does not let you use me.")
+    if not serves(bot, interaction.guild):
+        return tr("The operator does not let me serve this server.")
     return "" if anywhere or open_here(settings, interaction.channel) else closed(settings)
 
 

@@ -19,7 +19,7 @@ from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence, who
 from bot.faces.words import GROUNDS
 from bot.services.importing import import_file
 from bot.services.preparing import Prepared, prepare
-from data import accounts, askings, consents
+from data import accounts, askings, consents, members
 from data.askings import Asking
 from data.consents import Ground
 from data.handles import normalise_handles
@@ -151,6 +151,7 @@ async def _train(bot: "MynahBot", interaction: discord.Interaction[Any], number:
     by, names = signature(interaction.user), asking.handles.split()
     where = origin(interaction.user, interaction.guild)
     if asking.file:
+        await app.training.need_room(where)
         await import_file(app.store, app.settings, Path(asking.file), names[0], by=by, ground=asking.ground)
     else:
         if app.reading.on and await app.training.room(where):
@@ -191,7 +192,8 @@ async def _own(app: Mynah, number: int, user: discord.abc.User) -> Asking:
 
 
 async def expire(app: Mynah) -> None:
-    """Let go of the questions that nobody answered for a day, and of every file that no question waits with."""
+    """Let go of the questions that nobody answered for a day, of every file that no question waits with, and of quotas' old counts."""
+    await app.store.write(members.let_go)
     before = stamp(datetime.now(UTC) - KEPT)
     kept = {file.parent for file in await app.store.write(askings.expire, before)}
     uploads = app.settings.data_dir / "uploads"

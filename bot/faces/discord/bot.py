@@ -15,7 +15,7 @@ from discord.ext import commands
 
 from bot.app import Mynah
 from bot.faces.discord.about import About, EraseButton
-from bot.faces.discord.admitting import admit, arrive, blocked, closed, open_here
+from bot.faces.discord.admitting import admit, arrive, closed, heeds, open_here
 from bot.faces.discord.approving import Approving, PostButton
 from bot.faces.discord.asking import GroundSelect, TrainButton
 from bot.faces.discord.carding import Carding
@@ -178,7 +178,7 @@ class MynahBot(commands.Bot):
 
     async def on_message(self, message: discord.Message) -> None:
         """Obey prefix commands of people, where a server's settings let them be."""
-        if message.author.bot or blocked(self, message.author):
+        if not heeds(self, message):
             return
         self.hold_end()
         context = await self.get_context(message)

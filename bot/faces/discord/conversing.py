@@ -11,7 +11,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.errors import BadRequestError, MynahError, NotStoredError
-from bot.faces.discord.admitting import arrive, blocked, need_voice, open_here
+from bot.faces.discord.admitting import arrive, blocked, heeds, need_voice, open_here
 from bot.faces.discord.buttons import Pressed
 from bot.faces.discord.context import Context, hybrid, signature
 from bot.faces.discord.failures import explain
@@ -101,7 +101,7 @@ class Conversing(commands.Cog):
 
         Blocked users and closed channels get no word: a message cannot be answered in private.
         """
-        if message.author.bot or blocked(self.bot, message.author) or (await self.bot.get_context(message)).command is not None:
+        if not heeds(self.bot, message) or (await self.bot.get_context(message)).command is not None:
             return
         self.bot.hold_end()
         settings = await arrive(self.bot, message.guild)

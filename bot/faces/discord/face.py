@@ -59,8 +59,12 @@ class DiscordFace:
         VITALS.gateway(up=False)
         while True:
             bot = new_bot(self._app, prefix_commands=prefix_commands)
+            # A task of its own: while it tries again, the library may take a cancellation for one more failure (asyncio.wait_for swallows
+            # one that comes together with an error), and would go on for ever.
+            connecting = asyncio.create_task(self._connect(bot))
             try:
-                await self._connect(bot)
+                await asyncio.wait([connecting])
+                connecting.result()
             except discord.PrivilegedIntentsRequired:
                 log.warning(NO_CONTENT)
                 prefix_commands = False
@@ -81,7 +85,10 @@ class DiscordFace:
                 why = ConnectionError("the connection ended")
             finally:
                 VITALS.gateway(up=False)
+                connecting.cancel()
                 await bot.close()
+                connecting.cancel()  # now it ends, whether it heeds this one or sees that all is closed
+                await asyncio.wait([connecting])
             failures = 1 if bot.was_ready else failures + 1
             seconds = min(LONGEST_PAUSE, 2.0 ** min(failures, 10)) * (0.5 + self._chance() / 2)
             log.warning("Discord cannot be reached: trying again", seconds=round(seconds, 1), error=repr(why))

@@ -11,7 +11,7 @@ from bot.errors import BadRequestError
 from bot.faces.discord import render
 from bot.faces.discord.admitting import need_role, settings_here
 from bot.faces.discord.asking import expire, question, settle
-from bot.faces.discord.context import Context, hybrid
+from bot.faces.discord.context import Context, hybrid, origin
 from bot.faces.discord.following import cancel
 from bot.faces.discord.text import CHOICE, CHOICES, safe
 from bot.faces.discord.uploads import check_upload
@@ -75,7 +75,12 @@ class Training(commands.Cog):
         ctx.need_to_speak()
         if base is not None and base not in protocol.LANGUAGES and base != self.app.settings.trainer.base:
             raise BadRequestError(f"{base[:60]!r} is no base that is offered here: choose one of the list, or leave it out.")
-        path = await self.bot.fetch(attached) if attached else None
+        if posts is not None and posts > (most := self.app.settings.trainer.max_posts):
+            raise BadRequestError(f"Here voices learn from {most} posts of an account at most: ask for fewer, or leave that out.")
+        path = None
+        if attached:
+            await self.app.training.need_room(origin(ctx.author, ctx.guild))
+            path = await self.bot.fetch(attached)
         asking = Asking(ctx.author.id, " ".join(names), str(path) if path else None, None, base, posts)
         number = await self.app.store.write(askings.ask, asking)
         try:

@@ -95,9 +95,18 @@ class Watching(commands.Cog):
                 continue
             if view.over:
                 del self._views[number]
-            elif knows(self.bot, view.watch.channel):  # the row went with its voice
+            elif knows(self.bot, view.watch.channel):  # the row went with its voice, or with all that is stored of whoever asked
                 view.over = True
-                view.task = asyncio.create_task(self._refresh(view, "This training was forgotten, with everything of its account."))
+                view.task = asyncio.create_task(self._close(view))
+
+    async def _close(self, view: View) -> None:
+        """Say in a message that is followed no longer what became of its training."""
+        try:
+            await self.app.store.read(jobs.get, view.watch.job)
+            words = "Who asked for this training had that erased: how it goes stands in `/queue`."
+        except NotStoredError:
+            words = "This training was forgotten, with everything of its account."
+        await self._refresh(view, words)
 
     def _is_due(self, view: View, places: Mapping[int, int]) -> bool:
         """Whether a message may be edited now, and may have something new to show; `places`: the queue."""

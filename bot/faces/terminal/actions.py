@@ -30,6 +30,7 @@ from data.spending import MICRO
 #: What a person says of where a training begins, and what Training.request is told.
 START = {"last": True, "base": False, None: None}
 PAGE = 50  # voices
+BACKUPS_STAY = "Backups that were made before, and what a restore or an upgrade put aside (mynah.db.before-…), still hold it."
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ async def consent(app: Mynah, handle: str, by: str, ground: str | None = None) -
     name = normalise_handle(handle)
     if ground:
         consents.refuse_blocked([name], app.settings.consent.blocked_handles)
-    await app.store.read(accounts.read_tweets, name)  # or the sentence that nothing is stored
+    if name not in await app.store.read(accounts.known_handles):  # an imported voice's account has no posts, and is known
+        await app.store.read(accounts.read_tweets, name)  # raises
     if ground:
         await app.store.write(consents.claim, name, Ground(ground), by)
     found = await app.store.read(consents.claims, name)
@@ -319,9 +321,12 @@ async def cancel(app: Mynah, job_id: int, by: str) -> Answer:
 
 async def forget(app: Mynah, handle: str, by: str) -> Answer:
     """Delete everything of an account."""
+    elsewhere = await forgetting.beyond(app.store, handle)
     gone = await app.lead_until(forgetting.forget(app.store, app.training, app.settings, handle, by=by))
     said = ", ".join(counted(number, name) for name, number in gone.items() if number) or "an empty account"
-    return Answer({"handle": handle.removeprefix("@").lower(), "deleted": gone}, Text(f"Forgotten: {said}."))
+    left = [place for place in elsewhere if not Path(place).is_absolute() or Path(place).exists()]  # a repository, or a folder still there
+    lines = [f"Forgotten: {said}.", *([f"Yours to delete: {', '.join(left)}."] if left else []), BACKUPS_STAY]
+    return Answer({"handle": handle.removeprefix("@").lower(), "deleted": gone, "left": left}, Text("\n".join(lines)))
 
 
 async def export(app: Mynah, voice: str, folder: Path, *, version: int | None = None, adapter: bool = False, push: str = "") -> Answer:

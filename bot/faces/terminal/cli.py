@@ -26,7 +26,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     help="Mynah learns to write like an account, and then speaks: in Discord, and on X.",
 )
-posts_cli = typer.Typer(help="The outbox of posts for X: alone, it lists them.", invoke_without_command=True)
+posts_cli = typer.Typer(help="The outbox of posts, for X and for channels: alone, it lists them.", invoke_without_command=True)
 schedule_cli = typer.Typer(help="When voices write posts, for X or for channels in Discord.")
 cli.add_typer(posts_cli, name="posts")
 cli.add_typer(schedule_cli, name="schedule")

@@ -1,7 +1,8 @@
 """What is stored of a member, and that it goes when he says so, from the file too."""
 
 from bot.faces.discord.bot import MynahBot
-from data import consents, jobs, members
+from bot.settings import Quotas
+from data import consents, jobs, members, speech
 from tests.bot.discord.conftest import Stage
 
 
@@ -40,6 +41,27 @@ async def test_what_is_stored_is_counted_and_erased_and_voices_stay(stage: Stage
     everything = b"".join(path.read_bytes() for path in stage.app.settings.data_dir.glob("mynah.db*"))
     assert b"my secret is soup" not in everything
     assert b"and mine is bread" in everything
+
+
+async def test_erasing_begins_no_new_day_of_quotas_and_what_they_count_goes_in_the_end(stage: Stage):
+    stage.app.settings = stage.app.training._settings = stage.app.settings.model_copy(update={"quotas": Quotas(trainings_a_day=1)})
+    await stage.asks(stage.alice, "keeper")
+    (await stage.run()).done()
+    await stage.app.training.ended(1)
+    since = "2000-01-01"
+    await stage.alice.send(stage.channel, "!generate keeper")
+    lines = await stage.app.store.read(speech.lines_since, since, stage.alice.id)
+    assert [count for _, count in lines] == [5]
+    await stage.app.store.write(members.erase, stage.alice.id)
+    assert await stage.app.store.read(speech.lines_since, since, stage.alice.id) == lines
+    await stage.alice.send(stage.channel, "!train gull")
+    refused = await stage.alice.click(stage.history[-1], label="Train")
+    assert "You may ask for 1 trainings within a day" in refused.followups[0].content
+    await stage.app.store.write(members.let_go)
+    assert await stage.app.store.read(lambda db: db["counted"].count) == 2
+    await stage.app.store.write(lambda db: db.conn.execute("UPDATE counted SET at = '2001-01-01'"))
+    await stage.app.store.write(members.let_go)
+    assert await stage.app.store.read(lambda db: db["counted"].count) == 0
 
 
 async def test_who_cancelled_is_erased_with_the_sentence_that_names_him(stage: Stage):

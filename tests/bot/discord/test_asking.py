@@ -89,6 +89,35 @@ async def test_who_may_ask_for_no_more_trainings_has_nothing_read(stage: Stage, 
     assert x.reads == []
 
 
+async def test_who_may_ask_for_no_more_trainings_has_no_file_fetched(stage: Stage):
+    stage.app.settings = stage.app.training._settings = stage.app.settings.model_copy(update={"quotas": Quotas(trainings_a_day=0)})
+    refused = await bring(stage)
+    assert "You may ask for 0 trainings" in refused.content
+    assert uploads(stage) == []
+    assert len(stage.env.errors) == 1
+
+
+async def test_more_posts_than_the_operator_allows_are_not_to_be_asked_for(stage: Stage):
+    refused = await stage.alice.slash(stage.channel, "train", handles="keeper", posts=1001)
+    assert refused.response.content == "Here voices learn from 1000 posts of an account at most: ask for fewer, or leave that out."
+    assert len(stage.env.errors) == 1
+
+
+async def test_nothing_but_a_newer_archive_is_added_to_an_accounts_own(stage: Stage):
+    await stage.app.store.write(consents.claim, "keeper", consents.Ground.ARCHIVE, "ottoline")
+    refused = await bring(stage, "keeper")
+    assert refused.content.startswith("What is stored of @\u200bkeeper is its own archive, to which nothing but a newer one is added")
+    assert uploads(stage) == []
+    assert len(await stage.app.store.read(accounts.read_tweets, "keeper")) == 150
+    assert len(stage.env.errors) == 1
+
+
+async def test_an_account_that_is_known_by_a_voice_alone_is_trained_with_the_file_that_is_brought(stage: Stage):
+    await stage.app.store.write(accounts.ensure_account, "crab")
+    asked = await bring(stage)
+    assert "• @\u200bcrab: 150 usable posts" in asked.content
+
+
 async def test_what_is_stored_is_learned_from_where_x_is_of_no_use(stage: Stage, x):
     await stage.alice.send(stage.channel, "!train keeper")
     result = await stage.alice.click(stage.history[-1], label="Train")

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from contextlib import suppress
 
 import discord
 import pytest
@@ -85,6 +86,21 @@ async def test_how_it_goes_is_told_to_whoever_watches(app, loopback_discord: Loo
     loopback_discord.gateway_down = False
     await told(app, lambda: vitals.connections == 2)
     assert vitals.gateway_down_seconds == 0.0
+    await stop(task)
+
+
+async def test_it_ends_though_the_library_takes_its_end_for_a_failure(app, loopback_discord: LoopbackDiscord, monkeypatch):
+    trying = asyncio.Event()
+
+    async def connect(self):
+        while not self.is_closed():
+            trying.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    monkeypatch.setattr(MynahBot, "connect", connect)
+    task = start(app, loopback_discord)
+    await trying.wait()
     await stop(task)
 
 

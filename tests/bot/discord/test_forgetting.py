@@ -1,7 +1,7 @@
 """Forgetting an account from Discord: for moderators, after a question, for good."""
 
 from bot.faces.discord.bot import MynahBot
-from data import accounts, models
+from data import accounts, members, models
 from tests.bot.discord.conftest import Stage
 
 
@@ -82,6 +82,27 @@ async def test_forgotten_twice(stage: Stage):
     await stage.boss.click(first.response, label="Forget it all")
     await stage.boss.click(second.response, label="Forget it all")
     assert second.response.content == "Nothing of @\u200bkeeper is stored."
+
+
+async def test_a_question_about_it_that_waits_goes_with_its_file(stage: Stage):
+    await stage.alice.send(stage.channel, "!train Keeper", attachments=[("keeper.jsonl", b'{"id": "x", "text": "another one entirely"}\n')])
+    waits = stage.history[-1]
+    (folder,) = (stage.app.settings.data_dir / "uploads").glob("*")
+    asked = await stage.boss.slash(stage.channel, "forget", handle="keeper")
+    await stage.boss.click(asked.response, label="Forget it all")
+    assert not folder.exists()
+    refused = await stage.alice.click(waits, label="Never mind")
+    assert "settled already" in refused.response.content
+    assert await stored(stage) == ["gull"]
+
+
+async def test_whose_training_goes_on_is_not_told_that_it_was_forgotten(stage: Stage):
+    await stage.asks(stage.alice, "keeper")
+    await stage.run()
+    await stage.env.advance_time(1)
+    await stage.app.store.write(members.erase, stage.alice.id)
+    await stage.env.advance_time(12)
+    assert stage.history[0].content == "Who asked for this training had that erased: how it goes stands in `/queue`."
 
 
 async def test_forgetting_stops_a_training_and_its_message(stage: Stage):

@@ -459,6 +459,38 @@ async def test_a_blocked_user_is_refused_in_private_and_his_messages_are_ignored
     assert len(stage.history) == before + 1
 
 
+@pytest.mark.parametrize("served", [True, False])
+async def test_the_operator_may_name_the_servers_that_are_served(stage: Stage, served):
+    await stage.train()
+    chosen = {stage.channel.guild.id} if served else {1}
+    discord_ = stage.app.settings.discord.model_copy(update={"servers": frozenset(chosen)})
+    stage.app.settings = stage.app.settings.model_copy(update={"discord": discord_})
+    before = len(stage.history)
+    shown = await stage.boss.slash(stage.channel, "forget", handle="keeper")
+    typed = await stage.alice.send(stage.channel, "!models")
+    asked = await stage.alice.send(stage.channel, f"{me(stage)} who are you?")
+    assert typed
+    assert asked
+    if served:
+        assert shown.response.content.startswith("Forget **keeper**")
+        assert len(stage.history) == before + 2
+        return
+    assert shown.ephemeral
+    assert shown.response.content == "The operator does not let me serve this server."
+    assert await stage.alice.autocomplete(stage.channel, "show", "voice", "kee") == []
+    assert len(stage.history) == before
+    assert "keeper" in (await stage.alice.user.slash("models")).response.content  # a private talk is in no server
+
+
+async def test_a_voice_of_a_blocked_handle_speaks_no_more(stage: Stage):
+    await stage.train()
+    consent = stage.app.settings.consent.model_copy(update={"blocked_handles": frozenset({"keeper"})})
+    stage.app.speaking._settings = stage.app.settings.model_copy(update={"consent": consent})
+    refused = await stage.alice.slash(stage.channel, "generate", voice="keeper")
+    assert refused.followups[-1].content == "@\u200bkeeper is blocked by the operator: no voice made of it speaks."
+    assert len(stage.env.errors) == 1
+
+
 async def test_a_blocked_handle_is_not_trained(stage: Stage):
     consent = stage.app.settings.consent.model_copy(update={"blocked_handles": frozenset({"gull"})})
     stage.app.settings = stage.app.training._settings = stage.app.settings.model_copy(update={"consent": consent})

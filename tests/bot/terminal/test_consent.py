@@ -3,13 +3,16 @@
 import io
 
 import pytest
+import structlog
 from rich.console import Console
 
 from bot.app import Mynah
 from bot.errors import ConsentError, NotStoredError
 from bot.faces.terminal import actions
 from bot.settings import Consent, Secrets
+from data import published
 from tests.acceptance.conftest import write_posts
+from tests.voices import add_version
 
 
 @pytest.fixture
@@ -50,6 +53,20 @@ async def test_opting_out_forgets_refuses_and_can_be_undone(app, tmp_path):
     assert "may be stored and trained again" in shown(await actions.opt_out(app, "ann", "paula", undo=True))
     assert "had not opted out" in shown(await actions.opt_out(app, "ann", "paula", undo=True))
     assert (await actions.import_posts(app, file, "ann", "paula")).document["new"] == 150
+
+
+async def test_forgetting_says_what_it_cannot_reach(app, tmp_path):
+    there, gone = tmp_path / "site" / "ann", tmp_path / "gone"
+    there.mkdir(parents=True)
+    model = await app.store.write(add_version, ("ann",))
+    for kind, place in (("card", str(there)), ("export", str(gone)), ("push", "paula/ann"), ("zip", "ann-v1.zip")):
+        await app.store.write(published.begin, model.id, published.Form(kind), place, {})
+    with structlog.testing.capture_logs() as logs:
+        done = await actions.forget(app, "@Ann", "paula")
+    assert done.document["left"] == [str(there), "paula/ann"]
+    assert f"Yours to delete: {there}, paula/ann." in shown(done)
+    assert "Backups that were made before" in shown(done)
+    assert [entry["places"] for entry in logs if "places" in entry] == [[str(gone), str(there), "paula/ann"]]
 
 
 async def test_what_the_operator_blocked_is_neither_imported_nor_consented_to(settings, executor, tmp_path):
