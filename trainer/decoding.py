@@ -17,9 +17,12 @@ import torch
 from trainer import bases
 from trainer.bases import Base
 from trainer.errors import BadWeights
+from trainer.frames import Sequence_
 from trainer.kv import KeyValues, Read, read_of, up_to_step
 from trainer.lines import Drawn, Row, Speech, Voice
+from trainer.loss import losses
 from trainer.mixing import Mixed, mixing
+from trainer.packing import collate
 from trainer.process import Check
 from trainer.protocol import Sampling
 from trainer.sampling import check_request, penalise, pick
@@ -28,6 +31,8 @@ MOST_ROWS = 64
 """Rows that are decoded together; others wait for a place. Beyond, a CPU gains nothing more from a larger batch."""
 MOST_POSITIONS = 64 * 192
 """Of all rows together, each counted as long as the longest may become: keys and values of so many take 0.6 GB in the embedded base."""
+MOST_READ_AT_ONCE = 256
+"""Positions of finished lines that are read once more together; the logits of so many take 50 MB in the embedded base, 0.3 GB in Gemma."""
 LEAST_ROWS = 2
 """Of a batch: a product with one row is another than that with several, to a CPU's libraries."""
 
@@ -45,6 +50,8 @@ class Batch:
         self._most_rows = most_rows
         self._waiting: list[Speech] = []
         self._rows: list[Row] = []
+        self._ended: list[Row] = []
+        """Rows that have ended, of speeches that answer a message and have others that have not."""
         self._without = {"": base.forbidden}
         """What may not be drawn, (V,), by `Sampling.without`."""
         self._rest()
@@ -85,6 +92,7 @@ class Batch:
     def drop(self, id_: str) -> None:
         """Forget a speech and its rows."""
         self._waiting = [speech for speech in self._waiting if speech.id != id_]
+        self._ended = [row for row in self._ended if row.speech.id != id_]
         self._leave([place for place, row in enumerate(self._rows) if row.speech.id == id_])
 
     @torch.no_grad()
@@ -106,17 +114,18 @@ class Batch:
         tokens = pick(allowed, uniform, [row.speech.sampling for row in self._rows])  # (B,)
         scores = logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]  # (B,)
         ended: list[tuple[str, Drawn | BadWeights]] = []
-        left, broken = [], {}
+        left: list[int] = []
+        broken: dict[str, BadWeights] = {}
         for place, (row, token, score) in enumerate(zip(self._rows, tokens.tolist(), scores.tolist(), strict=True)):
             if not math.isfinite(score):
                 broken[row.speech.id] = BadWeights(NO_NUMBER)
             elif row.take(self._base, token, score):
                 left.append(place)
-                drawn = self._finished(row)
-                if math.isfinite(drawn.relevance):
-                    ended.append((row.speech.id, drawn))
-                else:
-                    broken[row.speech.id] = BadWeights(NO_NUMBER)
+                for drawn in self._finished(row):
+                    if math.isfinite(drawn.relevance):
+                        ended.append((row.speech.id, drawn))
+                    else:
+                        broken[row.speech.id] = BadWeights(NO_NUMBER)
         self._leave(left)
         for id_ in broken:
             self.drop(id_)
@@ -207,21 +216,45 @@ class Batch:
         voices = [(voice.lora, voice.scale) for voice in self._voices]
         return Mixed(self._base.readers, voices, self._base.device, self._base.model.dtype)
 
-    def _finished(self, row: Row) -> Drawn:
-        mean = row.likelihood / len(row.drawn)
-        relevance = mean - self._without_message(row) if row.speech.message else 0.0
-        return Drawn(row.index, row.text(self._base), row.complete, mean, relevance)
+    def _finished(self, row: Row) -> list[Drawn]:
+        """Return the line of a row that has ended; where a message is answered, all lines of the speech together, with its last row.
 
-    def _without_message(self, row: Row) -> float:
-        """Return how likely a line is where nothing is answered, in the mean over its drawn tokens, nats.
-
-        What a message adds to that is its answer's relevance (Li et al. 2016, arXiv:1510.03055, MMI with λ = 1).
+        What a line has to do with the message is found for all of them at once, in a part of the time that one after another takes.
         """
-        count = len(row.drawn)
-        ids = torch.tensor([*row.speech.reading(self._base, "", row.before), *row.drawn], device=self._base.device)
-        with self._wearing([row.speech.voice] * (len(ids) - 1)):
-            logits = self._base.model(input_ids=ids[None, :-1], use_cache=False, logits_to_keep=count).logits[0].float()  # (T, V)
-        return float(logits.log_softmax(-1).gather(1, ids[-count:, None]).mean())
+        speech = row.speech
+        if not speech.message:
+            return [row.line(self._base, 0.0)]
+        self._ended.append(row)
+        whole = sorted((other for other in self._ended if other.speech is speech), key=lambda other: other.index)
+        if len(whole) < speech.count:
+            return []
+        self._ended = [other for other in self._ended if other.speech is not speech]
+        without = self._without_message(speech, whole)
+        return [one.line(self._base, one.mean - alone) for one, alone in zip(whole, without, strict=True)]
+
+    def _without_message(self, speech: Speech, rows: Sequence[Row]) -> list[float]:
+        """Return how likely each line of a speech is where nothing is answered, in the mean over its drawn tokens, nats.
+
+        What a message adds to that is its answer's relevance (Li et al. 2016, arXiv:1510.03055, MMI with λ = 1). What others say
+        and wear is not read beside it.
+        """
+        read = speech.reading(self._base, "", rows[0].before)  # the same of each
+        parts: list[list[Sequence_]] = [[]]
+        for line in [Sequence_([*read, *row.drawn], len(read)) for row in rows]:
+            if parts[-1] and sum(one.positions for one in [*parts[-1], line]) > MOST_READ_AT_ONCE:
+                parts.append([])
+            parts[-1].append(line)
+        voices = [(speech.voice.lora, speech.voice.scale)] if speech.voice else []
+        alone = None if self._worn else Mixed(self._base.readers, voices, self._base.device, self._base.model.dtype)
+        found: list[float] = []
+        for part in parts:
+            batch = collate([part], self._base.separator, self._base.device)
+            if alone:
+                alone.put_on([0 if voices else None] * batch.tokens.numel())
+            with mixing(self._base.layers, alone) if alone else nullcontext():
+                each = torch.split(losses(self._base, batch), [line.targets for line in part])
+            found += [-float(one.mean()) for one in each]
+        return found
 
 
 def draw(

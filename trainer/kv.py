@@ -34,8 +34,10 @@ class KeyValues(Cache):
         self._depth = layers
         self._store: torch.Tensor | None = None  # (2, layers, R, heads, L, E)
         self._positions = torch.zeros(0, dtype=torch.long)  # (N,)
-        self._rows = self._positions
         self._width = STEP
+        self._places: torch.Tensor | None = None  # (N heads,): where in `_flat` the coming batch's keys and values go; None: not known yet
+        self._flat: list[tuple[torch.Tensor, ...]] = []  # keys, values; of each layer (R heads L, E)
+        self._seen: list[tuple[torch.Tensor, ...]] = []  # keys, values; of each layer (N, heads, L, E)
 
     def put(self, row: int, read: Read) -> None:
         """Let a row begin with what was read; whatever was in its place before is gone."""
@@ -55,8 +57,7 @@ class KeyValues(Cache):
 
     def begin(self, positions: torch.Tensor) -> torch.Tensor:
         """Say where the tokens (N,) of the coming batch go, and return the mask (N, 1, 1, L) of what they may see."""
-        self._positions = positions
-        self._rows = torch.arange(len(positions), device=positions.device)
+        self._positions, self._places = positions, None
         self._width = up_to_step(int(positions.max() + 1))
         return (torch.arange(self._width, device=positions.device) <= positions[:, None])[:, None, None]
 
@@ -64,11 +65,21 @@ class KeyValues(Cache):
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Take a layer's keys and values of the batch, (N, heads, 1, E), and return all that its rows hold, (N, heads, L, E)."""
-        count = key_states.shape[0]
-        store = self._room(count, self._width, key_states[0])
-        for which, states in enumerate((key_states, value_states)):
-            store[which, layer_idx][self._rows, :, self._positions] = states[:, :, 0]
-        return store[0, layer_idx, :count, :, : self._width], store[1, layer_idx, :count, :, : self._width]
+        if self._places is None:  # the same for all layers
+            self._places = self._find(key_states)
+        for flat, states in zip(self._flat, (key_states, value_states), strict=True):
+            flat[layer_idx].index_copy_(0, self._places, states.reshape(-1, states.shape[-1]))
+        keys, values = self._seen
+        return keys[layer_idx], values[layer_idx]
+
+    def _find(self, states: torch.Tensor) -> torch.Tensor:
+        """Return where the states (N, heads, 1, E) of a layer go, and have ready what is written to and what is seen."""
+        count, heads = states.shape[:2]
+        store = self._room(count, self._width, states[0])
+        self._flat = [side.flatten(1, 3).unbind(0) for side in store]
+        self._seen = [side[:, :count, :, : self._width].unbind(0) for side in store]
+        firsts = torch.arange(count * heads, device=states.device).mul_(store.shape[4])  # (N heads,)
+        return firsts + self._positions.repeat_interleave(heads)
 
     @property
     def bytes(self) -> int:
@@ -86,6 +97,7 @@ class KeyValues(Cache):
         had_rows, had_width = (old.shape[2], old.shape[4]) if old is not None else (0, 0)
         if old is None or rows > had_rows or width > had_width:
             rows, width = (-(-max(want, had) // step) * step for want, had, step in ((rows, had_rows, ROWS_STEP), (width, had_width, STEP)))
+            self._flat = self._seen = []  # they would keep the old one
             self._store = like.new_zeros(2, self._depth, rows, like.shape[0], width, like.shape[-1])
             if old is not None:
                 self._store[:, :, :had_rows, :, :had_width] = old

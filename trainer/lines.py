@@ -129,6 +129,15 @@ class Row:
         text = base.decode(self.before + (self.drawn[:-1] if self.complete else self.drawn)) + self.tail
         return text if self.speech.prompt.strip() else text.lstrip()
 
+    @property
+    def mean(self) -> float:
+        """Log-likelihood of its drawn tokens, in the mean."""
+        return self.likelihood / len(self.drawn)
+
+    def line(self, base: Base, relevance: float) -> Drawn:
+        """Return the line that it ended as."""
+        return Drawn(self.index, self.text(base), self.complete, self.mean, relevance)
+
     def _too_long(self, base: Base) -> bool:
         bound = self.speech.sampling.max_weight
         return bool(bound) and least_weight(self.text(base)) > bound

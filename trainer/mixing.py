@@ -91,6 +91,8 @@ class Mixed:
             a = torch.cat([pad(one, (0, 0, 0, spare)) for one in several_a]).to(device, dtype).T.contiguous()
             b = [pad(one, (0, spare)).to(device, dtype).T.contiguous() for one in several_b]
             self._pairs[group.names[0]] = a, b
+        self._alone = len(voices) == 1
+        self._strikes = True
         self._x: torch.Tensor | None = None
         self.bytes = sum(a.numel() + sum(b.numel() for b in several) for a, several in self._pairs.values()) * dtype.itemsize
         """Memory that it takes."""
@@ -101,6 +103,8 @@ class Mixed:
         """Say which voice each row of the coming batches wears; None: none."""
         wears = torch.tensor([-1 if row is None else row for row in rows], dtype=torch.long)  # (N,)
         self._others = (wears[:, None] != self._whose).to(self._device)
+        # Where all rows wear the only voice there is, nothing is to be struck out: what is nobody's is 0.
+        self._strikes = not self._alone or bool(wears.any())
         self._x, self._parts = None, {}
 
     def __call__(self, layer: LoraLinear, x: torch.Tensor) -> torch.Tensor:
@@ -119,9 +123,10 @@ class Mixed:
             a, several_b = found
             count = x.shape[0]
             if count < LEAST_ROWS and x.device.type == "cpu":
-                x = nn.functional.pad(x, (0, 0, 0, LEAST_ROWS - count))
+                x = torch.cat((x, x.new_zeros(LEAST_ROWS - count, x.shape[1])))
             narrow = _narrow(x, a).view(x.shape[0], len(parts), -1)  # (N or more, L, R)
-            narrow[:count].masked_fill_(self._others[:, None], 0)
+            if self._strikes:
+                narrow[:count].masked_fill_(self._others[:, None], 0)
             for place, (part, b) in enumerate(zip(parts, several_b, strict=True)):
                 part.add_((narrow[:, place] @ b)[:count])
         return dict(zip(readers.names, parts, strict=True))

@@ -12,8 +12,9 @@ says `Ready` before the first order, too, once it is connected; what it cannot g
 `Failed(code="lost")`: started again, the job goes on from the last checkpoint that came back.
 
 A **speaker** is started as `python -m trainer --speak`. It reads `SpeechRequest`s from stdin, a line each, as many as come, and answers
-them together: `Line`s as they are finished, then `Spoken`, or `Failed`, each with the request's id. A `Cancel` with that id ends one
-request, with `Failed(code="cancelled")`. When stdin ends it answers what it was asked, and exits.
+them together: `Line`s as they are finished (those that answer a message, all with the last), then `Spoken`, or `Failed`, each with the
+request's id. A `Cancel` with that id ends one request, with `Failed(code="cancelled")`. When stdin ends it answers what it was asked, and
+exits. A `Stage` now and then, while it has something to do, says that it lives.
 
 A **carrier** is started as `python -m trainer --carry FILE`, where FILE holds one `Export` or `Import`: a model as a folder that
 needs nothing of Mynah, or such a folder as a model. It says `Exported`, `Imported` or `Failed`, and exits.
@@ -173,7 +174,7 @@ class FromTrainer(Message):
 
 @dataclass(frozen=True)
 class Stage(FromTrainer):
-    """A part of the work began: base, measure, train, sample or save."""
+    """A part of the work began: base, measure, train, sample or save; a speaker is loading a base, or speaking."""
 
     type: ClassVar[str] = "stage"
     name: str

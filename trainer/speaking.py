@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from trainer import bases, trainable, weights, whole
 from trainer.bases import Base
 from trainer.decoding import Batch
@@ -31,7 +33,7 @@ KEEP = 600.0
 PATIENCE = 5.0
 """Seconds that a request for which nobody waits lets others go first, after the bot let it wait already (data/speech.py)."""
 BEAT = 5.0
-"""Seconds between two signs of life while a base is loaded: a hub's download takes minutes."""
+"""Seconds between two signs of life: a base may take minutes to come, and an answer's lines come together, with the last of them."""
 
 Key = tuple[str, ...]
 """Of a base in memory: its name, cache and device, and the sha256 of the one voice that all its weights are."""
@@ -292,8 +294,9 @@ def speak(emit: Emit, stop: Stop, memory: int = MEMORY, *, integers: bool = Fals
         inbox.put(None)
 
     threading.Thread(target=listen, name="requests", daemon=True).start()
-    more = True
-    with suppress(Cancelled):
+    more, alive = True, time.monotonic()
+    # Around all of it: what is made in this mode may be changed in it alone, and rows also leave when a request is cancelled.
+    with torch.inference_mode(), suppress(Cancelled):
         while more or not speaker.idle:
             while not speaker.busy or not inbox.empty():
                 try:
@@ -309,6 +312,9 @@ def speak(emit: Emit, stop: Stop, memory: int = MEMORY, *, integers: bool = Fals
                     break
                 heard()
             stop.check()
+            if time.monotonic() - alive > BEAT:  # the first line may be long in coming
+                alive = time.monotonic()
+                emit(Stage("speaking"))
             speaker.step()
 
 

@@ -386,7 +386,7 @@ def test_what_it_takes_is_counted_and_given_back(load):
 def test_a_relevance_that_is_no_number_fails_its_speech_and_no_other(load, monkeypatch):
     base = load("tiny-random")
     batch = Batch(base)
-    monkeypatch.setattr(Batch, "_without_message", lambda *_: float("nan"))
+    monkeypatch.setattr(Batch, "_without_message", lambda _batch, _speech, rows: [float("nan")] * len(rows))
     batch.add(Speech("asks", None, "so", 2, 0, Sampling(max_tokens=5), message="who?"))
     batch.add(Speech("speaks", None, "so", 2, 0, Sampling(max_tokens=5)))
     ended = {}
