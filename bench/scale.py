@@ -7,9 +7,9 @@ Everything that Mynah does is done: rows, queues, judgements, messages. Models a
 the protocol and draw words (tests/chaos/children.py), a training takes 0.6 s however many are in its batch, and lines come at once. The
 database is bench/crowd.py's. Two parts:
 
-queue       the queue alone, in this process: a fifth of all trainings is one server's. One trainer at a time, with 1, 4, 16 and 64
-            trainings in its batch (`[trainer] at_once`), which stands for so many workers: trainings a minute, and how far apart
-            servers that still wait are in what was begun for them
+queue       the queue alone, in this process: a fifth of all trainings is one server's. One trainer with 1, 4, 16 and 64 trainings in
+            its batch (`[trainer] at_once`), and two and four trainers (`[trainer] gpus`) with one each: trainings a minute, and how
+            far apart servers that still wait are in what was begun for them
 service     `mynah run` on the loopback Discord of the tests, with that queue watched in as many messages. Members of all servers ask in
             turn what MIX holds, of five voices a server, at one rate after another: how late the event loop is (a look each 20 ms), how
             soon Discord hears of an interaction, how long an answer takes, processor time, and memory. The generator, Discord and the
@@ -53,8 +53,11 @@ from tests.chaos.light import CHILDREN
 from tests.loopback_discord import LoopbackDiscord
 
 BATCHES = (1, 4, 16, 64)
+WORKERS = (2, 4)
+FORMS = (*((1, batch) for batch in BATCHES), *((workers, 1) for workers in WORKERS))
+"""Trainers, and how many trainings each has in its batch."""
 ORDERS = 40
-"""Of a batch size, at most: with one at a time a thousand trainings would take ten minutes."""
+"""Of a trainer, at most: with one at a time a thousand trainings would take ten minutes."""
 ANOTHER_SEED = 99  # than those of the other part, and of bench/crowd.py: what was trained already is not queued
 VOICES_A_SERVER = 5
 MIX: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -138,24 +141,26 @@ def unfairness(begun: Sequence[int], asked: Mapping[int, int]) -> int:
 async def queue(settings: Settings, handles: Sequence[str], servers: int, tell: Tell) -> None:
     """Measure how trainings get through the queue, so many at once."""
     async with Store(settings.database) as store:
-        for seed, batch in enumerate(BATCHES, 1):
+        for seed, (workers, batch) in enumerate(FORMS, 1):
+            name = f"{workers}x{batch}"
             asked = await store.write(enqueue, handles, range(1, servers + 1), seed)
             began = time.perf_counter()
             await store.read(jobs.positions)
-            tell(**{f"order_ms_{batch}": 1e3 * (time.perf_counter() - began)})
-            rate = await _train(store, settings, batch, asked)
+            tell(**{f"order_ms_{name}": 1e3 * (time.perf_counter() - began)})
+            rate = await _train(store, settings, workers, batch, asked)
             begun = await store.read(_begun, asked)
-            tell(**{f"trainings_a_minute_{batch}": rate, f"unfair_{batch}": unfairness(begun, Counter(asked.values()))})
+            tell(**{f"trainings_a_minute_{name}": rate, f"unfair_{name}": unfairness(begun, Counter(asked.values()))})
             await store.write(_clear)
 
 
-async def _train(store: Store, settings: Settings, batch: int, asked: Mapping[int, int]) -> float:
-    """Run the queue until some of what was asked for has ended; return how many ended a minute."""
+async def _train(store: Store, settings: Settings, workers: int, batch: int, asked: Mapping[int, int]) -> float:
+    """Run the queue with so many trainers until some of what was asked for has ended; return how many ended a minute."""
     chosen = settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"at_once": batch})})
-    training = Training(store, chosen, LocalExecutor(settings.data_dir / "trainer.log", *CHILDREN))
+    trainers = [LocalExecutor(settings.data_dir / f"trainer-{number}.log", *CHILDREN) for number in range(workers)]
+    training = Training(store, chosen, *trainers)
     running = asyncio.create_task(training.run_forever())
     try:
-        while await store.read(_done, min(asked)) < min(len(asked), ORDERS * batch):
+        while await store.read(_done, min(asked)) < min(len(asked), ORDERS * batch * workers):
             if running.done():
                 running.result()
             await store.changed()
@@ -326,12 +331,13 @@ def table(rates: Sequence[int], figures: Mapping[str, Any]) -> str:
     """Return what is known so far, in Markdown."""
     whole, tenth = "{:,.0f}".format, "{:,.1f}".format
     rows = [Row("voices in the database, MB", ("database_mb",), whole)]
-    for batch in BATCHES:
+    for workers, batch in FORMS:
+        form = f"{workers} trainer{'s' * (workers > 1)}, {batch} at once"
         rows += [
-            Row(f"trainings a minute, {batch} at once", (f"trainings_a_minute_{batch}",), whole),
-            Row(f"servers apart in what was begun, {batch} at once", (f"unfair_{batch}",), whole, Goal(batch)),
+            Row(f"trainings a minute, {form}", (f"trainings_a_minute_{workers}x{batch}",), whole),
+            Row(f"servers apart in what was begun, {form}", (f"unfair_{workers}x{batch}",), whole, Goal(workers * batch)),
         ]
-    rows.append(Row(f"{BATCHES[-1]} at once, times {BATCHES[0]}", ("speedup",), tenth))
+    rows.append(Row(f"{BATCHES[-1]} at once, and {WORKERS[-1]} trainers, times one", ("speedup", "speedup_by_trainers"), tenth))
     for rate in rates:
         title = f"at {rate:,} a minute"
         names = {name: tuple(f"{part}_{rate}" for part in parts) for name, parts in PARTS.items()}
@@ -340,7 +346,7 @@ def table(rates: Sequence[int], figures: Mapping[str, Any]) -> str:
             Row(f"{title}: event loop late, ms: p50, max, p99", names["lag"], tenth, Goal(LAG_GOAL_MS)),
             Row(f"{title}: acknowledged, ms: p50, p99", names["ack"], whole),
             Row(f"{title}: not acknowledged within 3 s, of", names["lost"], whole, Goal(0)),
-            Row(f"{title}: answered, s: p50, p99", names["answer"], tenth),
+            Row(f"{title}: answered, s: p50, p99; how many not at all", names["answer"], tenth),
             Row(f"{title}: processor of the service, cores; ms an interaction", names["cpu"], "{:.2f}".format),
             Row(f"{title}: memory of the service, MB: late, grown by", names["memory"], tenth, Goal(GROWN_GOAL_MB)),
         ]
@@ -352,7 +358,7 @@ PARTS = {
     "lag": ("lag_ms_p50", "lag_ms_max", "lag_ms_p99"),
     "ack": ("ack_ms_p50", "ack_ms_p99"),
     "lost": ("sent", "lost"),
-    "answer": ("answer_s_p50", "answer_s_p99"),
+    "answer": ("answer_s_p50", "answer_s_p99", "unanswered"),
     "cpu": ("cpu", "cpu_ms_each"),
     "memory": ("memory_mb", "grown_mb"),
 }
@@ -381,8 +387,8 @@ def main(words: list[str] | None = None) -> None:
             report.tell(**_crowd(arguments, made / "mynah.db"))
         shutil.copytree(made, Path(name) / "data")
         asyncio.run(measure(arguments, Path(name), report.tell))
-    many, one = (report.figures[f"trainings_a_minute_{batch}"] for batch in (BATCHES[-1], BATCHES[0]))
-    report.tell(speedup=many / one)
+    together, several, one = (report.figures[f"trainings_a_minute_{form}"] for form in (f"1x{BATCHES[-1]}", f"{WORKERS[-1]}x1", "1x1"))
+    report.tell(speedup=together / one, speedup_by_trainers=several / one)
     report.end()
 
 

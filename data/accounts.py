@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlite_utils import Database
 
-from data import sources
+from data import counting, sources
 from data.cleaning import training_text
 from data.corpus import Corpus
 from data.errors import NotStoredError
@@ -125,6 +125,7 @@ def forget(db: Database, handle: str) -> dict[str, int]:
     marks = ", ".join("?" * len(voices))
     gone = {"tweets": db["tweets"].count_where("handle = ?", [handle]), "voices": len(voices)}
     gone |= {table: db[table].count_where(f"voice IN ({marks})", voices) for table in counted}
+    counting.keep(db, f"voice IN ({marks})", voices)
     # Models before jobs and corpora, which they name without a cascade of their own.
     for table in ("models", "jobs", "corpora"):
         db.conn.execute(f"DELETE FROM {table} WHERE voice IN ({marks})", voices)  # noqa: S608 - fixed names and question marks

@@ -52,6 +52,19 @@ def claims(db: Database, handle: str) -> list[Consent]:
     return [Consent(**row | {"ground": Ground(row["ground"])}) for row in rows]
 
 
+def refuse_strangers(db: Database, handle: str, by: str) -> None:
+    """Raise if an account's own archive was brought, and by nobody of this name: its voice shall not learn others' words by him.
+
+    Raises:
+        ConsentError: it was.
+    """
+    owners = {claim.claimed_by for claim in claims(db, handle) if claim.ground is Ground.ARCHIVE}
+    if owners and by not in owners:
+        raise ConsentError(
+            f"@{handle} brought an archive of its own: attach one, too, or have whoever brought it, or the operator, add this."
+        )
+
+
 def require(db: Database, handles: Iterable[str], grounds: Iterable[Ground]) -> None:
     """Make sure that each account wants it, or does not say otherwise, and that there is a claim on one of these grounds.
 

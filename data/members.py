@@ -1,10 +1,8 @@
 """What is stored of a member of Discord: counted, and erased."""
 
-from datetime import UTC, datetime, timedelta
-
 from sqlite_utils import Database
 
-from data.store import stamp
+from data import counting
 
 SIGNED = (
     ("opt_outs", "said_by"),
@@ -23,8 +21,6 @@ SIGNED = (
 )
 """Columns in which a member's name alone goes: the rows are others' as much."""
 ANONYMOUS = "a member who had his name erased"
-COUNTED = timedelta(days=1)
-"""The longest that quotas look back."""
 
 
 def stored(db: Database, member: int) -> dict[str, int]:
@@ -47,15 +43,10 @@ def stored(db: Database, member: int) -> dict[str, int]:
 def erase(db: Database, member: int) -> None:
     """Delete a member's words with what was answered to them, and his name from what others rely on.
 
-    What quotas count stays until they count it no longer (`let_go`): when he asked, and for how much.
+    What quotas count stays until they count it no longer (data/counting.py): when he asked, and for how much.
     """
     signed = _signed(member)
-    since = stamp(datetime.now(UTC) - COUNTED)
-    for kind, table, count in (("training", "jobs", "1"), ("lines", "requests", "count")):
-        db.conn.execute(
-            f"INSERT INTO counted SELECT member, ?, created_at, {count} FROM {table} WHERE member = ? AND created_at > ?",  # noqa: S608 - fixed names
-            [kind, member, since],
-        )
+    counting.keep(db, "member = ?", [member], server="NULL")
     db.conn.execute("DELETE FROM requests WHERE member = ? OR requested_by LIKE ?", [member, signed])
     db.conn.execute("DELETE FROM watches WHERE member = ?", [member])
     db.conn.execute("DELETE FROM askings WHERE member = ?", [member])
@@ -72,11 +63,6 @@ def erase(db: Database, member: int) -> None:
     db.conn.execute("UPDATE OR REPLACE consents SET claimed_by = ? WHERE claimed_by LIKE ?", [ANONYMOUS, signed])
     for table, column in SIGNED:
         db.conn.execute(f"UPDATE {table} SET {column} = ? WHERE {column} LIKE ?", [ANONYMOUS, signed])  # noqa: S608 - fixed names
-
-
-def let_go(db: Database) -> None:
-    """Delete what quotas count no longer of those who had the rest erased."""
-    db.conn.execute("DELETE FROM counted WHERE at <= ?", [stamp(datetime.now(UTC) - COUNTED)])
 
 
 def _signed(member: int) -> str:

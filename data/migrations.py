@@ -685,12 +685,14 @@ def m029_backups(db: Database) -> None:
 
 @migrations()
 def m030_counted(db: Database) -> None:
-    """What quotas still count of members who had the rest erased, or each erasure would begin a new day."""
+    """What quotas still count of rows that were erased or forgotten, or each erasure would begin a new day."""
     db.conn.execute("""
         CREATE TABLE counted (
-            member INTEGER NOT NULL,
+            member INTEGER,
+            server INTEGER,                      -- NULL: its row is still there
             kind TEXT NOT NULL CHECK (kind IN ('training', 'lines')),
             at TEXT NOT NULL,
             count INTEGER NOT NULL
         ) STRICT""")
     db.conn.execute("CREATE INDEX counted_member ON counted(member)")
+    db.conn.execute("CREATE INDEX counted_server ON counted(server)")

@@ -109,7 +109,7 @@ def add(
 
 
 def lines_since(db: Database, since: str, member: int) -> list[tuple[str, int]]:
-    """Return when a member asked for how many lines since then, oldest first; what he had erased counts (data/members.py)."""
+    """Return when a member asked for how many lines since then, oldest first; erased ones count (data/counting.py)."""
     rows = db.query(
         """
         SELECT created_at, count FROM requests WHERE created_at > :since AND member = :member
@@ -129,7 +129,7 @@ def get(db: Database, request_id: int) -> Request:
         names = Request.__dataclass_fields__
         read = {"sampling": json.loads(row["sampling"]), "purpose": Purpose(row["purpose"]), "repeatable": bool(row["repeatable"])}
         return Request(**{n: row[n] for n in names} | read)
-    raise NotStoredError("Those lines are gone: their voice was forgotten, or it is too long ago. Ask anew.")
+    raise NotStoredError("Those lines are gone: forgotten, erased, or too long ago. Ask anew.")
 
 
 def waiting(db: Database) -> bool:

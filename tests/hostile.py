@@ -3,6 +3,12 @@
 # ruff: noqa: RUF001 - that they look like others is why they are here
 
 import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+WALL_SECONDS = 30.0  # what waits instead of working, on a machine that has other things to do
 
 PIECES = [
     "BOT", "CYBORG", "USER_NAME", "|", "||", "\\", "\\|", "`", "```", "~~~", "---", "\n---\n", "\n\n",
@@ -22,3 +28,21 @@ PIECES = [
 def hostile(draw: random.Random, most: int = 6) -> str:
     """Return a text of up to so many pieces, which may be empty."""
     return draw.choice(["", " "]).join(draw.choice(PIECES) for _ in range(draw.randint(0, most)))
+
+
+@contextmanager
+def soon(seconds: float = 1.0) -> Iterator[None]:
+    """See that something takes no more than so many seconds of the processor, and does not wait without end either; in the main thread."""
+
+    def late(*_: object) -> None:
+        raise AssertionError(f"It has taken {WALL_SECONDS:g} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
+    began = time.process_time()
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.process_time() - began < seconds

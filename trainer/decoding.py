@@ -32,7 +32,7 @@ MOST_ROWS = 64
 MOST_POSITIONS = 64 * 192
 """Of all rows together, each counted as long as the longest may become: keys and values of so many take 0.6 GB in the embedded base."""
 MOST_READ_AT_ONCE = 256
-"""Positions of finished lines that are read once more together; the logits of so many take 50 MB in the embedded base, 0.3 GB in Gemma."""
+"""Positions of finished lines that are read once more together; the logits of so many take 0.1 GB in the embedded base, 0.5 in Gemma."""
 LEAST_ROWS = 2
 """Of a batch: a product with one row is another than that with several, to a CPU's libraries."""
 
@@ -260,7 +260,7 @@ class Batch:
 def draw(
     base: Base, prompt: str, count: int, seed: int, sampling: Sampling, check: Check, *, message: str = "", author: str = ""
 ) -> Iterator[Drawn]:
-    """Yield `count` lines of the base with what it wears, each as soon as it is finished.
+    """Yield `count` lines of the base with what it wears, each as soon as it is finished; with a message, all with the last.
 
     They continue `prompt` (may be empty), answer `message` and are by `author`, where those are not empty; neither is part of the
     text. Line i's chance comes from `seed` and i alone.

@@ -21,8 +21,10 @@ def losses(base: Base, batch: Batch) -> torch.Tensor:
     asked = batch.targets != IGNORED  # (B, T)
     targets = batch.targets[asked]  # (N,)
     if base.head is None:
-        logits = base.model(input_ids=batch.tokens, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False).logits
-        return functional.cross_entropy(logits[asked].float(), targets, reduction="none")
+        logits = base.model(
+            input_ids=batch.tokens, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False, logits_to_keep=asked
+        ).logits  # (N, V)
+        return functional.cross_entropy(logits.float(), targets, reduction="none")
     hidden = base.body(input_ids=batch.tokens, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False)[0]
     return _CrossEntropy.apply(hidden[asked], base.head, targets)  # type: ignore[no-any-return, no-untyped-call]
 

@@ -54,7 +54,7 @@ class Speaker:
         self._not_before = 0.0
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[Line]:
-        """Yield lines as they are finished.
+        """Yield lines as they are finished; where a message is answered, all with the last.
 
         A request that the child's death cuts short is asked once more; lines that came already are not said twice, since the same
         seed gives the same lines.

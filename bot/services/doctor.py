@@ -3,6 +3,8 @@
 import importlib.util
 import os
 import re
+import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -68,7 +70,8 @@ def examine(settings: Settings, secrets: Secrets, *, deep: bool = False, childre
         *(_cluster(settings) if children else ()),
         _fonts(),
         _blocklist(settings),
-        _service(settings),
+        *_service(settings),
+        *_source(settings),
         *_stored(settings),
         *_outbox(settings.database),
         *_tokens(settings, secrets),
@@ -279,15 +282,40 @@ def _blocklist(settings: Settings) -> Finding:
     )
 
 
-def _service(settings: Settings) -> Finding:
+def _service(settings: Settings) -> Iterator[Finding]:
+    """Say whether the service runs; where it does not, whether the doors that are set for it are free."""
     with Lead(settings.data_dir / "mynah.lock") as lead:
         running = settings.data_dir.is_dir() and not lead.take()
-    return Finding(
-        "service",
-        ok=True,
-        found="a process of Mynah's is at work" if running else "not running",
-        advice="" if running else "Start it with `mynah run`.",
-    )
+    found = "a process of Mynah's is at work" if running else "not running"
+    yield Finding("service", ok=True, found=found, advice="" if running else "Start it with `mynah run`.")
+    doors = {name: port for name, port in (("monitor", settings.monitor.port), ("web", settings.web.port)) if port}
+    if len(set(doors.values())) < len(doors):
+        advice = "Give each a port of its own in config.toml: none of them opens so."
+        yield Finding("ports", ok=False, found=f"monitor and web are both at {settings.web.port}", advice=advice)
+    elif doors:
+        taken = [] if running else [f"{name} ({port})" for name, port in doors.items() if _taken(port)]
+        found = f"something else is at {' and '.join(taken)}" if taken else ", ".join(f"{name} at {port}" for name, port in doors.items())
+        yield Finding("ports", not taken, found, "End that, or set another port in config.toml." if taken else "")
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as door:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the service does: one that was just closed is free
+        try:
+            door.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def _source(settings: Settings) -> Iterator[Finding]:
+    """Look whether the operator's own command for posts is there."""
+    if not settings.source.command:
+        return
+    name = settings.source.command[0]
+    there = shutil.which(name) is not None
+    advice = "" if there else "Make it executable, or correct source.command in config.toml."
+    yield Finding("source", there, f"{name} is there" if there else f"{name} is nothing that can be run", advice)
 
 
 def _outbox(path: Path) -> Iterator[Finding]:
@@ -333,15 +361,20 @@ def _unattended(settings: Settings) -> Iterator[Finding]:
     """Say which schedules post without approval, and which names of config.toml are none of the operator's."""
     if not settings.x.unattended:
         return
-    made = set()
+    made: dict[str, str] = {}
+    pinned: set[str] = set()
     with suppress(sqlite3.Error), closing(connect_to_read(settings.database, LOCKED_SECONDS)) as connection:
-        made = {name for (name,) in connection.execute("SELECT name FROM schedules WHERE operator")}
-    missing = settings.x.unattended - made
-    found = f"{', '.join(sorted(settings.x.unattended & made)) or 'none'} without approval"
+        made = dict(connection.execute("SELECT name, voice FROM schedules WHERE operator"))
+        pinned = {voice for (voice,) in connection.execute("SELECT voice FROM pins")}
+    missing = settings.x.unattended - made.keys()
+    found = f"{', '.join(sorted(settings.x.unattended & made.keys())) or 'none'} without approval"
     if missing:
         found += f"; no schedule was made in the terminal by the name {', '.join(sorted(missing))}"
     advice = "Make it with `mynah schedule add`, or take the name out of x.unattended." if missing else ""
     yield Finding("X schedules", not missing, found, advice)
+    if loose := sorted({made[name] for name in settings.x.unattended & made.keys()} - pinned):
+        advice = f"`mynah pin {loose[0]} VERSION`: else a version that somebody trains in Discord speaks at once, without approval."
+        yield Finding("X voices", ok=True, found=f"{', '.join(loose)}: unattended, and not pinned", advice=advice)
 
 
 def healthy(findings: list[Finding]) -> bool:

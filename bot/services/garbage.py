@@ -19,7 +19,7 @@ from bot.services import orders, workplace
 from bot.services.backups import PART
 from bot.services.weights import adapter_file
 from bot.settings import Settings
-from data import askings, backups, garbage, jobs
+from data import askings, backups, counting, garbage, jobs
 from data.store import Store, stamp
 
 DAY = 86400.0
@@ -56,6 +56,7 @@ async def collect(store: Store, settings: Settings, *, dry: bool = False) -> lis
         await _files("cards of versions that are gone", await _cards(store, settings), dry=dry),
     ]
     if not dry:
+        await store.write(counting.let_go)
         await store.wipe()
         log.info("garbage was collected", **{waste.kind.replace(" ", "_"): waste.number for waste in found if waste.number})
     return [waste for waste in found if waste.number]

@@ -29,7 +29,9 @@ class Imported:
     ground: Ground
 
 
-async def import_file(store: Store, settings: Settings, path: Path, handle: str, *, by: str, ground: Ground | None = None) -> Imported:
+async def import_file(
+    store: Store, settings: Settings, path: Path, handle: str, *, by: str, ground: Ground | None = None, trusted: bool = True
+) -> Imported:
     """Read a file, or an archive's folder, and store what is new of it, with the claim that it may be learned from.
 
     Args:
@@ -39,6 +41,7 @@ async def import_file(store: Store, settings: Settings, path: Path, handle: str,
         handle: whose posts these are.
         by: who claims the consent.
         ground: on what ground; None: the archive, where its account.js names the account, else a permission.
+        trusted: whether posts of others may be brought as the account's, too, where its own archive was brought.
 
     Raises:
         BadHandleError, SourceError, ConsentError: nothing was stored.
@@ -54,7 +57,7 @@ async def import_file(store: Store, settings: Settings, path: Path, handle: str,
     # Read to its end before the first row is written: a file that breaks off in the middle leaves nothing behind.
     tweets = await read_in_turn(lambda: list(read_posts(path)))
     brought = Brought("file", path.name, await asyncio.to_thread(_hash_of, path))
-    new = await store.write(add_posts, name, tweets, ground, by, brought)
+    new = await store.write(add_posts, name, tweets, ground, by, brought, trusted=trusted or owner == name)
     stored = await store.read(accounts.read_tweets, name)
     return Imported(name, await asyncio.to_thread(count_tweets, stored, settings.trainer.short_rule), new, ground)
 
@@ -67,13 +70,17 @@ def _hash_of(path: Path) -> str | None:
         return None
 
 
-def add_posts(db: Database, handle: str, tweets: list[Tweet], ground: Ground | None, by: str, brought: Brought) -> int:
+def add_posts(
+    db: Database, handle: str, tweets: list[Tweet], ground: Ground | None, by: str, brought: Brought, *, trusted: bool = True
+) -> int:
     """Store what is new of an account's posts, and the claim that they may be learned from, if one is made; return how many were new.
 
     Raises:
-        ConsentError: the account wants none of it.
+        ConsentError: the account wants none of it, or who brings it is not `trusted` and it has an archive of its own.
     """
     consents.refuse_opted_out(db, [handle])
+    if not trusted:
+        consents.refuse_strangers(db, handle, by)
     new = accounts.add_tweets(db, handle, tweets, brought)
     if ground:
         consents.claim(db, handle, ground, by)

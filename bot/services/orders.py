@@ -15,6 +15,7 @@ from sqlite_utils import Database
 from bot.errors import MynahError, NotStoredError, StoreError
 from bot.executors.port import CutOffError, Executor, LostError, Run
 from bot.executors.processes import started_at
+from bot.services.disk import lacks_room
 from bot.services.learned import Learned
 from bot.services.safety import Safety, Said
 from bot.services.tracking import CUT_OFF, Tracking
@@ -28,6 +29,7 @@ from trainer import protocol
 
 STEP_SECONDS = 0.5  # a job's steps are recorded at most this often: each is a commit
 JOBS_A_STEP = 8  # beyond so many at once, each job's steps are recorded the more seldom: a disk takes some 16 commits a second with ease
+DISK_SECONDS = 5.0  # between two looks at how full the disk is
 MOST_ATTEMPTS = 5
 """So often a job is begun at most, in all, where the machine that trained it went away: it may be what takes the machine down."""
 OUR_FAULT = "Training failed for a reason of Mynah's own, which is in its log: train again."
@@ -105,6 +107,8 @@ class _Order:
         self._safety = safety
         self._tracking = tracking
         self._learned = Learned(store)
+        self._lack: str | None = None
+        """Why its trainer was ended, if it was for want of room."""
         self._step_seconds = STEP_SECONDS * max(1.0, len(batch) / JOBS_A_STEP)
 
     async def run(self) -> None:
@@ -121,9 +125,10 @@ class _Order:
         await forget_gone(self._store)
         await self._store.write(jobs.record_process, under_way, runs[0].process_group, runs[0].process_started)
         async with asyncio.TaskGroup() as tasks:
-            watcher = tasks.create_task(self._cancel_when_asked(under_way))
+            watchers = [tasks.create_task(self._cancel_when_asked(under_way)), tasks.create_task(self._stop_when_the_disk_fills_up())]
             await asyncio.wait([tasks.create_task(self._follow(job, under_way[job.id])) for job, _ in ready])
-            watcher.cancel()
+            for watcher in watchers:
+                watcher.cancel()
 
     async def _prepare(self, job: jobs.Job) -> protocol.Job | None:
         """Return what the trainer is told of a job; None if it failed already, for a reason that is its own."""
@@ -171,8 +176,11 @@ class _Order:
                 await self._lose(job, str(error))
             except CutOffError:
                 self._tracking.stopped(job, CUT_OFF)
-                await self._store.write(jobs.requeue, job.id)
-                log.warning("training was cut off for the sake of another and is queued again")
+                if self._lack:
+                    await self._store.write(_requeue_lost, job, self._lack)
+                else:
+                    await self._store.write(jobs.requeue, job.id)
+                log.warning("training was cut off and is queued again", why=self._lack or "for the sake of another")
             except MynahError as error:
                 await self._fail(job, protocol.INTERNAL, str(error))
                 await run.cancel()
@@ -212,6 +220,13 @@ class _Order:
                         asked.add(job.id)
                         tasks.create_task(runs[job.id].cancel())
                 await self._store.changed()
+
+    async def _stop_when_the_disk_fills_up(self) -> None:
+        """End the trainer before there is no room for what is said; its checkpoints stay, and the queue waits until there is some."""
+        while not (lack := lacks_room(self._settings)):  # noqa: ASYNC110 - nobody rings when a disk fills up
+            await asyncio.sleep(DISK_SECONDS)
+        self._lack = lack
+        await self._executor.close()
 
     async def _lose(self, job: jobs.Job, sentence: str) -> None:
         """Queue a job again whose machine went away, unless that happened too often."""

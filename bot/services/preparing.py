@@ -14,7 +14,7 @@ from bot.settings import Settings
 from bot.threads import read_in_turn
 from data import accounts, consents, models
 from data.choosing import count_tweets
-from data.consents import Consent, ConsentError, Ground
+from data.consents import Consent, Ground
 from data.readers import read_owner, read_posts
 from data.store import Store
 from data.tweets import Tweet
@@ -42,9 +42,17 @@ class Prepared:
 
 
 async def prepare(
-    store: Store, settings: Settings, handles: Sequence[str], *, file: Path | None, base: str | None, posts: int | None, reads: bool = False
+    store: Store,
+    settings: Settings,
+    handles: Sequence[str],
+    *,
+    by: str,
+    file: Path | None,
+    base: str | None,
+    posts: int | None,
+    reads: bool = False,
 ) -> Prepared:
-    """Look at what is stored, and at a file that would be imported, and store nothing.
+    """Look at what is stored, and at a file that somebody would import, and store nothing.
 
     With `reads`, more will be read before it is learned from, so that what is stored may be too little, or nothing.
 
@@ -70,8 +78,8 @@ async def prepare(
         counted = {handle: count_tweets(posts, settings.trainer.short_rule) for handle, posts in tweets.items()}
     accepted = settings.consent.grounds
     claims = {handle: await store.read(consents.claims, handle) for handle in names}
-    if file and owner != names[0] and any(one.ground is Ground.ARCHIVE for said in claims.values() for one in said):
-        raise ConsentError(f"What is stored of @{names[0]} is its own archive, to which nothing but a newer one is added: attach that.")
+    if file and owner != names[0]:
+        await store.read(consents.refuse_strangers, names[0], by)
     possible = {Ground.PERMISSION, Ground.PARODY} | ({Ground.ARCHIVE} if owner == names[0] else set())
     return Prepared(
         handles=names,

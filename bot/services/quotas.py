@@ -7,11 +7,11 @@ from sqlite_utils import Database
 from bot.errors import QuotaError
 from bot.settings import Quotas
 from data import jobs, servers, speech
+from data.counting import LOOK_BACK
 from data.origin import Origin
 from data.store import stamp
 
-DAY = timedelta(days=1)
-MINUTE = timedelta(minutes=1)
+DAY, MINUTE = LOOK_BACK["training"], LOOK_BACK["lines"]
 
 
 def quotas_of(db: Database, server: int | None, quotas: Quotas) -> Quotas:

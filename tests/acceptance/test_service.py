@@ -79,6 +79,7 @@ async def test_a_member_trains_a_voice_and_hears_it_and_the_service_ends_cleanly
     assert await ended(process) == 0
     log = (tmp_path / "run.log").read_text()
     assert loopback_discord.token not in log
+    assert loopback_discord.token.encode() not in b"".join(path.read_bytes() for path in mynah.database.parent.glob("mynah.db*"))
     assert "Traceback" not in log
 
 
@@ -181,6 +182,11 @@ async def test_a_schedule_without_discord_drafts_and_a_yes_in_the_terminal_posts
                 assert process.poll() is None
         assert server.posts == {post["x_id"]: draft["text"]}
         assert await ended(process) == 0
+    log = (tmp_path / "run.log").read_text()
+    assert [secret for secret in (draft["text"], *keys.values()) if secret in log] == []
+    stored = b"".join(path.read_bytes() for path in mynah.database.parent.glob("mynah.db*"))
+    assert [secret for secret in keys.values() if secret.encode() in stored] == []
+    assert "Traceback" not in log
     assert "cannot become" in mynah.refused("posts", "reject", str(post["id"]))
 
 

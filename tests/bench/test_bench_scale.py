@@ -47,13 +47,14 @@ async def voices(tmp_path):
 def test_the_small_form_measures_everything(small_form, tmp_path, voices):
     document, _ = small_form("scale", "--work", str(tmp_path), "--keep", str(voices))
     figures = document["figures"]
-    for batch in scale.BATCHES:
-        assert figures[f"trainings_a_minute_{batch}"] > 0
-        assert figures[f"unfair_{batch}"] <= batch
+    for workers, batch in scale.FORMS:
+        assert figures[f"trainings_a_minute_{workers}x{batch}"] > 0
+        assert figures[f"unfair_{workers}x{batch}"] <= workers * batch
     (rate,) = scale.SMALL["rates"]
     for name in ("lag_ms_p50", "lag_ms_p99", "ack_ms_p50", "ack_ms_p99", "answer_s_p50", "cpu", "memory_mb", "threads", "files"):
         assert figures[f"{name}_{rate}"] > 0, name
     assert figures[f"lost_{rate}"] == figures[f"unanswered_{rate}"] == 0
     assert figures[f"sent_{rate}"] == 15
     assert figures["speedup"] > 0
+    assert figures["speedup_by_trainers"] > 0
     assert not list(tmp_path.glob("mynah-bench-*"))  # the data are gone

@@ -84,6 +84,8 @@ class ScriptedExecutor:
 
     async def close(self) -> None:
         self.works = False
+        for run in self.runs:
+            run.cut_off()
 
     def pause(self) -> None:
         self.still = True

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from bot.errors import BadRequestError, SpeechFailedError, StoreError
+from bot.services import orders
 from bot.services import speaking as speaking_module
 from bot.services import training as training_module
 from bot.services.speaking import Speaking
@@ -71,6 +72,26 @@ async def test_what_is_queued_waits_and_goes_on_when_there_is_room(filled, setti
     assert (await filled.read(jobs.get, asked.job.id)).status is Status.QUEUED
     assert executor.orders == []
     disk.free = 10 << 30
+    assert await training.run_next()
+    assert (await filled.read(jobs.get, asked.job.id)).status is Status.DONE
+
+
+async def test_a_training_under_way_is_cut_off_says_why_and_goes_on_when_there_is_room(filled, settings, executor, disk, monkeypatch):
+    monkeypatch.setattr(orders, "DISK_SECONDS", 0.01)
+    executor.gate = asyncio.Event()
+    training = Training(filled, settings, executor)
+    asked = await training.request(["ann"], by="me")
+    running = asyncio.create_task(training.run_next())
+    while not executor.runs:
+        await filled.changed()
+    disk.free = 0
+    assert await running
+    assert (await filled.read(jobs.get, asked.job.id)).status is Status.QUEUED
+    told = [event["sentence"] for _, event in await filled.read(jobs.events_after, asked.job.id) if event["type"] == "note"]
+    assert told == ["Mynah's disk has 0 MiB left, so nothing new is trained: its operator must free some (`mynah gc` helps)."]
+    assert not await training.run_next()
+    disk.free = 10 << 30
+    executor.gate.set()
     assert await training.run_next()
     assert (await filled.read(jobs.get, asked.job.id)).status is Status.DONE
 

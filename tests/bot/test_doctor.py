@@ -1,6 +1,8 @@
 """The doctor: each part that can be amiss is named, with what to do about it."""
 
+import socket
 import sqlite3
+import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,10 +10,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from bot.lock import Lead
 from bot.services import doctor
 from bot.services.doctor import examine, healthy
-from bot.settings import Secrets, Settings
-from data import backups, outbox
+from bot.settings import Monitor, Secrets, Settings, Source, Web
+from data import backups, models, outbox
 from data.store import Store, stamp
 from tests.voices import add_version
 
@@ -140,6 +143,38 @@ async def test_a_folder_whose_name_means_something_in_an_address_is_looked_into(
         await store.write(outbox.ask_person, post.id, who="me", why="look at it")
     assert found(settings, "outbox")[0].advice == "look at it"
     assert any(finding.found == "mornings without approval" for finding in found(settings, "X schedules"))
+
+
+async def test_an_unattended_voice_that_anybody_may_train_anew_is_told_until_it_is_pinned(voice, store, settings):
+    settings = settings.model_copy(update={"x": settings.x.model_copy(update={"unattended": frozenset({"mornings"})})})
+    await store.write(schedule)
+    (finding,) = found(settings, "X voices")
+    assert (finding.ok, finding.found) == (True, "ann: unattended, and not pinned")
+    assert finding.advice.startswith("`mynah pin ann VERSION`")
+    await store.write(models.pin, "ann", 1)
+    assert found(settings, "X voices") == []
+
+
+def test_doors_that_are_set_must_be_free_and_two(settings):
+    assert found(settings, "ports") == []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        one = settings.model_copy(update={"web": Web(port=port)})
+        both = one.model_copy(update={"monitor": Monitor(port=port)})
+        assert [finding.found for finding in found(one, "ports")] == [f"something else is at web ({port})"]
+        assert [finding.found for finding in found(both, "ports")] == [f"monitor and web are both at {port}"]
+        assert not any(finding.ok for doors in (one, both) for finding in found(doors, "ports"))
+        with Lead(settings.data_dir / "mynah.lock") as lead:
+            assert lead.take()
+            assert [finding.ok for finding in found(one, "ports")] == [True]  # the service itself is there
+    assert [finding.ok for finding in found(one, "ports")] == [True]
+
+
+def test_a_command_for_posts_that_cannot_be_run_is_told(settings):
+    assert found(settings, "source") == []
+    for command, ok in ((sys.executable, True), ("nowhere-to-be-found", False)):
+        (finding,) = found(settings.model_copy(update={"source": Source(command=(command,))}), "source")
+        assert (finding.ok, bool(finding.advice)) == (ok, not ok)
 
 
 async def test_a_clock_that_was_set_back_is_told(voice, store, settings):

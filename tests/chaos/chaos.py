@@ -114,6 +114,7 @@ async def chaos(folder: Path, plan: Plan) -> Outcome:
         _write_down(world)
         outcome.lost += [str(found) for found in violations(world.service.database, world.ledger.path)]
         outcome.lost += [f"A traceback in the log: {_traceback(world.service.log)}"] if "Traceback" in world.service.log else []
+        outcome.lost += [f"{name} is in the log." for name, value in world.service.secrets.items() if value in world.service.log]
         outcome.tally = _tally(world)
     outcome.seconds = time.monotonic() - began
     return outcome

@@ -70,6 +70,7 @@ class Service:
         discord = {"DISCORD_TOKEN": self.discord.token, "MYNAH_DISCORD__API_URL": self.discord.url}
         self._environment = ours | {"PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1", "OMP_NUM_THREADS": "1"}
         self.environment = self._environment | keys | discord
+        self.secrets = keys | {"DISCORD_TOKEN": self.discord.token}
 
     @property
     def config(self) -> Path:

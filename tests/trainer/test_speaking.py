@@ -8,6 +8,7 @@ import pytest
 
 from tests.trainer.conftest import Asked, end, pip_of
 from trainer import decoding, speaking
+from trainer.process import Stop
 from trainer.protocol import Cancel, Sampling, SpeechRequest, Stage, parse
 
 
@@ -264,3 +265,15 @@ def test_a_voice_of_all_weights_is_forgotten_as_others_are_and_a_base_stays(voic
         asked.speaker.tidy()
         assert list(asked.speaker._loaded) == [(one.base, one.cache, "cpu")]
         assert asked(all_of_it) == first
+
+
+def test_while_it_speaks_it_says_that_it_lives(voice, monkeypatch):
+    request = voice("ann")
+    monkeypatch.setattr(speaking, "BEAT", 0.001)
+    monkeypatch.setattr(speaking, "lines_of_stdin", lambda: iter([request.to_json()]))
+    said = []
+    speaking.speak(said.append, Stop())
+    kinds = [message.type for message in said]
+    assert Stage("speaking") in said[: kinds.index("line")]
+    assert kinds[-1] == "spoken"
+    assert kinds.count("line") == 3

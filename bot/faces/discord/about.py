@@ -11,7 +11,7 @@ from bot.faces.discord.buttons import Pressed, as_seen
 from bot.faces.discord.context import Context, hybrid
 from bot.faces.discord.installs import portable
 from bot.faces.discord.language import tr
-from data import members
+from data import counting, members
 
 if TYPE_CHECKING:
     from bot.faces.discord.bot import MynahBot
@@ -39,10 +39,12 @@ class About(commands.Cog):
         """Say what Mynah is and what it stores of you, and erase that."""
         await ctx.begin("Looking …", private=True)
         found = await self.app.store.read(members.stored, ctx.author.id)
-        rows = [f"• {tr(name)}: {number:,}" for name, number in found.items() if number]
         view = discord.ui.View(timeout=None)
-        if rows:
+        if any(found.values()):
             view.add_item(EraseButton(ctx.author.id))
+        rows = [f"• {tr(name)}: {number:,}" for name, number in found.items() if number]
+        if kept := await self.app.store.read(counting.of_member, ctx.author.id):
+            rows.append(f"• {tr('requests that quotas still count')}: {kept}")
         stored = "\n".join([tr("Stored of you:"), *rows]) if rows else tr("Of you nothing is stored.")
         await ctx.ask(f"{tr(WHAT).format(version=version('mynah'))}\n{stored}", view)
 

@@ -19,10 +19,10 @@ from bot.faces.discord.text import MESSAGE, cut, plural, safe, sentence, who
 from bot.faces.words import GROUNDS
 from bot.services.importing import import_file
 from bot.services.preparing import Prepared, prepare
-from data import accounts, askings, consents, members
+from data import accounts, askings, consents, counting
 from data.askings import Asking
 from data.consents import Ground
-from data.handles import normalise_handles
+from data.handles import normalise_handle, normalise_handles
 from data.spending import dollars
 from data.store import stamp
 
@@ -40,8 +40,8 @@ CLAIMS = {
 }
 
 
-async def question(app: Mynah, number: int, asking: Asking) -> tuple[str, discord.ui.View]:
-    """Return the question, and what answers it.
+async def question(app: Mynah, number: int, asking: Asking, user: discord.abc.User) -> tuple[str, discord.ui.View]:
+    """Return the question to a member, and what answers it.
 
     Raises:
         MynahError: it cannot be trained; the text says why.
@@ -49,7 +49,9 @@ async def question(app: Mynah, number: int, asking: Asking) -> tuple[str, discor
     file = Path(asking.file) if asking.file else None
     reads = app.reading.on and file is None
     names = asking.handles.split()
-    prepared = await prepare(app.store, app.settings, names, file=file, base=asking.base, posts=asking.posts, reads=reads)
+    prepared = await prepare(
+        app.store, app.settings, names, by=signature(user), file=file, base=asking.base, posts=asking.posts, reads=reads
+    )
     open_ = asking.ground is None and bool(prepared.missing or file)
     if open_ and not prepared.grounds:
         raise ConsentError(NO_GROUND)
@@ -115,7 +117,7 @@ class GroundSelect(Pressed, discord.ui.DynamicItem[discord.ui.Select[Any]], temp
         await interaction.response.defer()
         asking = await bot.app.store.write(askings.choose, self.asking, Ground(self.item.values[0]))
         as_seen(interaction)
-        content, view = await question(bot.app, self.asking, asking)
+        content, view = await question(bot.app, self.asking, asking, interaction.user)
         await interaction.edit_original_response(content=content, view=view)
 
 
@@ -150,11 +152,13 @@ async def _train(bot: "MynahBot", interaction: discord.Interaction[Any], number:
     asking = await app.store.read(askings.get, number)
     by, names = signature(interaction.user), asking.handles.split()
     where = origin(interaction.user, interaction.guild)
-    if asking.file:
-        await app.training.need_room(where)
-        await import_file(app.store, app.settings, Path(asking.file), names[0], by=by, ground=asking.ground)
-    else:
-        if app.reading.on and await app.training.room(where):
+    room = await app.training.room(where)  # where there is none, the training may still be one that was asked for already
+    if asking.file and room:
+        await import_file(app.store, app.settings, Path(asking.file), names[0], by=by, ground=asking.ground, trusted=False)
+    elif asking.file and normalise_handle(names[0]) not in await app.store.read(accounts.known_handles):
+        await app.training.need_room(where)  # raises
+    if not asking.file:
+        if app.reading.on and room:
             await _read(app, interaction, asking, by)
         if asking.ground:
             stored = await app.store.read(accounts.known_handles)
@@ -193,7 +197,7 @@ async def _own(app: Mynah, number: int, user: discord.abc.User) -> Asking:
 
 async def expire(app: Mynah) -> None:
     """Let go of the questions that nobody answered for a day, of every file that no question waits with, and of quotas' old counts."""
-    await app.store.write(members.let_go)
+    await app.store.write(counting.let_go)
     before = stamp(datetime.now(UTC) - KEPT)
     kept = {file.parent for file in await app.store.write(askings.expire, before)}
     uploads = app.settings.data_dir / "uploads"

@@ -59,7 +59,7 @@ class VoiceButton(
             roles = (await settings_here(bot, interaction.guild)).train_roles
             need_role(interaction.user, roles, "Training", moderates=moderates(interaction))
             asking = Asking(interaction.user.id, " ".join(handles))
-            content, view = await question(app, await app.store.write(askings.ask, asking), asking)
+            content, view = await question(app, await app.store.write(askings.ask, asking), asking, interaction.user)
         elif len(handles) > 1:
             raise BadRequestError("A joint voice goes with one of its accounts: `/forget` deletes an account with all that was made of it.")
         else:

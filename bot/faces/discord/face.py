@@ -86,9 +86,12 @@ class DiscordFace:
             finally:
                 VITALS.gateway(up=False)
                 connecting.cancel()
-                await bot.close()
-                connecting.cancel()  # now it ends, whether it heeds this one or sees that all is closed
-                await asyncio.wait([connecting])
+                try:
+                    await bot.close()
+                finally:
+                    connecting.cancel()  # now it ends, whether it heeds this one or sees that all is closed
+                    await asyncio.wait([connecting])
+                    connecting.cancelled() or connecting.exception()  # else asyncio would log one that nobody asked for
             failures = 1 if bot.was_ready else failures + 1
             seconds = min(LONGEST_PAUSE, 2.0 ** min(failures, 10)) * (0.5 + self._chance() / 2)
             log.warning("Discord cannot be reached: trying again", seconds=round(seconds, 1), error=repr(why))

@@ -16,6 +16,7 @@ from bot.faces.discord.language import tr
 from bot.faces.discord.text import plural, safe
 from bot.faces.discord.uploads import check_upload
 from bot.services.importing import Imported, import_file
+from bot.services.training import accounts_of
 from data.consents import Ground
 
 if TYPE_CHECKING:
@@ -49,9 +50,10 @@ class Importing(commands.Cog):
         claimed = Ground(ground)
         if claimed not in settings.consent.grounds:
             raise ConsentError(NO_GROUND)
+        await accounts_of(self.app.store, settings, [handle])
         path = await self.bot.fetch(file)
         try:
-            brought = await import_file(self.app.store, settings, path, handle, by=signature(ctx.author), ground=claimed)
+            brought = await import_file(self.app.store, settings, path, handle, by=signature(ctx.author), ground=claimed, trusted=False)
         finally:
             await asyncio.to_thread(shutil.rmtree, path.parent, ignore_errors=True)
         await ctx.answer(_said(brought))

@@ -15,6 +15,7 @@ from bot.faces.discord.context import Context, hybrid, origin
 from bot.faces.discord.following import cancel
 from bot.faces.discord.text import CHOICE, CHOICES, safe
 from bot.faces.discord.uploads import check_upload
+from bot.services.training import accounts_of
 from data import accounts, askings, jobs
 from data.askings import Asking
 from trainer import protocol
@@ -79,12 +80,13 @@ class Training(commands.Cog):
             raise BadRequestError(f"Here voices learn from {most} posts of an account at most: ask for fewer, or leave that out.")
         path = None
         if attached:
+            await accounts_of(self.app.store, self.app.settings, names)
             await self.app.training.need_room(origin(ctx.author, ctx.guild))
             path = await self.bot.fetch(attached)
         asking = Asking(ctx.author.id, " ".join(names), str(path) if path else None, None, base, posts)
         number = await self.app.store.write(askings.ask, asking)
         try:
-            await ctx.ask(*await question(self.app, number, asking))
+            await ctx.ask(*await question(self.app, number, asking, ctx.author))
         except BaseException:
             await settle(self.app, number)
             raise

@@ -103,9 +103,13 @@ class Watching(commands.Cog):
         """Say in a message that is followed no longer what became of its training."""
         try:
             await self.app.store.read(jobs.get, view.watch.job)
-            words = "Who asked for this training had that erased: how it goes stands in `/queue`."
+            words = "Whoever asked for this training had his data erased. It goes on: see `/queue`."
         except NotStoredError:
             words = "This training was forgotten, with everything of its account."
+        except Exception:
+            log.exception("what became of a training cannot be read", job=view.watch.job)
+            view.over = False  # it is looked at again
+            return
         await self._refresh(view, words)
 
     def _is_due(self, view: View, places: Mapping[int, int]) -> bool:

@@ -70,9 +70,12 @@ async def opt_out(app: Mynah, handle: str, by: str, *, undo: bool = False) -> An
         did = await app.store.write(consents.take_back, name)
         said = f"@{name} may be stored and trained again." if did else f"@{name} had not opted out."
         return Answer({"handle": name, "opted_out": False}, Text(said))
+    elsewhere = await forgetting.beyond(app.store, app.settings, name)
     gone = await app.lead_until(forgetting.opt_out(app.store, app.training, app.settings, name, by=by))
     said = f"@{name} is forgotten, and will not be stored or trained again." if gone else f"@{name} will not be stored or trained."
-    return Answer({"handle": name, "opted_out": True, "deleted": gone}, Text(said))
+    left, words = _left(elsewhere)
+    document = {"handle": name, "opted_out": True, "deleted": gone, "left": left}
+    return Answer(document, Text("\n".join([said, *words] if gone else [said])))
 
 
 async def read(
@@ -321,12 +324,18 @@ async def cancel(app: Mynah, job_id: int, by: str) -> Answer:
 
 async def forget(app: Mynah, handle: str, by: str) -> Answer:
     """Delete everything of an account."""
-    elsewhere = await forgetting.beyond(app.store, handle)
+    elsewhere = await forgetting.beyond(app.store, app.settings, handle)
     gone = await app.lead_until(forgetting.forget(app.store, app.training, app.settings, handle, by=by))
     said = ", ".join(counted(number, name) for name, number in gone.items() if number) or "an empty account"
-    left = [place for place in elsewhere if not Path(place).is_absolute() or Path(place).exists()]  # a repository, or a folder still there
-    lines = [f"Forgotten: {said}.", *([f"Yours to delete: {', '.join(left)}."] if left else []), BACKUPS_STAY]
-    return Answer({"handle": handle.removeprefix("@").lower(), "deleted": gone, "left": left}, Text("\n".join(lines)))
+    left, words = _left(elsewhere)
+    document = {"handle": handle.removeprefix("@").lower(), "deleted": gone, "left": left}
+    return Answer(document, Text("\n".join([f"Forgotten: {said}.", *words])))
+
+
+def _left(elsewhere: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return of the places that forgetting cannot reach those that are there, repositories too, and what to say of them and of backups."""
+    left = [place for place in elsewhere if not Path(place).is_absolute() or Path(place).exists()]
+    return left, [*([f"Yours to delete: {', '.join(left)}."] if left else []), BACKUPS_STAY]
 
 
 async def export(app: Mynah, voice: str, folder: Path, *, version: int | None = None, adapter: bool = False, push: str = "") -> Answer:

@@ -566,7 +566,7 @@ def _profiles(settings: Settings) -> list[Finding]:
 
 @cli.command()
 def console(config: ConfigOption = None) -> None:
-    """Take the Discord commands here, with the prefix that they have there."""
+    """Take the main Discord commands here, and some more, with the prefix that they have there."""
     settings = _settings(config)
     asyncio.run(converse(settings, _begin(settings), _by()))
 

@@ -1,4 +1,4 @@
-"""The console: the Discord commands and some more, typed with Discord's prefix in a terminal."""
+"""The console: the main Discord commands and some more, typed with Discord's prefix in a terminal."""
 
 import shlex
 import sys

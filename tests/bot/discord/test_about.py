@@ -2,7 +2,7 @@
 
 from bot.faces.discord.bot import MynahBot
 from bot.settings import Quotas
-from data import consents, jobs, members, speech
+from data import consents, counting, jobs, members, speech
 from tests.bot.discord.conftest import Stage
 
 
@@ -54,13 +54,16 @@ async def test_erasing_begins_no_new_day_of_quotas_and_what_they_count_goes_in_t
     assert [count for _, count in lines] == [5]
     await stage.app.store.write(members.erase, stage.alice.id)
     assert await stage.app.store.read(speech.lines_since, since, stage.alice.id) == lines
+    shown = (await stage.alice.slash(stage.channel, "about")).response
+    assert shown.content.endswith("Stored of you:\n• requests that quotas still count: 2")
+    assert shown.components == []
     await stage.alice.send(stage.channel, "!train gull")
     refused = await stage.alice.click(stage.history[-1], label="Train")
     assert "You may ask for 1 trainings within a day" in refused.followups[0].content
-    await stage.app.store.write(members.let_go)
-    assert await stage.app.store.read(lambda db: db["counted"].count) == 2
+    await stage.app.store.write(counting.let_go)
+    assert await stage.app.store.read(counting.of_member, stage.alice.id) == 2
     await stage.app.store.write(lambda db: db.conn.execute("UPDATE counted SET at = '2001-01-01'"))
-    await stage.app.store.write(members.let_go)
+    await stage.app.store.write(counting.let_go)
     assert await stage.app.store.read(lambda db: db["counted"].count) == 0
 
 

@@ -103,13 +103,19 @@ async def test_more_posts_than_the_operator_allows_are_not_to_be_asked_for(stage
     assert len(stage.env.errors) == 1
 
 
-async def test_nothing_but_a_newer_archive_is_added_to_an_accounts_own(stage: Stage):
-    await stage.app.store.write(consents.claim, "keeper", consents.Ground.ARCHIVE, "ottoline")
+async def test_to_an_accounts_own_archive_nobody_adds_but_who_brought_it(stage: Stage):
+    brought = f"bob (Discord {stage.bob.id})"
+    asked = await bring(stage, "keeper")  # before there is an archive
+    await stage.alice.select(asked, ["permission"])
+    await stage.app.store.write(consents.claim, "keeper", consents.Ground.ARCHIVE, brought)
+    late = await stage.alice.click(stage.history[-1], label="Train")
     refused = await bring(stage, "keeper")
-    assert refused.content.startswith("What is stored of @\u200bkeeper is its own archive, to which nothing but a newer one is added")
-    assert uploads(stage) == []
+    for words in (late.followups[0].content, refused.content):
+        assert words.startswith("@\u200bkeeper brought an archive of its own: attach one, too")
     assert len(await stage.app.store.read(accounts.read_tweets, "keeper")) == 150
     assert len(stage.env.errors) == 1
+    again = await bring(stage, "keeper", who=stage.bob)
+    assert "Source: `crab.jsonl`, 150 posts of it new." in again.content
 
 
 async def test_an_account_that_is_known_by_a_voice_alone_is_trained_with_the_file_that_is_brought(stage: Stage):

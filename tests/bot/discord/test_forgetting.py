@@ -1,7 +1,7 @@
 """Forgetting an account from Discord: for moderators, after a question, for good."""
 
 from bot.faces.discord.bot import MynahBot
-from data import accounts, members, models
+from data import accounts, jobs, members, models
 from tests.bot.discord.conftest import Stage
 
 
@@ -96,13 +96,27 @@ async def test_a_question_about_it_that_waits_goes_with_its_file(stage: Stage):
     assert await stored(stage) == ["gull"]
 
 
+async def test_forgetting_begins_no_new_day_of_quotas(stage: Stage):
+    await stage.train()
+    since, here = "2000-01-01", stage.channel.guild.id
+    await stage.app.store.write(
+        lambda db: db.conn.execute("UPDATE jobs SET member = ?, server = ?", [stage.alice.id, here]),
+    )
+    asked = [await stage.app.store.read(jobs.asked_since, since, member=stage.alice.id)]
+    asked.append(await stage.app.store.read(jobs.asked_since, since, server=here))
+    assert [len(moments) for moments in asked] == [1, 1]
+    await stage.app.store.write(accounts.forget, "keeper")
+    assert await stage.app.store.read(jobs.asked_since, since, member=stage.alice.id) == asked[0]
+    assert await stage.app.store.read(jobs.asked_since, since, server=here) == asked[1]
+
+
 async def test_whose_training_goes_on_is_not_told_that_it_was_forgotten(stage: Stage):
     await stage.asks(stage.alice, "keeper")
     await stage.run()
     await stage.env.advance_time(1)
     await stage.app.store.write(members.erase, stage.alice.id)
     await stage.env.advance_time(12)
-    assert stage.history[0].content == "Who asked for this training had that erased: how it goes stands in `/queue`."
+    assert stage.history[0].content == "Whoever asked for this training had his data erased. It goes on: see `/queue`."
 
 
 async def test_forgetting_stops_a_training_and_its_message(stage: Stage):

@@ -55,7 +55,7 @@ async def test_a_voice_that_was_forgotten_says_no_more(stage: Stage):
     pressed = await stage.alice.click(lines, label="Again")
     (private,) = pressed.followups
     assert private.ephemeral
-    assert private.content == "Those lines are gone: their voice was forgotten, or it is too long ago. Ask anew."
+    assert private.content == "Those lines are gone: forgotten, erased, or too long ago. Ask anew."
     assert pressed.response is None
 
 
