@@ -21,7 +21,7 @@ def keep(db: Database, where: str, values: Sequence[Any], *, server: str = "serv
     for kind, (table, count) in _ROWS.items():
         db.conn.execute(
             f"INSERT INTO counted (member, server, kind, at, count) SELECT member, {server}, ?, created_at, {count} FROM {table}"  # noqa: S608 - fixed
-            f" WHERE member IS NOT NULL AND created_at > ? AND {where}",
+            f" WHERE coalesce(member, {server}) IS NOT NULL AND created_at > ? AND {where}",
             [kind, _since(kind), *values],
         )
 
