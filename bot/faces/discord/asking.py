@@ -153,11 +153,12 @@ async def _train(bot: "MynahBot", interaction: discord.Interaction[Any], number:
     by, names = signature(interaction.user), asking.handles.split()
     where = origin(interaction.user, interaction.guild)
     room = await app.training.room(where)  # where there is none, the training may still be one that was asked for already
-    if asking.file and room:
-        await import_file(app.store, app.settings, Path(asking.file), names[0], by=by, ground=asking.ground, trusted=False)
-    elif asking.file and normalise_handle(names[0]) not in await app.store.read(accounts.known_handles):
-        await app.training.need_room(where)  # raises
-    if not asking.file:
+    if asking.file:
+        if room:
+            await import_file(app.store, app.settings, Path(asking.file), names[0], by=by, ground=asking.ground, trusted=False)
+        elif normalise_handle(names[0]) not in await app.store.read(accounts.known_handles):
+            await app.training.need_room(where)  # raises
+    else:
         if app.reading.on and room:
             await _read(app, interaction, asking, by)
         if asking.ground:
