@@ -208,7 +208,7 @@ async def test_pause_resume_and_remove(ready: Stage):  # noqa: F811
 
 
 async def test_run_has_a_line_written_now_whose_card_comes(ready: Stage):  # noqa: F811
-    await add(ready)
+    await add(ready, times="every 6h")  # so far away, at whatever time of the day, that no draft is written ahead
     run = await ready.boss.slash(ready.channel, "schedule run", name="mornings")
     assert run.response.content == f"**mornings** writes a post now: its card comes in <#{ready.desk.id}>."
     await ready.app.scheduling.step()
