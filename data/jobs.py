@@ -48,6 +48,8 @@ class Job:
     attempt: int
     cancel_requested_by: str | None
     requested_by: str
+    server: int | None
+    """In which it was asked for first, if in Discord."""
     created_at: str
     started_at: str | None
     ended_at: str | None

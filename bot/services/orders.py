@@ -162,7 +162,7 @@ class _Order:
 
     async def _follow(self, job: jobs.Job, run: Run) -> None:
         """Bring one job to its end."""
-        with structlog.contextvars.bound_contextvars(job=job.id, voice=job.voice):
+        with structlog.contextvars.bound_contextvars(job=job.id, voice=job.voice, server=job.server):
             try:
                 last = await self._record(job, run)
                 if isinstance(last, protocol.Done):

@@ -23,7 +23,8 @@ def logged(tmp_path):
 async def test_prompts_lines_and_posts_stay_out_of_the_log(stage: Stage, logged, monkeypatch):
     await stage.train()
     await stage.asks(stage.alice, "gull")
-    await stage.run(2)
+    (await stage.run(2)).done()
+    await stage.app.training.result(2)
     await stage.alice.slash(stage.channel, "generate", voice="keeper", prompt="aubergine", count=1)
     await stage.alice.slash(stage.channel, "ask", voice="keeper", message="a wheelbarrow, perhaps?")
     await stage.alice.send(stage.channel, "!generate keeper xylophone")
@@ -38,9 +39,10 @@ async def test_prompts_lines_and_posts_stay_out_of_the_log(stage: Stage, logged,
     lines = [json.loads(line) for line in said.splitlines()]
     assert [word for word in (*PRIVATE, TOKEN) if word in said] == []
     stored = next(line for line in lines if line["event"] == "model stored")
-    assert (stored["voice"], stored["job"]) == ("keeper", 1)
+    assert (stored["voice"], stored["job"], stored["server"]) == ("keeper", 1, None)  # which nobody asked for in a server
     asked = next(line for line in lines if line["event"] == "training requested" and line["voice"] == "gull")
-    assert asked["server"]
+    trained = next(line for line in lines if line["event"] == "model stored" and line["voice"] == "gull")
+    assert asked["server"] == trained["server"] == stage.channel.guild.id
     failed = next(line for line in lines if line["event"] == "speaking failed")
     assert (failed["voice"], "RuntimeError" in failed["exception"]) == ("keeper", True)
     assert failed["request"]
