@@ -26,6 +26,9 @@ SHOWN = {
     "web-overview-light": ("/", {"width": 1100}),
     "web-voice-dark": ("/voices/keeper_ottoline", {"width": 1100, "dark": True}),
     "web-outbox-phone": ("/outbox", {"width": 375, "height": 812, "scale": 1.5}),
+    "web-queue-light": ("/queue", {"width": 1100}),
+    "web-schedules-dark": ("/schedules", {"width": 1100, "dark": True}),
+    "web-health-phone": ("/health", {"width": 375, "height": 812, "scale": 1.5}),
 }
 
 

@@ -31,7 +31,7 @@ SHOWN = {
     "/schedules": ("9:00", "every 6h", "paused"),
     "/schedules/mornings": ("Europe/Madrid", "each draft waits for a person", "up to 20m later"),
     "/spend": ("Posts written", "$3.965 of $10.00", "may still be spent"),
-    "/health": ("All is well", "outbox", "Children started", "no token"),
+    "/health": ("All is well with the service; the doctor, below, finds 3 things amiss.", "outbox", "Children started", "no token"),
 }
 EVIL = "`<b>`<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>{{ 7*7 }}\u202e"
 
