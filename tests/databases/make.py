@@ -1,4 +1,4 @@
-"""Makes a database as an operator's, by the code of the folder that it is started in: what tests/test_upgrade.py upgrades.
+"""Makes a database as an operator's, by the code of the folder that it is started in: what tests/bot/test_upgrade.py upgrades.
 
     git worktree add /tmp/then COMMIT && cd /tmp/then
     PYTHONPATH=. python …/tests/databases/make.py …/tests/databases/DATE-COMMIT.db.gz
