@@ -2,6 +2,8 @@
 PYTHON ?= python3
 TORCH_ARGS ?=
 BIN := .venv/bin
+# The build of an editable package warns of folders that are named as it is.
+PIP := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check
 SEED ?= 7
 
 .DEFAULT_GOAL := help
@@ -20,7 +22,7 @@ test-long: .venv/dev  ## run the long tests alone
 	$(BIN)/python -m pytest -m long
 
 test-wandb: .venv/dev  ## install Weights & Biases (75 MB) and run its tests, which are skipped without it
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[wandb]'
+	$(PIP) --editable '.[wandb]'
 	$(BIN)/python -m pytest -m '' tests/bot/test_wandb.py
 
 check: .venv/dev  ## lint, types, and the storeys of the house
@@ -73,19 +75,20 @@ install: .venv/runtime  ## install what running needs, into .venv
 
 # torch first and pinned: whatever else asks for it then takes this one. On Linux PyPI's is built for NVIDIA's GPUs, gigabytes of it;
 # TORCH_ARGS='--index-url …' has pip fetch the CPU build instead, as for the image (docs/container.md).
-.venv/runtime: pyproject.toml
+.venv/runtime: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Mynah needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH_ARGS) torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(PIP) $(TORCH_ARGS) torch==2.13.0
+	$(PIP) --no-deps --require-hashes --requirement requirements.lock
+	$(PIP) --no-deps --editable .
 	@touch $@
 
 .venv/dev: .venv/runtime
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) --editable '.[dev]'
 	@touch $@
 
 .venv/bench: .venv/runtime
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(PIP) --editable '.[bench]'
 	@touch $@
 
 .PHONY: lock audit licences
