@@ -45,7 +45,7 @@ def make(store, settings, server):
         wanted = Settings.model_validate(changed)
         wanted.data_dir.mkdir(parents=True, exist_ok=True)
         budget = Budget(store, wanted.x)
-        return Reading(store, wanted, budget, lambda: TweepyReader(SECRETS, api_url=server.url, read_timeout=0.5))
+        return Reading(store, wanted, budget, lambda: TweepyReader(SECRETS, api_url=server.url, read_timeout=5))
 
     return make
 
