@@ -30,8 +30,6 @@ def test_a_degenerate_account(run, job, kept, name):
         split: [Post(post.author, post.text, post.parent) for post in getattr(corpus, split)] for split in ("train", "stop", "report")
     }
     end = run(replace(job(epochs=1, answers=0.5, tokens_per_step=2048), **splits), kept=kept)[-1]
-    if end.type == "failed":
-        assert end.code in {"too_little_text", "not_finite"}, end
-    else:
-        assert end.loss_after < end.loss_before
-        assert len(end.samples) == 5
+    assert end.type == "done", end
+    assert end.loss_after < end.loss_before
+    assert len(end.samples) == 5
