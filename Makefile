@@ -7,7 +7,7 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-ch
 SEED ?= 7
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-wandb check bench-train bench-quality bench-answers bench-again bench-joint bench-speak bench-voices bench-filter bench-ack bench-scale soak chaos run install clean
+.PHONY: help demo test test-long test-wandb check bench-train bench-quality bench-answers bench-again bench-joint bench-speak bench-voices bench-filter bench-refusals bench-ack bench-scale soak chaos run install clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ bench-voices: .venv/bench  ## measure Mynah with ten thousand voices in one data
 
 bench-filter: .venv/bench  ## measure how long the filter takes for a line, and what it refuses of real posts
 	@$(BIN)/python -m bench.filter
+
+bench-refusals: .venv/bench  ## measure what the filter makes of 2,000 raw lines, and whether anything comes through
+	@$(BIN)/python -m bench.refusals
 
 bench-ack: .venv/dev  ## measure how soon Discord hears of a hundred commands, beside a training
 	@$(BIN)/python -m bench.ack

@@ -16,7 +16,7 @@ from bench.child import Child
 from bench.command import ROOT, say
 from bench.speaker import Speaker
 from data.corpus import Corpus
-from trainer.protocol import Done, Failed, Job, Post, ProtocolError, Recipe, Sampling, SpeechRequest, Spoken, Step, parse
+from trainer.protocol import Done, Failed, Job, Line, Post, ProtocolError, Recipe, Sampling, SpeechRequest, Spoken, Step, parse
 
 TRAINER = (sys.executable, "-m", "trainer")
 LINES_A_REQUEST = 50
@@ -137,7 +137,12 @@ def request_for(voice: Voice, name: str, count: int, seed: int, message: str = "
 
 
 def said(requests: Sequence[SpeechRequest], work: Path) -> dict[str, list[str]]:
-    """Return the lines of each request, by its id, as one speaker said them.
+    """Return the texts of `heard`."""
+    return {name: [line.text for line in lines] for name, lines in heard(requests, work).items()}
+
+
+def heard(requests: Sequence[SpeechRequest], work: Path) -> dict[str, list[Line]]:
+    """Return the lines of each request, by its id, in order, as one speaker said them.
 
     Raises:
         SystemExit: a request failed, or the speaker died.
@@ -146,11 +151,11 @@ def said(requests: Sequence[SpeechRequest], work: Path) -> dict[str, list[str]]:
     with Speaker(work / "speaker.log") as speaker:
         asked = {request.id: speaker.ask(request) for request in requests}
         while spoken < len(asked):
-            _, heard = speaker.hear()
-            if isinstance(heard, Spoken):
+            _, message = speaker.hear()
+            if isinstance(message, Spoken):
                 spoken += 1
-                say(f"{heard.id}: spoken, {spoken} of {len(asked)} requests")
-    return {name: [line.text for line in sorted(heard.lines, key=lambda line: line.index)] for name, heard in asked.items()}
+                say(f"{message.id}: spoken, {spoken} of {len(asked)} requests")
+    return {name: sorted(answer.lines, key=lambda line: line.index) for name, answer in asked.items()}
 
 
 def _trainer_sha256() -> str:

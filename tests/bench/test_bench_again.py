@@ -13,7 +13,6 @@ def figures_of(bench, tmp_path):
     return json.loads(file.read_text())
 
 
-@pytest.mark.long
 def test_the_next_version_learns_from_all_posts_whatever_it_begins_with(tmp_path, capsys):
     one = figures_of(again, tmp_path)["accounts"]["ann"]
     jobs = {path.parent: json.loads(path.read_text()) for path in (tmp_path / "work").glob("*/job.json")}

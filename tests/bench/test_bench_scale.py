@@ -43,7 +43,6 @@ async def voices(tmp_path):
     return folder
 
 
-@pytest.mark.long
 def test_the_small_form_measures_everything(small_form, tmp_path, voices):
     document, _ = small_form("scale", "--work", str(tmp_path), "--keep", str(voices))
     figures = document["figures"]

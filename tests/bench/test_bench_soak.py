@@ -21,7 +21,6 @@ def test_what_cannot_be_measured_is_refused(words, capsys):
     assert "more than nothing" in capsys.readouterr().err
 
 
-@pytest.mark.long
 def test_the_small_form_watches_and_draws_everything(small_form, tmp_path):
     document, _ = small_form("soak", "--work", str(tmp_path), "--plot", str(tmp_path / "soak.png"))
     figures = document["figures"]

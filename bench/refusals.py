@@ -1,0 +1,98 @@
+"""What does the filter make of what voices say, and does anything come through that should not? (`make bench-refusals`)
+
+    python -m bench.refusals [--voices NAME,NAME] [--lines 1000] [--work DIR] [--json FILE] [--small]
+
+Each voice says so many lines, unprompted, with the default sampling; voices are those of bench/quality.py where they are there. Each
+line, in the order of speaking, goes through `Safety.judge` at the default settings, beside those of the voice that passed before it. The
+table has how many lines of each voice broke which rule first.
+
+What passed is then looked at by other means than the filter's, and the numbers of what leaked stand below the table:
+
+mentions    an @ of any width
+links       a scheme or www., or what ends in a dot and a top-level domain that many use
+too long    above 280, by twitter-text
+copies      equal to a training post but for case and spaces, or eight words in a row of one
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from bench import command, workshop
+from bot.services.safety import Safety, Said
+from bot.settings import Safety as Settings
+from bot.x.text import weighted_length
+from data.copies import TrainingPosts
+from data.speech import PASSED
+from trainer.protocol import Line, Recipe
+
+RULES = (PASSED, "empty", "cut_off", "too_long", "forbidden", "mention", "link", "blocked", "profane", "personal", "copy", "repeat")
+LINK = re.compile(r"://|\bwww\.|\w\.(com|org|net|gov|edu|io|co|ly|me|tv|uk|us|br|jp|de|fr)\b", re.IGNORECASE)
+MOST, RUN = 280, 8
+SMALL = {"base": "tiny-random", "voices": "ann,bob", "lines": 8, "at_once": 2, "posts": 120, "epochs": 1}
+
+
+def judged(lines: Iterable[Line], posts: Iterable[str]) -> tuple[Counter[str], list[str]]:
+    """Return how many lines broke which rule first, and the lines that broke none."""
+    safety, learned, said = Safety(Settings()), TrainingPosts(posts), Said()
+    verdicts: Counter[str] = Counter()
+    passed = []
+    for line in lines:
+        verdict = safety.judge(line.text, learned, said, complete=line.complete)
+        verdicts[verdict.name] += 1
+        if verdict.name == PASSED:
+            said.add(line.text)
+            passed.append(line.text)
+    return verdicts, passed
+
+
+def leaks(passed: Sequence[str], posts: Iterable[str]) -> dict[str, int]:
+    """Return how many lines that passed should not have."""
+    words = [post.casefold().split() for post in posts]
+    whole = {" ".join(post) for post in words}
+    runs = {run for post in words for run in _runs(post)}
+    return {
+        "mentions": sum("@" in line or "\uff20" in line for line in passed),
+        "links": sum(bool(LINK.search(line)) for line in passed),
+        "too long": sum(weighted_length(line) > MOST for line in passed),
+        "copies": sum(" ".join(line) in whole or not runs.isdisjoint(_runs(line)) for line in (line.casefold().split() for line in passed)),
+    }
+
+
+def _runs(words: Sequence[str]) -> set[tuple[str, ...]]:
+    return {tuple(words[start : start + RUN]) for start in range(len(words) - RUN + 1)}
+
+
+def main(words: list[str] | None = None) -> None:
+    """Measure what the command line asks for."""
+    parser = workshop.parser("refusals", __doc__)
+    parser.add_argument("--voices", default="dril,realDonaldTrump", help="with commas")
+    parser.add_argument("--lines", type=int, default=1000, help="lines that each voice says")
+    arguments = command.parse(parser, words, SMALL)
+    if arguments.lines < 1:
+        parser.error("--lines is a number from 1 on")
+    corpora = workshop.corpora_of(arguments, arguments.voices.split(","))
+    recipe = Recipe(base=arguments.base, device=arguments.device, seed=arguments.seed, epochs=arguments.epochs)
+    jobs = [workshop.job_for(name, corpus, recipe, arguments.work, arguments.cache) for name, corpus in corpora.items()]
+    voices = dict(zip(corpora, workshop.trained(jobs, arguments.at_once), strict=True))
+    requests = {name: workshop.requests_for(voice, name, arguments.lines, arguments.seed) for name, voice in voices.items()}
+    heard = workshop.heard([request for wishes in requests.values() for request in wishes], arguments.work)
+    figures, leaked = {}, Counter[str]()
+    for name, corpus in corpora.items():
+        posts = [post.text for post in corpus.train]
+        figures[name], passed = judged((line for request in requests[name] for line in heard[request.id]), posts)
+        leaked.update(leaks(passed, posts))
+    print(table(figures))
+    many = sum(one[PASSED] for one in figures.values())
+    print(f"\nOf the {many:,} that passed: " + ", ".join(f"{name} {number}" for name, number in leaked.items()) + ".")
+    command.write_settings(arguments, verdicts=figures, leaked=leaked)
+
+
+def table(figures: dict[str, Counter[str]]) -> str:
+    """Return the verdicts as Markdown."""
+    rows = ["| voice | " + " | ".join(rule.replace("_", " ") for rule in RULES) + " |", "|" + " --- |" * (1 + len(RULES))]
+    return "\n".join(rows + [f"| {name} | " + " | ".join(f"{one[rule]:,}" for rule in RULES) + " |" for name, one in figures.items()])
+
+
+if __name__ == "__main__":
+    main()
