@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import settings as hypothesis_settings
 from sqlite_utils import Database
 
 from bot.settings import Settings
@@ -19,6 +20,10 @@ from data.tweets import Tweet
 # For us and for all children, before torch is imported: tiny models gain nothing from a second thread, and OpenMP's threads wait by
 # spinning, which beside the other half of the tests costs a tenfold.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# How long an example takes is the machine's business, and it may be busy: what must be quick is timed by tests of its own.
+hypothesis_settings.register_profile("unhurried", deadline=None)
+hypothesis_settings.load_profile("unhurried")
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

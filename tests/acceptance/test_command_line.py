@@ -14,6 +14,9 @@ from tests.acceptance.conftest import write_posts
 from tests.conftest import made_up_tweets
 from tests.voices import add_version
 
+LONG = {"MYNAH_TRAINER__EPOCHS": "100"}
+"""A training is to be under way for as long as a command takes to start, or a signal to arrive."""
+
 
 def test_from_a_file_of_posts_to_lines_and_to_nothing_left(mynah, tmp_path):
     imported = mynah.json("import", str(write_posts(tmp_path / "ann.jsonl")), "--as", "@Ann")
@@ -120,7 +123,7 @@ def test_a_command_beside_another_leaves_the_work_to_it_and_gets_the_same_result
 
 def test_control_c_cancels_the_training_and_leaves_nothing_running(mynah, tmp_path):
     mynah.json("import", str(write_posts(tmp_path / "ann.jsonl", 900)), "--as", "ann")
-    process = mynah.start("train", "ann")
+    process = mynah.start("train", "ann", env=mynah.environment | LONG)
     for line in process.stderr:
         if "learning" in line:
             break
@@ -136,8 +139,7 @@ def test_control_c_cancels_the_training_and_leaves_nothing_running(mynah, tmp_pa
 
 def test_a_running_job_is_cancelled_by_a_command_typed_beside_it(mynah, tmp_path):
     mynah.json("import", str(write_posts(tmp_path / "ann.jsonl", 900)), "--as", "ann")
-    long = mynah.environment | {"MYNAH_TRAINER__EPOCHS": "100"}  # it is to be under way for as long as a command takes to start
-    process = mynah.start("train", "ann", env=long)
+    process = mynah.start("train", "ann", env=mynah.environment | LONG)
     for line in process.stderr:
         if "learning" in line:
             break

@@ -4,7 +4,7 @@ import os
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -103,7 +103,6 @@ def test_an_expression_that_takes_too_long_refuses_and_is_given_up_soon():
     assert rules.broken_by(Views("aaaa")) == Found(1)
 
 
-@settings(deadline=None)
 @given(st.text(), st.text())
 def test_no_text_is_too_odd_for_a_list_or_a_line(rule, text):
     try:
@@ -113,7 +112,6 @@ def test_no_text_is_too_odd_for_a_list_or_a_line(rule, text):
     rules.broken_by(Views(text))
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.characters(categories=["L", "N"]), min_size=1, max_size=10))
 def test_a_word_finds_itself(word):
     assert found(word, f"so {word}!") == 1

@@ -424,5 +424,5 @@ class Commands(RuleBasedStateMachine):
 
 @pytest.mark.parametrize(("examples", "steps"), [(12, 25), pytest.param(1000, 50, marks=pytest.mark.long)])
 def test_no_sequence_of_commands_spends_above_a_cap(examples, steps):
-    wanted = settings(max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck))
+    wanted = settings(max_examples=examples, stateful_step_count=steps, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Commands, settings=wanted)

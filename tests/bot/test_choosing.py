@@ -1,7 +1,7 @@
 """The score of a line and its parts, the voice's manner, and which lines are chosen."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.services.choosing import STYLE, Score, choose, score
@@ -71,7 +71,6 @@ def test_a_long_prompt_makes_no_repeats():
     assert all(one.chosen for one in choose([line(0, f"{prompt} late"), line(1, f"{prompt} soup")], 2, prompt))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=30), st.floats(-20, 20), st.sampled_from(["passed", "copy"])), max_size=12), st.integers(1, 5))
 def test_never_more_than_asked_and_none_that_did_not_pass(wanted, count):
     lines = [line(number, *one) for number, one in enumerate(wanted)]

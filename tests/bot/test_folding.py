@@ -1,7 +1,7 @@
 """Text as an eye reads it: whatever a word is disguised with, the views of it are the same."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.services.folding import Views, latin, plain, skeleton, visible, words
@@ -57,7 +57,6 @@ def test_what_divides_words():
     assert words("it_is-a b.c #d/e") == ["it", "is", "a", "b", "c", "d", "e"]
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_every_text_has_its_views(text):
     views = Views(text)
@@ -66,7 +65,6 @@ def test_every_text_has_its_views(text):
     assert latin(text).isascii() or not text.isascii()
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz ", min_size=1), st.data())
 def test_no_joiner_or_accent_changes_what_is_read(text, data):
     hidden = "".join(letter + data.draw(st.sampled_from(["", "\u200b", "\u200d", "\u00ad", "\u2060", "\ufe0f"])) for letter in text)

@@ -1,7 +1,7 @@
 """Personal data: found however it is written, and not seen where there are years, prices, scores and dates."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.services.personal import found_in
@@ -77,13 +77,11 @@ def test_numbers_that_are_nobodys(text):
     assert found_in(text) is None
 
 
-@settings(deadline=None)
 @given(st.text() | st.text(alphabet="0123456789+-. ()@,\u0661\uff11", max_size=60))
 def test_no_text_is_too_odd(text):
     found_in(text)
 
 
-@settings(deadline=None)
 @given(
     st.integers(1900, 2100), st.integers(1, 12), st.integers(1, 28), st.sampled_from(["{}-{:02}-{:02}", "{}/{}/{}", "{} {} {}", "{}.{}.{}"])
 )
@@ -91,7 +89,6 @@ def test_a_date_is_not_personal(year, month, day, form):
     assert found_in(f"since {form.format(year, month, day)} or so") is None
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**9))
 def test_a_count_is_not_personal(number):
     assert found_in(f"we have {number:,} of them") is None

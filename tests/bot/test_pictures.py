@@ -37,7 +37,7 @@ def accounts_of(names):
     return tuple(Account(f"account_{number}", name) for number, name in enumerate(names))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(NAMES, ANY_TEXT, st.lists(ANY_TEXT, max_size=6))
 def test_everything_lies_in_the_picture_and_nothing_on_anything_else(names, prompt, lines):
     layout = arrange(accounts_of(names), Said(prompt, tuple(lines)))

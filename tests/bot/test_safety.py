@@ -1,7 +1,7 @@
 """The rules: their order, their names, their reasons, and that no text breaks them."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.services.safety import Safety, Said
@@ -163,7 +163,6 @@ def test_a_prompt_may_be_a_post_or_a_sign(prompt):
     assert RULES.refusal(prompt) is None
 
 
-@settings(deadline=None)
 @given(st.text(max_size=400), st.text(max_size=20), st.booleans())
 def test_no_text_is_too_odd_to_be_judged(line, prompt, complete):
     found = RULES.judge(line, LEARNED, SAID, prompt=prompt, complete=complete)

@@ -106,9 +106,10 @@ end = os.open({str(pipe)!r}, os.O_WRONLY)
 subprocess.Popen(["sleep", "600"], pass_fds=[end])
 time.sleep(600)
 """
-    ended = asyncio.ensure_future(asyncio.to_thread(pipe.read_bytes))
-    assert "took more than 2 s: see source.timeout_seconds." in await refusal(source(script, timeout_seconds=2))
-    assert await ended == b""
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as end:
+        assert "took more than 2 s: see source.timeout_seconds." in await refusal(source(script, timeout_seconds=2))
+        os.set_blocking(end.fileno(), True)
+        assert await asyncio.to_thread(end.read) == b""
 
 
 async def test_too_much_is_cut_off(source):

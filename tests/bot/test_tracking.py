@@ -326,7 +326,7 @@ async def test_a_child_is_told_all_in_order_and_goes_when_no_run_is_open(child, 
 async def test_whatever_a_child_does_the_training_ends_as_it_should_and_the_log_says_why_once(
     manner, why, child, filled, settings, executor, lines
 ):
-    tracker = child(manner, ANSWER_SECONDS=2.0)
+    tracker = child(manner, ANSWER_SECONDS=2.0 if manner == "hang" else 30.0)
     with capture_logs() as logs:
         job = await trained(filled, tracked(settings), executor, tracker)
         assert job.status is Status.DONE

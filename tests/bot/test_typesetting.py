@@ -19,7 +19,7 @@ STYLE = Style(30, "#000000")
 BOX = Box(40, 30, 440, 30 + 4 * line_height(30))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(ANY_TEXT, st.integers(60, 700), st.integers(0, 400), st.sampled_from([20, 33]))
 def test_every_line_lies_in_its_box_and_below_the_one_before(text, width, height, size):
     box = Box(7, 11, 7 + width, 11 + height)
@@ -32,7 +32,7 @@ def test_every_line_lies_in_its_box_and_below_the_one_before(text, width, height
         assert sum(map(_width, runs)) <= box.width or len(line.clusters) <= 2  # one letter, and an ellipsis perhaps
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(ANY_TEXT)
 def test_nothing_is_drawn_outside_of_the_box(text):
     empty = Image.new("RGB", (480, 260), "white")
@@ -43,7 +43,7 @@ def test_nothing_is_drawn_outside_of_the_box(text):
     assert changed is None or BOX.holds(Box(*changed))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ANY_TEXT)
 def test_what_has_room_is_all_there(text):
     lines = typeset(text, Box(0, 0, 900, 100_000), STYLE)

@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--light", action="store_true", help="children that need no model: more of everything in the same time")
     parser.add_argument("--keep", type=Path, help="an empty folder for the database and the logs, which stay")
     arguments = parser.parse_args()
-    shared = {"seed": arguments.seed, "seconds": 60 * arguments.minutes, "rest": 600.0}
+    shared = {"seed": arguments.seed, "seconds": 60 * arguments.minutes, "rest": 180.0}
     if arguments.light:
         plan = Plan(module="tests.chaos.light", pause=(0.5, 4.0), **shared)
     else:

@@ -58,7 +58,7 @@ class Plan:
     """Of an import."""
     patience: float = 10.0
     rest: float = 90.0
-    """Seconds within which everything comes to rest in the end."""
+    """Seconds within which, while everything comes to rest in the end, something more has ended."""
 
 
 @dataclass
@@ -206,20 +206,25 @@ async def _come_to_rest(world: World, seconds: float) -> list[str]:
     """Let nothing new begin, and wait until all that was begun has ended; a person settles what waits for one. Return what did not end."""
     if not world.service.lives:
         await world.service.start()
-    app, operator, left = world.app, Operator(world, random.Random(0)), {"everything": 1}
+    app, operator = world.app, Operator(world, random.Random(0))
+
+    async def look() -> dict[str, int]:
+        await operator.settle()
+        return await app.store.read(lambda db: next(iter(db.query(REST))))
+
     for name in SCHEDULES:
         await app.scheduling.pause(name, OPERATOR)
     await operator.decide()
-    try:
-        async with asyncio.timeout(seconds):
-            while any(left.values()):
-                await operator.settle()
-                left = await app.store.read(lambda db: next(iter(db.query(REST))))
-                await app.store.changed()
-    except TimeoutError:
-        return [
-            f"After {seconds:g} s there were still {', '.join(f'{number} {what}' for what, number in left.items() if number)} to be done."
-        ]
+    left = await look()
+    while least := sum(left.values()):
+        try:
+            async with asyncio.timeout(seconds):
+                while sum(left.values()) >= least:
+                    await app.store.changed()
+                    left = await look()
+        except TimeoutError:
+            still = ", ".join(f"{number} {what}" for what, number in left.items() if number)
+            return [f"For {seconds:g} s nothing came to its end, and there were still {still} to be done."]
     return []
 
 

@@ -129,7 +129,7 @@ class TestThresholds:
 
 
 class TestSplits:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(count=st.integers(80, 300), repeated=st.integers(0, 40), seed=st.integers(0, 2**40), order=st.randoms(use_true_random=False))
     def test_properties(self, count, repeated, seed, order):
         """No text is in two splits, the splits hold all distinct posts, and order changes nothing."""
@@ -207,6 +207,6 @@ class TestJson:
 def test_speed():
     """Ten thousand posts take well under 1.5 s."""
     tweets = _tweets(10_000, words=25)
-    started = time.perf_counter()
+    started = time.process_time()
     _build({"bob": tweets})
-    assert time.perf_counter() - started < 1.5
+    assert time.process_time() - started < 1.5

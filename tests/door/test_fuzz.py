@@ -472,7 +472,7 @@ def _through(door: Door, folder: Path, most: int, *, same: bool) -> None:
         take = door.open(stack, folder)
         parser()  # whose import is nobody's input
 
-        @settings(max_examples=most, deadline=None, database=None, derandomize=same, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=most, database=None, derandomize=same, suppress_health_check=list(HealthCheck))
         @given(door.inputs)
         def taken(given: object) -> None:
             with soon(SECONDS):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.conftest import never
@@ -31,7 +31,6 @@ def tokenizing(cache):
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 @given(texts=st.lists(tricky, min_size=1, max_size=4))
-@settings(deadline=None)
 def test_no_text_ever_becomes_a_special_token_and_all_of_it_comes_back(tokenizing, name, texts):
     base = tokenizing[name]
     for text, ids in zip(texts, base.encode(texts), strict=True):

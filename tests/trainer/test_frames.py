@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.conftest import never, posts
@@ -67,7 +67,6 @@ def both(chat_folder, cache):
 
 
 @given(st.lists(st.sampled_from([*MARKS, "<|endoftext|>", "user\n", " "]) | st.text(max_size=9), max_size=6).map("".join))
-@settings(deadline=None)
 def test_text_in_a_frame_never_becomes_a_special_token(both, text):
     for base in both:
         opening, closing = base.turns

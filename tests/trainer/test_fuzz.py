@@ -49,7 +49,7 @@ FILES = st.dictionaries(st.sampled_from(sorted({*foreign.LIMITS} - {foreign.PICK
 
 
 def _all_read(folder, most, *, same):
-    @settings(max_examples=most, deadline=None, database=None, derandomize=same, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=most, database=None, derandomize=same, suppress_health_check=list(HealthCheck))
     @given(FILES)
     def read(files):
         for old in folder.iterdir():

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
@@ -29,7 +29,6 @@ def matrices(draw):
 
 
 @given(matrices())
-@settings(deadline=None)
 def test_what_comes_back_is_within_half_a_step(made):
     tensors = weights.pack(made)
     assert {tensor.dtype for tensor in tensors.values()} == {torch.int8, torch.float32}
@@ -45,7 +44,6 @@ def test_what_comes_back_is_within_half_a_step(made):
 
 
 @given(matrices())
-@settings(deadline=None)
 def test_what_came_back_once_comes_back_as_it_is(made):
     once = weights.pack(weights.unpack(weights.pack(made)).lora)
     twice = weights.pack(weights.unpack(once).lora)

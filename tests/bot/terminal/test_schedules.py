@@ -2,6 +2,7 @@
 
 import io
 import json
+from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
@@ -76,7 +77,7 @@ async def test_what_is_gone_is_gone(app):
 
 async def test_who_approves_ahead_hears_when_it_goes(app):
     def draft(db):
-        at = app.scheduling._clock().replace(year=2999)
+        at = datetime(2999, 1, 1, tzinfo=UTC)
         return outbox.add_draft(
             db, voice=VOICE, schedule=None, text="Low water.", who="a test", to=Destination("default", None), not_before=at
         )

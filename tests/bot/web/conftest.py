@@ -1,6 +1,7 @@
 """The operator's page over a furnished database, and somebody in a browser before it."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2 as httpx
@@ -50,13 +51,18 @@ class Visitor:
         return await self.app.store.read(lambda db: list(db.conn.iterdump()))
 
 
+def noon() -> datetime:
+    """Return the moment of all that is seen: what was paid three days ago was paid this month, and not today."""
+    return datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
 @pytest.fixture(scope="session")
 def harbour(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A furnished database, made once."""
     folder = tmp_path_factory.mktemp("harbour")
 
     async def make() -> None:
-        async with Mynah(Settings(data_dir=folder), Secrets(), ScriptedExecutor()) as app:
+        async with Mynah(Settings(data_dir=folder), Secrets(), ScriptedExecutor(), clock=noon) as app:
             await furnish(app)
             await app.store.wipe()
 
@@ -79,7 +85,7 @@ async def stranger(settings: Settings, executor: ScriptedExecutor, harbour: byte
     """Somebody who has not signed in, before the furnished page."""
     Path(settings.data_dir).mkdir(parents=True)
     settings.database.write_bytes(harbour)
-    async with Mynah(settings, Secrets(), executor, PromptedSpeaker()) as app:
+    async with Mynah(settings, Secrets(), executor, PromptedSpeaker(), clock=noon) as app:
         visitor = Visitor(app)
         async with visitor.client:
             yield visitor

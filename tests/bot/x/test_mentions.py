@@ -48,9 +48,9 @@ class Stage:
     def start(self) -> None:
         """Begin anew, as a process does."""
         budget = Budget(self.store, self.settings, clock=self.clock)
-        self.sender = sender_to(self.store, self.server.url, settings=self.settings, clock=self.clock, patience=0.3)
+        self.sender = sender_to(self.store, self.server.url, settings=self.settings, clock=self.clock, patience=1.0)
         self.posting = Posting(self.store, {DEFAULT_ACCOUNT: self.sender}, settings=self.settings, clock=self.clock, jitter=lambda: 1.0)
-        self.client = TweepyClient(SECRETS, api_url=self.server.url, connect_timeout=5, read_timeout=0.3)
+        self.client = TweepyClient(SECRETS, api_url=self.server.url, connect_timeout=5, read_timeout=1)
         self.mentions = Mentions(
             self.store, self.posting, budget, self.settings, lambda: self.client, self.speak, own=["2"], clock=self.clock
         )

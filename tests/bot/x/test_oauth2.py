@@ -37,7 +37,7 @@ async def open_x(server, file) -> AsyncIterator[Callable[..., TweepyClient]]:
     clients = []
 
     def open_(keys: XKeys = NEWS) -> TweepyClient:
-        clients.append(TweepyClient(Secrets(x={"news": keys}), "news", tokens=file, api_url=server.url, read_timeout=1))
+        clients.append(TweepyClient(Secrets(x={"news": keys}), "news", tokens=file, api_url=server.url))
         return clients[-1]
 
     yield open_

@@ -38,7 +38,7 @@ class Stage:
 
     def __init__(self, store: Store, server: LoopbackX, clock: Clock, settings: X = LOOKING_ON) -> None:
         self.store, self.server, self.clock = store, server, clock
-        self.sender: XSender = sender_to(store, server.url, settings=settings, clock=clock, patience=0.3)
+        self.sender: XSender = sender_to(store, server.url, settings=settings, clock=clock, patience=1.0)
         self.posting = Posting(store, {DEFAULT_ACCOUNT: self.sender}, settings=settings, clock=clock, jitter=lambda: 1.0)
 
     async def approved(self, text: str = "Low water.") -> Post:
@@ -212,7 +212,8 @@ async def test_a_look_that_x_refuses_is_a_persons(stage, server, answer, says):
 async def test_a_look_that_fails_is_tried_again_and_at_last_a_persons(stage, server):
     post = await stage.approved()
     server.script.append(Answer.SILENT_AFTER_MAKING)
-    server.looks.extend([Answer.FAILED, Answer.SILENT, Answer.LIMITED_WITHOUT_HEADERS])
+    server.looks.extend([Answer.FAILED, Answer.SILENT, Answer.LIMITED])
+    server.resets["x-rate-limit"] = int((stage.clock() + timedelta(minutes=15)).timestamp())
     await stage.posting.send_next()
     while (await stage.now(post)).status is State.SENDING:
         await stage.later(300)

@@ -17,7 +17,7 @@ from tests.loopback_x import KEYS, SECRETS, Answer, LoopbackX
 
 @pytest.fixture
 async def x(server: LoopbackX) -> AsyncIterator[TweepyClient]:
-    client = TweepyClient(SECRETS, api_url=server.url, connect_timeout=5, read_timeout=0.3)
+    client = TweepyClient(SECRETS, api_url=server.url, connect_timeout=5, read_timeout=1)
     yield client
     await client.close()
 

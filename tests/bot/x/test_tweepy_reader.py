@@ -26,7 +26,7 @@ def ann(server: LoopbackX) -> Account:
 
 @pytest.fixture
 async def x(server: LoopbackX) -> AsyncIterator[TweepyReader]:
-    reader = TweepyReader(SECRETS, api_url=server.url, connect_timeout=5, read_timeout=0.5)
+    reader = TweepyReader(SECRETS, api_url=server.url, connect_timeout=5, read_timeout=1)
     yield reader
     await reader.close()
 
