@@ -2,11 +2,11 @@
 
     python -m bench.refusals [--voices NAME,NAME] [--lines 1000] [--work DIR] [--json FILE] [--small]
 
-Each voice says so many lines, unprompted, with the default sampling; voices are those of bench/quality.py where they are there. Each
-line, in the order of speaking, goes through `Safety.judge` at the default settings, beside those of the voice that passed before it. The
-table has how many lines of each voice broke which rule first.
+Each voice says so many lines, unprompted, with the default sampling, without `@`, as the bot asks for them; voices are those of
+bench/quality.py where they are there. Each line, in the order of speaking, goes through `Safety.judge` at the default settings, beside
+those of the voice that passed before it. The table has how many lines of each voice broke which rule first.
 
-What passed is then looked at by other means than the filter's, and the numbers of what leaked stand below the table:
+What passed is then looked at by other means than the filter's, and what leaked stands below the table:
 
 mentions    an @ of any width
 links       a scheme or www., or what ends in a dot and a top-level domain that many use
@@ -17,6 +17,7 @@ copies      equal to a training post but for case and spaces, or eight words in 
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from bench import command, workshop
 from bot.services.safety import Safety, Said
@@ -46,16 +47,21 @@ def judged(lines: Iterable[Line], posts: Iterable[str]) -> tuple[Counter[str], l
     return verdicts, passed
 
 
-def leaks(passed: Sequence[str], posts: Iterable[str]) -> dict[str, int]:
-    """Return how many lines that passed should not have."""
+def leaks(passed: Sequence[str], posts: Iterable[str]) -> dict[str, list[str]]:
+    """Return the lines that passed and should not have."""
     words = [post.casefold().split() for post in posts]
     whole = {" ".join(post) for post in words}
     runs = {run for post in words for run in _runs(post)}
+
+    def copies(line: str) -> bool:
+        own = line.casefold().split()
+        return " ".join(own) in whole or not runs.isdisjoint(_runs(own))
+
     return {
-        "mentions": sum("@" in line or "\uff20" in line for line in passed),
-        "links": sum(bool(LINK.search(line)) for line in passed),
-        "too long": sum(weighted_length(line) > MOST for line in passed),
-        "copies": sum(" ".join(line) in whole or not runs.isdisjoint(_runs(line)) for line in (line.casefold().split() for line in passed)),
+        "mentions": [line for line in passed if "@" in line or "\uff20" in line],
+        "links": [line for line in passed if LINK.search(line)],
+        "too long": [line for line in passed if weighted_length(line) > MOST],
+        "copies": [line for line in passed if copies(line)],
     }
 
 
@@ -75,16 +81,26 @@ def main(words: list[str] | None = None) -> None:
     recipe = Recipe(base=arguments.base, device=arguments.device, seed=arguments.seed, epochs=arguments.epochs)
     jobs = [workshop.job_for(name, corpus, recipe, arguments.work, arguments.cache) for name, corpus in corpora.items()]
     voices = dict(zip(corpora, workshop.trained(jobs, arguments.at_once), strict=True))
-    requests = {name: workshop.requests_for(voice, name, arguments.lines, arguments.seed) for name, voice in voices.items()}
+    requests = {
+        name: [
+            replace(request, sampling=replace(request.sampling, without="@"))  # as the bot asks
+            for request in workshop.requests_for(voice, name, arguments.lines, arguments.seed)
+        ]
+        for name, voice in voices.items()
+    }
     heard = workshop.heard([request for wishes in requests.values() for request in wishes], arguments.work)
-    figures, leaked = {}, Counter[str]()
+    figures: dict[str, Counter[str]] = {}
+    leaked: dict[str, list[str]] = {}
     for name, corpus in corpora.items():
         posts = [post.text for post in corpus.train]
         figures[name], passed = judged((line for request in requests[name] for line in heard[request.id]), posts)
-        leaked.update(leaks(passed, posts))
+        for kind, found in leaks(passed, posts).items():
+            leaked.setdefault(kind, []).extend(found)
     print(table(figures))
     many = sum(one[PASSED] for one in figures.values())
-    print(f"\nOf the {many:,} that passed: " + ", ".join(f"{name} {number}" for name, number in leaked.items()) + ".")
+    print(f"\nOf the {many:,} that passed: " + ", ".join(f"{kind} {len(found)}" for kind, found in leaked.items()) + ".")
+    for kind, found in leaked.items():
+        print(*(f"{kind}: {line}" for line in found), sep="\n", end="")
     command.write_settings(arguments, verdicts=figures, leaked=leaked)
 
 

@@ -16,7 +16,7 @@ def test_each_line_has_a_verdict(tmp_path, capsys):
     assert {name: sum(one.values()) for name, one in figures["verdicts"].items()} == {"ann": 8, "bob": 8}
     assert set().union(*figures["verdicts"].values()) <= set(refusals.RULES)
     assert all(one.get("cut_off", 0) + one.get("too_long", 0) > 0 for one in figures["verdicts"].values())  # of a base that knows nothing
-    assert set(figures["leaked"].values()) == {0}
+    assert list(figures["leaked"].values()) == [[], [], [], []]
     assert "| voice | passed | empty | cut off |" in printed
     assert "mentions 0, links 0, too long 0, copies 0." in printed
 
@@ -44,4 +44,4 @@ def test_lines_are_judged_in_order_by_the_first_rule_that_they_break():
 )
 def test_what_should_not_have_passed_is_counted(line, kind):
     found = refusals.leaks([line, "Nothing is wrong with this. It ends."], ["The fog is in", "and one two three four five six seven eight"])
-    assert {name: number for name, number in found.items() if number} == {kind: 1}
+    assert {name: lines for name, lines in found.items() if lines} == {kind: [line]}
