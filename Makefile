@@ -18,8 +18,8 @@ demo: .venv/runtime  ## import the sample persona, train it, and hear it speak
 test: .venv/dev  ## run the tests, but for the long ones
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-test-long: .venv/dev  ## run the long tests alone
-	$(BIN)/python -m pytest -m long
+test-long: .venv/dev  ## run the long tests alone, and try new examples where hypothesis draws them
+	$(BIN)/python -m pytest -m 'long or hypothesis' --hypothesis-profile exploring
 
 test-wandb: .venv/dev  ## install Weights & Biases (75 MB) and run its tests, which are skipped without it
 	$(PIP) --editable '.[wandb]'

@@ -21,9 +21,11 @@ from data.tweets import Tweet
 # spinning, which beside the other half of the tests costs a tenfold.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-# How long an example takes is the machine's business, and it may be busy: what must be quick is timed by tests of its own.
-hypothesis_settings.register_profile("unhurried", deadline=None)
-hypothesis_settings.load_profile("unhurried")
+# The same examples in each run, so that what is red is what was changed; `make test-long` explores others. How long one takes is the
+# machine's business, and it may be busy: what must be quick is timed by tests of its own.
+hypothesis_settings.register_profile("exploring", deadline=None)
+hypothesis_settings.register_profile("repeated", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("repeated")
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
