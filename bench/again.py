@@ -19,7 +19,6 @@ from bench.workshop import Voice
 from data.cleaning import training_text
 from data.corpus import Corpus
 from data.tweets import Tweet
-from trainer.protocol import Recipe
 
 TIE = 0.02  # nats: less is no difference
 SMALL = {"base": "tiny-random", "accounts": "ann", "at_once": 2, "posts": 120, "epochs": 2}
@@ -54,7 +53,7 @@ def older(corpus: Corpus, tweets: Sequence[Tweet], new: float) -> set[str]:
 
 def measured(arguments: argparse.Namespace, corpora: dict[str, Corpus]) -> dict[str, Figures]:
     """Train what is not trained yet, each account's earlier version first, and return the figures."""
-    recipe = Recipe(base=arguments.base, device=arguments.device, seed=arguments.seed, epochs=arguments.epochs)
+    recipe = workshop.recipe_of(arguments)
     tweets = posts.tweets_of(arguments.corpora, list(corpora), small=arguments.small)
     known = {name: older(corpus, tweets[name], arguments.new) for name, corpus in corpora.items()}
     first = {

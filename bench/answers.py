@@ -27,7 +27,6 @@ from bench.relevance import Relevance, halves, messages_of, relevance, standard_
 from bench.workshop import Voice
 from data.cleaning import training_text
 from data.corpus import Corpus
-from trainer.protocol import Recipe
 
 LOSS_GOAL = 0.01  # trained with answers, above trained without
 SMALL = {"base": "tiny-random", "voices": "ann", "others": "bob,cid", "messages": 8, "at_once": 2, "posts": 120, "epochs": 1}
@@ -100,7 +99,7 @@ def measured(
 ) -> tuple[dict[str, Figures], Relevance]:
     """Train what is not trained yet, have every message answered, and return the figures of each voice and the ceiling."""
     seed = arguments.seed
-    common = Recipe(base=arguments.base, device=arguments.device, seed=seed, epochs=arguments.epochs)
+    common = workshop.recipe_of(arguments)
     jobs = [
         workshop.job_for(name, corpus, replace(common, answers=answers), arguments.work, arguments.cache)
         for name, corpus in corpora.items()

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from bench import command, fidelity, posts, workshop
 from data.cleaning import training_text
 from data.corpus import build_corpus
-from trainer.protocol import Recipe
 
 BLEND = "the blend"
 GOAL = 0.85  # of what the posts' own share is, as bench/quality.py's
@@ -41,8 +40,7 @@ def measured(arguments: argparse.Namespace, names: list[str]) -> Figures:
     """Train the voice if it is not trained yet, let it speak, and measure."""
     tweets = posts.tweets_of(arguments.corpora, names, small=arguments.small)
     corpus = build_corpus({name.lower(): own for name, own in tweets.items()}, max_posts=arguments.posts, seed=arguments.seed)
-    recipe = Recipe(base=arguments.base, device=arguments.device, seed=arguments.seed, epochs=arguments.epochs)
-    (voice,) = workshop.trained([workshop.job_for("-".join(names), corpus, recipe, arguments.work, arguments.cache)], 1)
+    (voice,) = workshop.voices_of(arguments, {"-".join(names): corpus}).values()
     authors = {BLEND: "", **{name: name for name in corpus.handles}}
     wishes = {who: workshop.requests_for(voice, who, arguments.lines, arguments.seed, author) for who, author in authors.items()}
     said = workshop.said([request for requests in wishes.values() for request in requests], arguments.work)

@@ -22,7 +22,6 @@ from bench.workshop import Voice
 from data.cleaning import training_text
 from data.copies import TrainingPosts
 from data.corpus import Corpus
-from trainer.protocol import Recipe
 
 FIDELITY_GOAL = 0.85
 COPIES_GOAL = 0.01  # above the held-out posts' own
@@ -109,9 +108,7 @@ def table(figures: dict[str, Figures]) -> str:
 
 def measured(arguments: argparse.Namespace, corpora: dict[str, Corpus]) -> dict[str, Figures]:
     """Train what is not trained yet, let every voice speak, and measure."""
-    recipe = Recipe(base=arguments.base, device=arguments.device, seed=arguments.seed, epochs=arguments.epochs)
-    jobs = [workshop.job_for(name, corpus, recipe, arguments.work, arguments.cache) for name, corpus in corpora.items()]
-    voices = dict(zip(corpora, workshop.trained(jobs, arguments.at_once), strict=True))
+    voices = workshop.voices_of(arguments, corpora)
     requests = {name: workshop.requests_for(voice, name, arguments.lines, arguments.seed) for name, voice in voices.items()}
     said = workshop.said([request for wishes in requests.values() for request in wishes], arguments.work)
     attribution = fidelity.Attribution({corpus.handles[0]: [post.text for post in corpus.train] for corpus in corpora.values()})

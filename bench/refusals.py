@@ -20,16 +20,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from bench import command, workshop
+from bench.filter import RULES as OF_TEXTS
 from bot.services.safety import Safety, Said
 from bot.settings import Safety as Settings
-from bot.x.text import weighted_length
+from bot.x.text import MAX_LENGTH, weighted_length
 from data.copies import TrainingPosts
 from data.speech import PASSED
-from trainer.protocol import Line, Recipe
+from trainer.protocol import Line
 
-RULES = (PASSED, "empty", "cut_off", "too_long", "forbidden", "mention", "link", "blocked", "profane", "personal", "copy", "repeat")
+RULES = (PASSED, OF_TEXTS[0], "cut_off", *OF_TEXTS[1:], "copy", "repeat")
+"""In the order in which they are asked."""
 LINK = re.compile(r"://|\bwww\.|\w\.(com|org|net|gov|edu|io|co|ly|me|tv|uk|us|br|jp|de|fr)\b", re.IGNORECASE)
-MOST, RUN = 280, 8
+RUN = 8
 SMALL = {"base": "tiny-random", "voices": "ann,bob", "lines": 8, "at_once": 2, "posts": 120, "epochs": 1}
 
 
@@ -60,7 +62,7 @@ def leaks(passed: Sequence[str], posts: Iterable[str]) -> dict[str, list[str]]:
     return {
         "mentions": [line for line in passed if "@" in line or "\uff20" in line],
         "links": [line for line in passed if LINK.search(line)],
-        "too long": [line for line in passed if weighted_length(line) > MOST],
+        "too long": [line for line in passed if weighted_length(line) > MAX_LENGTH],
         "copies": [line for line in passed if copies(line)],
     }
 
@@ -78,15 +80,12 @@ def main(words: list[str] | None = None) -> None:
     if arguments.lines < 1:
         parser.error("--lines is a number from 1 on")
     corpora = workshop.corpora_of(arguments, arguments.voices.split(","))
-    recipe = Recipe(base=arguments.base, device=arguments.device, seed=arguments.seed, epochs=arguments.epochs)
-    jobs = [workshop.job_for(name, corpus, recipe, arguments.work, arguments.cache) for name, corpus in corpora.items()]
-    voices = dict(zip(corpora, workshop.trained(jobs, arguments.at_once), strict=True))
     requests = {
         name: [
             replace(request, sampling=replace(request.sampling, without="@"))  # as the bot asks
             for request in workshop.requests_for(voice, name, arguments.lines, arguments.seed)
         ]
-        for name, voice in voices.items()
+        for name, voice in workshop.voices_of(arguments, corpora).items()
     }
     heard = workshop.heard([request for wishes in requests.values() for request in wishes], arguments.work)
     figures: dict[str, Counter[str]] = {}
@@ -100,7 +99,8 @@ def main(words: list[str] | None = None) -> None:
     many = sum(one[PASSED] for one in figures.values())
     print(f"\nOf the {many:,} that passed: " + ", ".join(f"{kind} {len(found)}" for kind, found in leaked.items()) + ".")
     for kind, found in leaked.items():
-        print(*(f"{kind}: {line}" for line in found), sep="\n", end="")
+        for line in found:
+            print(f"{kind}: {line}")
     command.write_settings(arguments, verdicts=figures, leaked=leaked)
 
 

@@ -48,6 +48,22 @@ def corpora_of(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str,
     return posts.corpora_of(arguments.corpora, names, arguments.posts, arguments.seed, small=arguments.small)
 
 
+def recipe_of(arguments: argparse.Namespace) -> Recipe:
+    """Return the recipe that the arguments ask for."""
+    return Recipe(base=arguments.base, device=arguments.device, seed=arguments.seed, epochs=arguments.epochs)
+
+
+def voices_of(arguments: argparse.Namespace, corpora: dict[str, Corpus]) -> dict[str, Voice]:
+    """Return the voice of each corpus by the recipe that the arguments ask for; what is not trained yet is.
+
+    Raises:
+        SystemExit: a training failed; with its sentence.
+    """
+    recipe = recipe_of(arguments)
+    jobs = [job_for(name, corpus, recipe, arguments.work, arguments.cache) for name, corpus in corpora.items()]
+    return dict(zip(corpora, trained(jobs, arguments.at_once), strict=True))
+
+
 def job_for(name: str, corpus: Corpus, recipe: Recipe, work: Path, cache: Path, start: Voice | None = None) -> Job:
     """Return the job of one voice, begun from another or the base, its output in a folder that is named by what it is made of."""
     train, stop, report = ([Post(post.author, post.text) for post in split] for split in (corpus.train, corpus.stop, corpus.report))
