@@ -143,6 +143,8 @@ def pack(base: Base, *, integers: bool = False) -> Base:
         name = next(name for name, module in base.model.named_modules() if module is output)
         parent, _, own = name.rpartition(".")
         setattr(base.model.get_submodule(parent), own, fast.PackedLinear(packed(output.weight)))
+    for parameter in base.model.parameters() if base.device.type == "cpu" else ():
+        parameter.data = parameter.data.clone()  # or the file that they were read from, of which they are parts, stays in memory
     return replace(base, head=None)
 
 

@@ -133,7 +133,9 @@ def read(path: Path, sha256: str) -> Stored:
 
 
 def fit(lora: Lora, base: Base) -> Lora:
-    """Return a stored LoRA on the base's device.
+    """Return a stored LoRA on the base's device, in one block of memory.
+
+    So many small ones, of voices that come and go, would leave holes between what stays.
 
     Raises:
         BadWeights: it was made for another base, or holds what is no number.
@@ -145,4 +147,6 @@ def fit(lora: Lora, base: Base) -> Lora:
     # In a batch, 0 times a NaN of this voice would be a NaN for all.
     if not all(tensor.isfinite().all() for pair in lora.values() for tensor in pair):
         raise BadWeights("These weights hold what is no number: train the voice again.")
-    return {name: (a.to(base.device), b.to(base.device)) for name, (a, b) in lora.items()}
+    block = torch.cat([tensor.reshape(-1) for pair in lora.values() for tensor in pair]).to(base.device)
+    parts = iter(torch.split(block, [tensor.numel() for pair in lora.values() for tensor in pair]))
+    return {name: (next(parts).view_as(a), next(parts).view_as(b)) for name, (a, b) in lora.items()}

@@ -192,6 +192,18 @@ def test_damaged_weights_are_made_anew_and_said_so(tmp_path, monkeypatch):
     assert [path.name for path in Path(tmp_path, "bases").iterdir() if path.is_dir()] == [folder.name]
 
 
+def test_a_packed_base_lets_go_of_the_file_it_was_read_from(load, gpt2_folder):
+    """Or the embedded one would take 0.5 GB beside its packed weights."""
+
+    def mapped():
+        return f"{gpt2_folder}/model.safetensors" in Path("/proc/self/maps").read_text()
+
+    base = load(gpt2_folder)
+    assert mapped()
+    base = bases.pack(base)
+    assert not mapped()
+
+
 def test_two_bases_may_be_loaded_at_once(load, gpt2_folder):
     """As a speaker does, in threads."""
     names = ["tiny-random", gpt2_folder] * 4

@@ -1,5 +1,9 @@
 """What stands in for a part of a transformers model computes what that part did, and only where it does."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +15,7 @@ from trainer import bases, fast, packing, tiny
 from trainer.fast import RmsNorm
 from trainer.frames import Sequence_
 
+ROOT = Path(__file__).parents[2]
 SMALL = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
@@ -160,6 +165,28 @@ def test_a_row_of_integers_has_no_say_in_another(columns):
     assert whole[4].isnan().all()
     assert whole[5].isfinite().all()
     assert whole[[*range(3), *range(6, 70)]].isfinite().all()
+
+
+COUNTED = """
+import torch
+from trainer import fast
+for form in (fast.Product, fast.IntegerProduct) if fast.INTEGERS else (fast.Product,):
+    print("form", flush=True)
+    product = form(torch.ones(192, 128))
+    for rows in range(1, 257):
+        product(torch.ones(rows, 128))
+"""
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+def test_products_of_many_numbers_of_rows_are_few_programs():
+    """Of which oneDNN keeps a thousand, as it says itself: they were a fifth of a gigabyte in a speaker."""
+    child = [sys.executable, "-c", COUNTED]
+    said = subprocess.run(
+        child, env={"ONEDNN_VERBOSE": "profile_create"}, cwd=ROOT, capture_output=True, text=True, check=True, timeout=100
+    )
+    for one in said.stdout.split("form\n")[1:]:
+        assert 16 <= one.count("create:cache_miss") <= 32
 
 
 def test_integers_are_taken_where_they_are_wanted_and_pay(monkeypatch):

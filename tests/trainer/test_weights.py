@@ -109,6 +109,14 @@ def test_a_file_is_what_it_says_it_is(tmp_path):
     assert weights.save(tensors, tmp_path)[1] == digest
 
 
+def test_a_voice_lies_in_memory_in_one_piece(base):
+    voice = {name: (torch.randn(2, layer.in_features), torch.randn(layer.out_features, 2)) for name, layer in base.layers.items()}
+    found = weights.fit(voice, base)
+    assert len({tensor.untyped_storage().data_ptr() for pair in found.values() for tensor in pair}) == 1
+    for name, pair in voice.items():
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(found[name], pair, strict=True))
+
+
 def refused(path, content=None):
     """Return the sentence with which a file is refused that holds `content`, as its sha256 says."""
     if content is not None:
