@@ -1,11 +1,12 @@
 """Does Discord get its acknowledgement in time, with a hundred interactions at once and a training on the same cores? (`make bench-ack`)
 
-    python -m bench.ack [--interactions 100] [--rounds 3] [--base NAME] [--json FILE] [--small]
+    python -m bench.ack [--interactions 100] [--rounds 3] [--questions 8] [--base NAME] [--json FILE] [--small]
 
 `mynah run`, as it is, in a data folder of its own, on the loopback Discord of the tests: what Discord does is written once, and this is
 the one bench that needs what the tests need. A voice is trained first. Then so many interactions are sent at once, of which a fifth
 has the voice speak and the others look at voices, cards, the queue and help; the next round comes when all of them have their answers.
-The rounds are run twice: while the service has nothing else to do, and while it trains another voice, with its message that is edited.
+Then one person alone asks for five lines, some times in succession: how long until they are there. All of it is done twice: while the
+service has nothing else to do, and while it trains another voice, with its message that is edited.
 
 An acknowledgement's time is from before the interaction is written to the gateway's socket until the callback was read. So it holds what
 this process takes itself, on the same cores. Discord takes none after 3 seconds: such a one is lost.
@@ -20,7 +21,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ from typing import Any
 import psutil
 
 from bench import command, posts
-from bench.command import ROOT, Goal, Report, Row
+from bench.command import ROOT, Goal, Report, Row, seconds
 from bench.common import quantile
 from bench.crowd import tweets
 from data.tweets import Tweet
@@ -49,6 +50,8 @@ MIX: tuple[tuple[str, dict[str, Any]], ...] = (
     ("help", {"command": "train"}),
 )
 """Sent in turn."""
+QUESTION = (("generate", {"voice": VOICE, "count": 5}),)
+"""For which eight candidates are drawn, three more than are asked for."""
 ANSWERED = 4
 """Type of a callback that is the answer itself."""
 LOST_SECONDS = 3.0
@@ -56,8 +59,8 @@ GOAL_MS = 1000.0
 LONGEST = 900.0
 """Seconds by which a training has begun, and by which all answers of a round have come."""
 VOICE_POSTS = 150
-FULL = {"base": "smollm2-135m-instruct", "interactions": 100, "rounds": 3}
-SMALL = {"base": "tiny-random", "interactions": 10, "rounds": 1}
+FULL = {"base": "smollm2-135m-instruct", "interactions": 100, "rounds": 3, "questions": 8}
+SMALL = {"base": "tiny-random", "interactions": 10, "rounds": 1, "questions": 2}
 Tell = Callable[..., None]
 
 
@@ -98,8 +101,8 @@ class Service:
         if await process.wait():
             raise SystemExit(f"mynah {words[0]} failed.")
 
-    async def together(self, count: int) -> Round:
-        """Send so many interactions at once, and wait until each is answered."""
+    async def together(self, count: int, mix: Sequence[tuple[str, dict[str, Any]]] = MIX) -> Round:
+        """Send so many interactions at once, of the kinds of `mix` in turn, and wait until each is answered."""
         asked: dict[str, float] = {}
         done = Round(count)
         began = time.monotonic()
@@ -109,7 +112,7 @@ class Service:
             sent = time.monotonic()
             asked[await self.discord.slash(name, **options)] = sent
 
-        await asyncio.gather(*(ask(*MIX[number % len(MIX)]) for number in range(count)))
+        await asyncio.gather(*(ask(*mix[number % len(mix)]) for number in range(count)))
         acked: set[str] = set()
         answered: set[str] = set()
 
@@ -212,6 +215,7 @@ async def _begin_to_learn(discord: LoopbackDiscord) -> int:
 async def _rounds(service: Service, arguments: argparse.Namespace, name: str) -> dict[str, Any]:
     """Return the figures of some rounds."""
     rounds = [await service.together(arguments.interactions) for _ in range(arguments.rounds)]
+    questions = [(await service.together(1, QUESTION)).seconds for _ in range(arguments.questions)]
     acks = [ack for one in rounds for ack in one.acks]
     figures = {"p50": quantile(acks, 0.5), "p99": quantile(acks, 0.99), "max": max(acks)}
     return {
@@ -220,6 +224,8 @@ async def _rounds(service: Service, arguments: argparse.Namespace, name: str) ->
         f"{name}_lost": sum(one.lost for one in rounds),
         f"{name}_sent": sum(one.sent for one in rounds),
         f"{name}_answer_s": [round(one.seconds, 1) for one in rounds],
+        f"{name}_question_s_p50": quantile(questions, 0.5),
+        f"{name}_question_s_max": max(questions),
     }
 
 
@@ -231,6 +237,7 @@ def table(figures: Mapping[str, Any]) -> str:
         rows += [
             Row(f"acknowledged, {title}, ms: max, p50, p99", (f"{name}_ms_max", f"{name}_ms_p50", f"{name}_ms_p99"), whole, goal),
             Row(f"sent, and of these lost, {title}", (f"{name}_sent", f"{name}_lost"), whole, Goal(0)),
+            Row(f"five lines for one who asks alone, {title}, s: max, p50", (f"{name}_question_s_max", f"{name}_question_s_p50"), seconds),
         ]
     return command.table(rows, figures, "cpu")
 
@@ -240,9 +247,10 @@ def main(words: list[str] | None = None) -> None:
     parser = command.parser("ack", __doc__, "the tiny random base, ten interactions", "base", "cache", "work")
     parser.add_argument("--interactions", type=int, help="at once")
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--questions", type=int, help="of one person, one after another")
     arguments = command.parse(parser, words, SMALL, FULL)
-    if min(arguments.interactions, arguments.rounds) < 1:
-        parser.error("--interactions and --rounds are numbers from 1 on")
+    if min(arguments.interactions, arguments.rounds, arguments.questions) < 1:
+        parser.error("--interactions, --rounds and --questions are numbers from 1 on")
     told = {"command": command.line(parser, words), "base": arguments.base}
     report = Report(arguments.json, told | {"cores": psutil.cpu_count(), "load": round(psutil.getloadavg()[0], 1)}, table)
     with tempfile.TemporaryDirectory(prefix="mynah-bench-", dir=arguments.work) as name:
