@@ -203,6 +203,23 @@ def asked_since(db: Database, since: str, *, member: int | None = None, server: 
     return [row["created_at"] for row in rows]
 
 
+def learned_from(db: Database, job_id: int) -> list[str]:
+    """Return the hashes of the corpora that a training's weights have learned from by its end, its own first; none if it is not stored.
+
+    One that goes on from earlier weights knows what they knew. Which version they are of may be known no more, so that what its voice
+    learned from before counts, all of it.
+    """
+    rows = db.query(
+        """
+        SELECT other.corpus FROM jobs AS other JOIN jobs AS own ON other.voice = own.voice
+        WHERE own.id = ? AND (other.id = own.id OR (
+            json_extract(own.recipe, '$.start') IS NOT NULL AND other.id < own.id AND other.status = 'done'))
+        GROUP BY other.corpus ORDER BY max(other.id) DESC""",
+        [job_id],
+    )
+    return [row["corpus"] for row in rows]
+
+
 def corpus_of(db: Database, sha256: str) -> Corpus:
     """Return a stored corpus by its hash.
 

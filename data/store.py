@@ -187,12 +187,19 @@ def transact(db: Database, work: Callable[[Database], T]) -> T:
 
 
 def _seen(db: Database, work: Callable[[Database], T]) -> T:
-    """Run `work`, which changes nothing, in one transaction."""
-    db.conn.execute("BEGIN")
+    """Run `work`, which changes nothing, in one transaction.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
     try:
-        return work(db)
-    finally:
-        db.conn.execute("COMMIT")
+        db.conn.execute("BEGIN")
+        try:
+            return work(db)
+        finally:
+            db.conn.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        raise StoreError(_sentence(error)) from error
 
 
 def _sentence(error: sqlite3.Error) -> str:
@@ -202,7 +209,7 @@ def _sentence(error: sqlite3.Error) -> str:
     if "locked" in text:
         return "The database was busy for too long: try again, and see `mynah doctor` if it stays so."
     if "readonly" in text or "unable to open" in text or "disk I/O" in text:
-        return f"The database cannot be written ({text}): check the folder's permissions and space."
+        return f"The database cannot be used ({text}): check the folder's permissions and space."
     raise error
 
 

@@ -104,7 +104,9 @@ class Base:
         products = [readers.product for readers in self.readers.values()]
         products += [head.product] if isinstance(head, fast.PackedLinear) else []
         packed = {id(product): product.bytes for product in products}
-        return sum(p.numel() * p.element_size() for p in self.model.parameters()) + sum(packed.values())
+        plain = [*self.model.parameters(), *(product.plain for product in products if product.plain is not None)]
+        # By where they lie: a matrix may be a layer's weight, seen otherwise, or the embedding once more.
+        return sum({tensor.data_ptr(): tensor.numel() * tensor.element_size() for tensor in plain}.values()) + sum(packed.values())
 
     @property
     def body(self) -> nn.Module:

@@ -144,8 +144,7 @@ class Batch:
         """Give free places to the rows that wait; at most one speech a step has its prompt read, so that the others hardly wait."""
         while self._waiting and len(self._rows) < self._most_rows:
             speech = self._waiting[0]
-            prompt = speech.prompt_ids(self._base)
-            read = speech.reading(self._base, speech.message, prompt)
+            prompt, read = speech.tokens(self._base)
             longest = max([len(read) + speech.budget(self._base), *(row.most_positions for row in self._rows)])
             most_rows = max(1, min(self._most_rows, MOST_POSITIONS // up_to_step(longest)))
             if len(self._rows) >= most_rows:

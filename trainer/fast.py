@@ -151,20 +151,19 @@ class Product:
 
     def __init__(self, matrix: torch.Tensor, *, packed: bool = True) -> None:
         """Take W (out, in); not `packed`, it is used as it lies there."""
-        self._packs = packed and matrix.device.type == "cpu" and matrix.dtype == torch.float32 and _ONE_DNN
+        packs = packed and matrix.device.type == "cpu" and matrix.dtype == torch.float32 and _ONE_DNN
+        self.plain = None if packs else matrix
+        """W, where it is used as it lies."""
+        self.bytes = matrix.numel() * matrix.element_size() if packs else 0
+        """Memory that it takes where it is packed."""
         # What torch.compile uses for frozen weights; the public way (to_mkldnn) would copy x and the result, too.
-        self._matrix = torch.ops.mkldnn._reorder_linear_weight(matrix.contiguous(), PACKED_FOR) if self._packs else matrix  # noqa: SLF001
-
-    @property
-    def bytes(self) -> int:
-        """Memory that the packed matrix takes; 0 for one that is used where it lies."""
-        return self._matrix.numel() * self._matrix.element_size() if self._packs else 0
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(matrix.contiguous(), PACKED_FOR) if packs else None  # noqa: SLF001
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return (N, out) for x (N, in)."""
-        if not self._packs:
-            return x @ self._matrix.T
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(_filled(x), self._matrix, None, "none", [], "")  # noqa: SLF001
+        if self.plain is not None:
+            return x @ self.plain.T
+        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(_filled(x), self._packed, None, "none", [], "")  # noqa: SLF001
         return product[: len(x)]
 
 
@@ -187,6 +186,8 @@ class IntegerProduct:
         # What torch.compile uses for quantised weights. `torch.ao`'s own tensors are going away.
         self._packed = torch.ops.onednn.qlinear_prepack(integers, [PACKED_FOR, matrix.shape[1]])
         self._multiply = torch.ops.onednn.qlinear_pointwise.default  # by its overload: which one is meant would be asked at each call
+        self.plain: torch.Tensor | None = None
+        """W, where it is used as it lies: it is not."""
         self.bytes = integers.numel()
         """Memory that it takes."""
 

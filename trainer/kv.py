@@ -35,13 +35,15 @@ class KeyValues(Cache):
         self._store: torch.Tensor | None = None  # (2, layers, R, heads, L, E)
         self._positions = torch.zeros(0, dtype=torch.long)  # (N,)
         self._width = STEP
+        """Positions for which there must be room: of the coming batch, and of what was put since the last."""
         self._places: torch.Tensor | None = None  # (N heads,): where in `_flat` the coming batch's keys and values go; None: not known yet
         self._flat: list[tuple[torch.Tensor, ...]] = []  # keys, values; of each layer (R heads L, E)
         self._seen: list[tuple[torch.Tensor, ...]] = []  # keys, values; of each layer (N, heads, L, E)
 
     def put(self, row: int, read: Read) -> None:
         """Let a row begin with what was read; whatever was in its place before is gone."""
-        store = self._room(row + 1, read.shape[3] + 1, read[0, 0])
+        self._width = max(self._width, up_to_step(read.shape[3] + 1))
+        store = self._room(row + 1, read[0, 0])
         store[:, :, row] = 0  # masked or not, a NaN left there would spread
         store[:, :, row, :, : read.shape[3]] = read
 
@@ -75,7 +77,7 @@ class KeyValues(Cache):
     def _find(self, states: torch.Tensor) -> torch.Tensor:
         """Return where the states (N, heads, 1, E) of a layer go, and have ready what is written to and what is seen."""
         count, heads = states.shape[:2]
-        store = self._room(count, self._width, states[0])
+        store = self._room(count, states[0])
         self._flat = [side.flatten(1, 3).unbind(0) for side in store]
         self._seen = [side[:, :count, :, : self._width].unbind(0) for side in store]
         firsts = torch.arange(count * heads, device=states.device).mul_(store.shape[4])  # (N heads,)
@@ -91,15 +93,17 @@ class KeyValues(Cache):
         del layer_idx
         return 0
 
-    def _room(self, rows: int, width: int, like: torch.Tensor) -> torch.Tensor:
-        """Return the store with room for so many rows and positions of heads like (heads, …, E)."""
-        old = self._store
-        had_rows, had_width = (old.shape[2], old.shape[4]) if old is not None else (0, 0)
-        if old is None or rows > had_rows or width > had_width:
-            rows, width = (-(-max(want, had) // step) * step for want, had, step in ((rows, had_rows, ROWS_STEP), (width, had_width, STEP)))
+    def _room(self, rows: int, like: torch.Tensor) -> torch.Tensor:
+        """Return the store with room for the first `rows`, all that there are, of heads like (heads, …, E).
+
+        Where it must be made anew it is no larger than that, or a long row among few would leave its width to the many after it.
+        """
+        old, width = self._store, self._width
+        if old is None or rows > old.shape[2] or width > old.shape[4]:
             self._flat = self._seen = []  # they would keep the old one
-            self._store = like.new_zeros(2, self._depth, rows, like.shape[0], width, like.shape[-1])
+            self._store = like.new_zeros(2, self._depth, -(-rows // ROWS_STEP) * ROWS_STEP, like.shape[0], width, like.shape[-1])
             if old is not None:
-                self._store[:, :, :had_rows, :, :had_width] = old
+                kept, seen = min(rows, old.shape[2]), min(width, old.shape[4])
+                self._store[:, :, :kept, :, :seen] = old[:, :, :kept, :, :seen]
         assert self._store is not None  # noqa: S101 - for the type checker
         return self._store

@@ -45,16 +45,20 @@ class Speech:
     """Rows that have joined the batch."""
     read: Read | None = None
     """The keys and values with which its rows begin."""
+    _tokens: tuple[list[int], list[int]] | None = None
+
+    def tokens(self, base: Base) -> tuple[list[int], list[int]]:
+        """Return the prompt's tokens, and those that are read before each line; of its own base, since they are found once."""
+        if self._tokens is None:
+            prompt = base.encode([self.prompt.rstrip(" ")])[0]
+            self._tokens = prompt, self.reading(base, self.message, prompt)
+        return self._tokens
 
     def reading(self, base: Base, message: str, prompt: list[int]) -> list[int]:
         """Return the tokens that are read before a line: the frame, and as much of the prompt's end as there is room for."""
         frame = frames.frame(base, message, self.author)
         room = max(0, min(MOST_READ, base.context - self.budget(base) - len(frame)))
         return [*frame, *prompt[max(0, len(prompt) - room) :]]
-
-    def prompt_ids(self, base: Base) -> list[int]:
-        """Return the prompt's tokens, all of them."""
-        return base.encode([self.prompt.rstrip(" ")])[0]
 
     def budget(self, base: Base) -> int:
         """Return how many tokens a line may draw."""

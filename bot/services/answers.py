@@ -55,7 +55,7 @@ class Answer:
         said = await asyncio.to_thread(Said, before)
         if request.message:
             said.add(request.message)
-        return cls(request, model, safety, await learned.of(model.corpus, request.author), before, said, store, level)
+        return cls(request, model, safety, await learned.of(model.job, request.author), before, said, store, level)
 
     @property
     def missing(self) -> int:

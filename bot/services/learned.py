@@ -34,32 +34,32 @@ def _trigrams(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Indexed:
-    """The posts of one corpus, those held out included."""
+    """The posts that a version learned from, those held out included."""
 
     copies: TrainingPosts
-    """Of all its accounts."""
+    """Of all its accounts, and of all trainings that led to it."""
     manner: Manner
-    """Of the account as which the voice speaks; of all, where it speaks as none."""
+    """Of the account as which the voice speaks; of all, where it speaks as none. Of its own training alone."""
 
 
 class Learned:
-    """The posts of the last few corpora that were asked for, each indexed once, as long as they are stored."""
+    """What the last few trainings that were asked for have learned from, each indexed once, as long as they are stored."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._indexed: OrderedDict[tuple[str, str], Indexed] = OrderedDict()
+        self._indexed: OrderedDict[tuple[int, str], Indexed] = OrderedDict()
 
-    async def of(self, corpus: str, author: str = "") -> Indexed:
-        """Return the index of a corpus' posts, which must be stored.
+    async def of(self, job: int, author: str = "") -> Indexed:
+        """Return the index of what a training, which must be stored, has learned from by its end.
 
         Args:
-            corpus: its hash.
+            job: its id.
             author: the account as which the voice speaks; empty: the blend.
         """
-        key = corpus, author
+        key = job, author
         if key not in self._indexed:
-            posts = await self._store.read(_posts, corpus)
-            index = await asyncio.to_thread(_index, posts, author)
+            own, *earlier = await self._store.read(_posts, job)
+            index = await asyncio.to_thread(_index, own, earlier, author)
             self._indexed[key] = index
             while len(self._indexed) > KEPT_INDEXES:
                 self._indexed.popitem(last=False)
@@ -70,20 +70,26 @@ class Learned:
     async def tidy(self) -> None:
         """Let go of what was forgotten; call this now and then."""
         if self._indexed:
-            stored = await self._store.read(_stored, [corpus for corpus, _ in self._indexed])
+            stored = await self._store.read(_stored, [job for job, _ in self._indexed])
             for key in [key for key in self._indexed if key[0] not in stored]:
                 del self._indexed[key]
 
 
-def _index(posts: list[tuple[str, str]], author: str) -> Indexed:
-    return Indexed(TrainingPosts(text for _, text in posts), Manner(text for name, text in posts if author in ("", name)))
+Texts = list[tuple[str, str]]
+"""Posts, each with its author."""
 
 
-def _stored(db: Database, corpora: list[str]) -> set[str]:
-    marks = ", ".join("?" * len(corpora))
-    return {row["sha256"] for row in db.query(f"SELECT sha256 FROM corpora WHERE sha256 IN ({marks})", corpora)}  # noqa: S608 - marks
+def _index(own: Texts, earlier: list[Texts], author: str) -> Indexed:
+    copies = TrainingPosts(text for texts in (own, *earlier) for _, text in texts)
+    return Indexed(copies, Manner(text for name, text in own if author in ("", name)))
 
 
-def _posts(db: Database, sha256: str) -> list[tuple[str, str]]:
-    corpus = jobs.corpus_of(db, sha256)
-    return [(post.author, post.text) for split in (corpus.train, corpus.stop, corpus.report) for post in split]
+def _stored(db: Database, ids: list[int]) -> set[int]:
+    marks = ", ".join("?" * len(ids))
+    return {row["id"] for row in db.query(f"SELECT id FROM jobs WHERE id IN ({marks})", ids)}  # noqa: S608 - marks
+
+
+def _posts(db: Database, job: int) -> list[Texts]:
+    """Return the posts of each corpus, the training's own first."""
+    corpora = [jobs.corpus_of(db, sha256) for sha256 in jobs.learned_from(db, job)]
+    return [[(post.author, post.text) for split in (corpus.train, corpus.stop, corpus.report) for post in split] for corpus in corpora]

@@ -207,7 +207,7 @@ class _Order:
 
     async def _sayable(self, job: jobs.Job, lines: Sequence[str]) -> list[str]:
         """Return the lines that may be said: samples are seen by others, and nobody chose them."""
-        learned = await self._learned.of(job.corpus)
+        learned = await self._learned.of(job.id)
         verdicts = [await asyncio.to_thread(self._safety.judge, line, learned.copies, Said()) for line in lines]
         return [line for line, verdict in zip(lines, verdicts, strict=True) if verdict.name == PASSED]
 

@@ -47,9 +47,9 @@ class Precedence:
             if self._credit < LEAST_SECONDS:
                 await asyncio.sleep(LEAST_SECONDS - self._credit)
                 continue
-            for executor in self._executors:
-                executor.pause()
             try:
+                for executor in self._executors:
+                    executor.pause()
                 await asyncio.sleep(self._credit)
             finally:
                 for executor in self._executors:

@@ -210,11 +210,11 @@ class Speaking:
                 # Looked at before it is written, so that an idle service writes nothing.
                 if await self._store.read(speech.waiting) and (request := await self._store.write(speech.start_next)):
                     return request
+                await self._learned.tidy()
             except StoreError as error:
                 log.warning("requests wait for the database", error=str(error))
                 await asyncio.sleep(STORE_SECONDS)
             await self._store.changed()
-            await self._learned.tidy()
 
     async def _fail(self, request_id: int, why: str) -> None:
         """Tell whoever asked why there is no answer, also where it cannot be written."""
@@ -228,7 +228,7 @@ class Speaking:
         """Answer one request; whatever goes wrong is told to whoever asked."""
         structlog.contextvars.bind_contextvars(request=request.id, voice=request.voice)  # for this task, which is its own
         try:
-            async with nullcontext() if request.purpose is speech.Purpose.POST else self._first():
+            async with self._first():
                 answer, failure = await self._drawn(request)
             turn = self._turns.setdefault(request.voice, asyncio.Lock())
             async with turn:

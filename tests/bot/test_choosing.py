@@ -96,14 +96,32 @@ async def test_the_manner_is_the_authors_where_one_speaks_and_copies_are_of_all(
     await filled.write(rewrite)
     model = await filled.write(add_version, ("ann", "bob"))
     learned = Learned(filled)
-    blend, ann = await learned.of(model.corpus), await learned.of(model.corpus, "ann")
+    blend, ann = await learned.of(model.job), await learned.of(model.job, "ann")
     assert blend.manner.share("gulls lamping") > 0.8
     assert ann.manner.share("lamping") == 1
     assert ann.manner.share("gulling") < 0.5
     assert ann.copies.copied_in("gull gulls 3 gulling by the gull")
-    assert await learned.of(model.corpus, "ann") is ann
+    assert await learned.of(model.job, "ann") is ann
     await learned.tidy()
-    assert await learned.of(model.corpus, "ann") is ann
+    assert await learned.of(model.job, "ann") is ann
     await filled.write(accounts.forget, "bob")
     await learned.tidy()
     assert learned._indexed == {}
+
+
+async def test_what_earlier_versions_learned_is_not_copied_by_one_that_goes_on_from_them(filled):
+    def rewrite(db, word):
+        for number, row in enumerate(db.query("SELECT rowid FROM tweets WHERE handle = 'ann'")):
+            text = f"{word} {word}s {number} {word}ing by the {word} for {word} days"
+            db.conn.execute("UPDATE tweets SET text = ? WHERE rowid = ?", [text, row["rowid"]])
+
+    made = []
+    for word, recipe in (("lamp", {}), ("gull", {"start": "1" * 64}), ("buoy", {})):
+        await filled.write(rewrite, word)
+        made.append(await filled.write(add_version, ("ann",), recipe=recipe))
+    learned = Learned(filled)
+    first, after, anew = [await learned.of(model.job) for model in made]
+    old, new = "lamp lamps 3 lamping by the lamp for lamp days", "gull gulls 3 gulling by the gull for gull days"
+    assert [index.copies.copied_in(old) for index in (first, after, anew)] == [True, True, False]
+    assert [index.copies.copied_in(new) for index in (first, after, anew)] == [False, True, False]
+    assert after.manner.share("lamping") < 0.5 < after.manner.share("gulling")  # it is to sound as what it learned last

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import re
 import sqlite3
 from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -27,6 +29,8 @@ from data.store import transact
 from tests.conftest import made_up_tweets
 from tests.voices import RECIPE, add_version
 from trainer.protocol import Stage, Step
+
+ROOT = Path(__file__).parents[2]
 
 
 class Clock:
@@ -137,6 +141,29 @@ async def test_the_metrics_count_what_is_stored_and_what_was_said_since(app):
         assert found["mynah_process_start_time_seconds",] > 1.7e9
         assert ("mynah_gateway_up",) not in found  # there is no Discord to be connected to
         assert (await measured(ask))["mynah_lines_total", PASSED] == 2  # and not counted again
+
+
+async def test_every_metric_is_documented_and_what_is_documented_is_there(app):
+    documented = set(re.findall(r"`(mynah_\w+)", (ROOT / "docs" / "operations.md").read_text()))
+    store, vitals = app.store, Vitals()
+    model = await store.write(add_version, ("ann",))
+    await app.posting.draft(model.voice, None, "Low water.", "a test")
+    await store.write(spoken, model)
+    await store.write(trained)
+    await asyncio.to_thread(backups.record, store.path, store.path, 5)
+    vitals.gateway(up=True)
+    vitals.late(0.25)
+    async with watched(app, vitals) as ask:
+        found = await measured(ask)
+        _, text = await ask("/metrics")
+    families = {family.name + "_total" * (family.type == "counter") for family in text_string_to_metric_families(text)}
+    own = {name for name in families if not name.startswith("mynah_process_")}
+    assert own == documented - {"mynah_process_"}
+    assert found["mynah_loop_lag_seconds",] == 0.25
+    assert found["mynah_posts", "draft"] == 1
+    assert found["mynah_voices",] == 1
+    assert found["mynah_requests", "queued"] == 0
+    assert found["mynah_posts_awaiting_person",] == 0
 
 
 async def test_acknowledgements_are_a_histogram(app):

@@ -20,6 +20,9 @@ POSTS = TrainingPosts([ENGLISH, JAPANESE, RUN_ON, "too short to span"])
         f"  {ENGLISH}\n",
         ENGLISH.replace("noon", "night"),
         "he said: the fog came in at noon and took everything else that we had, too",  # eight words
+        "he said: the fog came in at noon... and \u201ctook\u201d everything else that we had, too",
+        "\uff54\uff48\uff45 fog, came \u2013 in at noon _and_ took everything else that we had, too",
+        "it came back without my neighbour\u2019s boat: and took my neighbours boat with it, without a thing",
         "Too short to spam",
         JAPANESE,
         JAPANESE.replace("臨死", "仮死"),

@@ -223,3 +223,13 @@ async def test_room_that_cannot_be_handed_back_now_is_one_sentence(store, monkey
     monkeypatch.setattr("data.store._hand_back", refuse)
     with pytest.raises(StoreError, match=said):
         await store.wipe()
+
+
+@pytest.mark.parametrize(("why", "said"), [("disk I/O error", "cannot be used"), ("database is locked", "busy for too long")])
+async def test_a_file_that_cannot_be_read_is_one_sentence(store, why, said):
+    def refuse(_):
+        raise sqlite3.OperationalError(why)
+
+    with pytest.raises(StoreError, match=said):
+        await store.read(refuse)
+    assert await store.read(lambda db: db.table_names())

@@ -6,12 +6,14 @@ makes an expression take long. Members' own door is tests/bot/discord/test_fuzz.
 
 import asyncio
 import json
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -28,8 +30,9 @@ from bot.faces.discord.language import catalogue
 from bot.faces.discord.planning import when
 from bot.faces.discord.text import safe, sentence, units
 from bot.faces.terminal import cli
+from bot.faces.terminal.actions import Answer
 from bot.faces.terminal.console import COMMANDS, obey
-from bot.services import bringing, publishing, safety, scheduling, times
+from bot.services import backups, bringing, publishing, safety, scheduling, times
 from bot.settings import PREFIX, Secrets, Settings, XKeys, _paths, load_secrets, load_settings
 from bot.x.port import XError
 from bot.x.text import parser
@@ -42,7 +45,10 @@ from data.readers import read_owner, read_posts
 from data.readers.modelcard import read_model_card
 from data.store import Store
 from tests.bot.conftest import ScriptedExecutor
+from tests.bot.web.conftest import Visitor, noon
+from tests.bot.web.harbour import furnish
 from tests.hostile import PIECES, soon
+from tests.voices import add_version
 from trainer import protocol
 
 SECONDS = 1.0  # of the processor's, for one input: a busy machine makes nothing hang
@@ -199,17 +205,23 @@ def _silent():
         yield Console(file=nowhere)
 
 
+def _names_of(command: Any, *before: str) -> list[tuple[str, ...]]:
+    """Return how each command of a group is called, but those that work for themselves."""
+    own = [] if before[-1:] in {("run",), ("console",), ("doctor",)} and len(before) == 1 else [before]
+    return [*own, *(name for part, one in getattr(command, "commands", {}).items() for name in _names_of(one, *before, part))]
+
+
+ARGUMENTS = typer.main.get_command(cli.cli)
+
+
 def _arguments(stack: ExitStack, _: Path) -> Callable[[list[str]], object]:
     patch = stack.enter_context(pytest.MonkeyPatch.context())
-    for effect in ("_run", "examine", "converse", "load_settings", "configure_logging", "_profiles"):
-        patch.setattr(cli, effect, lambda *_, **__: [])
-    command = typer.main.get_command(cli.cli)
+    for effect in ("_run", "_upkeep", "examine", "converse", "load_settings", "configure_logging", "_profiles"):
+        patch.setattr(cli, effect, lambda *_, **__: Answer("", {"ok": True}))
 
     def take(given: list[str]) -> None:
-        if {"run", "console", "doctor"} & set(given):
-            return
-        with suppress(typer.TyperException, typer.Abort):  # which bot/__main__.py makes a sentence of
-            command.main(given, prog_name="mynah", standalone_mode=False)
+        with suppress(typer.TyperException, typer.Abort, typer.Exit):  # which bot/__main__.py makes a sentence of
+            ARGUMENTS.main(given, prog_name="mynah", standalone_mode=False)
 
     return take
 
@@ -348,25 +360,87 @@ def _cards(_: ExitStack, folder: Path) -> Callable[[tuple[str, Any]], object]:
 
 
 def _names(stack: ExitStack, folder: Path) -> Callable[[str], object]:
-    """What is looked for by a name that anybody gives; SQL sees a value."""
+    """What is looked for by a name that anybody gives, beside a voice of another name; SQL sees a value."""
     runner = stack.enter_context(asyncio.Runner())
     store = Store(folder / "mynah.db")
     runner.run(store.__aenter__())
     stack.callback(lambda: runner.run(store.__aexit__(None, None, None)))
+    runner.run(store.write(lambda db: called.put(db, 1, add_version(db, ("ann", "bob")).voice, called.Called("Anna"), "me")))
 
     def work(db: Database, text: str) -> None:
-        tables = db.table_names()
-        assert accounts.handles_with(db, text, 25) == []
-        assert models.names(db, text, 25) == []
-        assert called.bearer(db, 1, text) is None
-        assert accounts.read_tweets(db, text) == []
-        with pytest.raises(MynahError):
-            models.current(db, text)
-        assert db.table_names() == tables
+        rows = {table: db[table].count for table in db.table_names()}
+        assert accounts.handles_with(db, text, 25) == [handle for handle in ("ann", "bob") if text in handle]
+        assert models.names(db, text, 25) == (["ann-bob"] if text in "ann-bob" else [])
+        if unicodedata.normalize("NFKC", text).casefold() not in {"anna", "ann-bob", "ann", "bob"}:
+            assert called.bearer(db, 1, text) is None
+            assert accounts.read_tweets(db, text) == []
+            with pytest.raises(MynahError):
+                models.current(db, text)
+        assert {table: db[table].count for table in db.table_names()} == rows
 
     return lambda text: runner.run(store.write(work, text.encode("utf-8", "replace").decode()))
 
 
+def _page(stack: ExitStack, folder: Path) -> Callable[[tuple[bool, str, list[str], str, Any]], object]:
+    """The operator's page, before somebody who has signed in."""
+    runner = stack.enter_context(asyncio.Runner())
+    app = Mynah(Settings(data_dir=folder), Secrets(), ScriptedExecutor(), clock=noon)
+    runner.run(app.__aenter__())
+    stack.callback(lambda: runner.run(app.__aexit__(None, None, None)))
+    runner.run(furnish(app))
+    visitor = Visitor(app)
+    stack.callback(lambda: runner.run(visitor.client.aclose()))
+    runner.run(visitor.sign_in())
+
+    def take(given: tuple[bool, str, list[str], str, Any]) -> None:
+        shows, form, parts, query, content = given
+        path = form.format(*(quote(part, safe="", errors="replace") for part in parts)) + "?" + quote(query, safe="=&", errors="replace")
+        if shows:
+            answer = runner.run(visitor.client.get(path))
+        else:
+            kind = "content" if isinstance(content, bytes) else "data"
+            answer = runner.run(visitor.client.post(path, headers=visitor.headers, **{kind: content}))
+        assert answer.status_code < 500
+
+    return take
+
+
+def _backups(_: ExitStack, folder: Path) -> Callable[[tuple[int, bytes, int]], object]:
+    settings, file, damaged = Settings(data_dir=folder / "var"), folder / "sound", folder / "damaged"
+    settings.data_dir.mkdir()
+    with asyncio.Runner() as runner:
+        runner.run(_begin(settings.database))
+    backups.back_up(settings, file)
+    whole = file.read_bytes()
+
+    def take(given: tuple[int, bytes, int]) -> None:
+        place, damage, end = given
+        place %= len(whole)
+        damaged.write_bytes((whole[:place] + damage + whole[place + len(damage) :])[: len(whole) - end])
+        try:
+            if kept := backups.restore(settings, damaged).kept:
+                kept.unlink()
+        finally:
+            assert {path.name for path in folder.iterdir()} == {"var", "sound", "damaged"}
+            assert not [path for path in settings.data_dir.iterdir() if path.name.endswith(".part")]
+
+    return take
+
+
+async def _begin(database: Path) -> None:
+    async with Store(database) as store:
+        await store.write(add_version)
+
+
+def _sound(text: str) -> str:
+    """Return a text as a form can hold it."""
+    return text.encode("utf-8", "replace").decode()
+
+
+PATHS = [
+    "/", "/sign-in", "/voices", "/voices/{}", "/voices/{}/{}", "/voices/{}/{}/card", "/voices/{}/pin", "/queue", "/queue/{}/cancel",
+    "/outbox", "/outbox/{}", "/schedules", "/schedules/{}", "/spend", "/health", "/posting", "/{}", "/static/{}", "/{}/{}",
+]  # fmt: skip
 FRONT = st.builds("---\n{}\n---\n{}".format, TEXT, TEXT)
 CARD = st.lists(
     st.one_of(
@@ -426,11 +500,7 @@ DOORS = {
     "cards": Door(st.tuples(CARD | FRONT, keyed("handles", "counts", "ann", "downloaded", "kept") | st.just({})), _cards, 1_500),
     "console": Door(st.tuples(st.sampled_from(sorted(COMMANDS)) | TEXT, WORDS), _console, 1_500),
     "arguments": Door(
-        WORDS.flatmap(
-            lambda rest: st.sampled_from(
-                ["train", "generate", "posts", "schedule add", "schedule", "card", "import", "pin", "cancel", "spend", ""]
-            ).map(lambda name: [*name.split(), *rest])
-        ),
+        st.builds(lambda name, rest: [*name, *rest], st.sampled_from(_names_of(ARGUMENTS)), WORDS),
         _arguments,
         2_000,
     ),
@@ -460,7 +530,24 @@ DOORS = {
     "token file": Door(written(keyed("seed", "refresh_token", "access_token", "expires_at")) | TEXT, _pair, 500),
     "lines and blocklists": Door(st.tuples(SHORT | st.sampled_from(["/(a+)+$/", "/(.*)*x/"]), SHORT, SHORT), _lines, 1_000),
     "Discord's text": Door(SHORT, _discord, 1_000),
-    "names": Door(TEXT | st.sampled_from(["' OR 1=1 --", "%", "_", "x'; DROP TABLE accounts; --"]), _names, 500),
+    "names": Door(TEXT | st.sampled_from(["' OR 1=1 --", "%", "_", "x'; DROP TABLE accounts; --", "ann", "B"]), _names, 500),
+    "the operator's page": Door(
+        st.tuples(
+            st.booleans(),
+            st.sampled_from(PATHS),
+            st.lists(SHORT | st.sampled_from(["keeper_ottoline", "mornings", "1", "2", "0", "-1", "9" * 5_000]), min_size=2, max_size=2),
+            SHORT | st.sampled_from(["page=", "page=0", "page=2", "search=a&search=b"]),
+            st.binary(max_size=40)
+            | st.dictionaries(
+                st.sampled_from(["choice", "seen", "text", "version", "token", "back"]) | SHORT.map(_sound),
+                SHORT.map(_sound) | st.sampled_from(["approve", "edit", "reject", "again", "pause", "remove", "1", "2"]),
+                max_size=5,
+            ),
+        ),
+        _page,
+        700,
+    ),
+    "backups": Door(st.tuples(st.integers(0), st.binary(max_size=60), st.sampled_from([0, 0, 0, 1, 4_096, 90_000])), _backups, 300),
     "the trainer's words": Door(
         written(keyed("type", "job", "request", "text", "index", "recipe", "train", "loss", "step")) | TEXT, lambda *_: protocol.parse, 500
     ),

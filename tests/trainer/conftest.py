@@ -216,7 +216,7 @@ def tell(child, message) -> None:
 
 
 class Asked:
-    """A speaker in this process, which is asked for one thing after another and answers before the next."""
+    """A speaker in this process, which is asked for something and answers before the next is asked."""
 
     def __init__(self, **options):
         self._came = threading.Event()
@@ -231,15 +231,20 @@ class Asked:
 
     def __call__(self, request):
         """Return the lines' texts in order, and the message that ended the answer."""
+        *lines, end = self.together(request)
+        return [line.text for line in sorted(lines, key=lambda line: line.index)], end
+
+    def together(self, *requests):
+        """Ask for several things at once, and return all messages."""
         self._heard.clear()
-        self.speaker.ask(request)
+        for request in requests:
+            self.speaker.ask(request)
         while not self.speaker.idle:
             if not self.speaker.busy:
                 assert self._came.wait(60)
                 self._came.clear()
             self.speaker.step()
-        *lines, end = self._heard
-        return [line.text for line in sorted(lines, key=lambda line: line.index)], end
+        return list(self._heard)
 
 
 @pytest.fixture

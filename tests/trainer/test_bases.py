@@ -204,6 +204,16 @@ def test_a_packed_base_lets_go_of_the_file_it_was_read_from(load, gpt2_folder):
     assert not mapped()
 
 
+def test_the_memory_of_a_base_counts_what_is_not_packed(load, gpt2_folder, monkeypatch):
+    """As on a GPU: its matrices are no parameters of the model any more, and the embedding is its output layer, too."""
+    monkeypatch.setattr(bases.fast, "_ONE_DNN", False)
+    for name in ("tiny-random", gpt2_folder):
+        base = load(name)
+        before = base.bytes
+        assert before == sum(parameter.numel() for parameter in base.model.parameters()) * 4
+        assert bases.pack(base).bytes == before
+
+
 def test_two_bases_may_be_loaded_at_once(load, gpt2_folder):
     """As a speaker does, in threads."""
     names = ["tiny-random", gpt2_folder] * 4

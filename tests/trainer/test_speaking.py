@@ -231,6 +231,16 @@ def test_what_was_used_longest_ago_is_dropped_when_memory_is_short(voice, gpt2_f
         assert asked(one)[0] == first[0]
 
 
+def test_whoever_is_waited_for_goes_before_who_asked_earlier_and_is_not(voice):
+    one = voice("one", epochs=1)
+    short = replace(one, count=1, sampling=Sampling(max_tokens=1))
+    with Asked() as asked:
+        asked(one)
+        # The crowd takes all places, so that both wait for the first that is free.
+        heard = asked.together(replace(one, id="crowd", count=64), replace(short, id="post", waiting=False), replace(short, id="talk"))
+        assert [message.id for message in heard if message.type == "spoken"] == ["talk", "post", "crowd"]
+
+
 def test_the_speaker_goes_on_after_a_step_that_failed(voice, monkeypatch):
     one = voice("one", epochs=1)
     with Asked() as asked:

@@ -3,6 +3,7 @@
 import pytest
 
 from bot.faces.web.deeds import BY
+from bot.log import configure_logging
 from data import jobs, models, outbox
 from data.outbox import State
 from data.schedules import runs
@@ -49,6 +50,14 @@ async def test_a_post_that_may_be_there_is_settled_by_who_looked(operator, choic
     assert "edit" not in (await operator.get("/outbox/4")).text.lower().split("what became of it")[0]
     await operator.told("/outbox/4", choice=choice, seen=seen)
     assert (await post_of(operator, 4)).status is status
+
+
+async def test_what_an_operator_writes_stays_out_of_the_log(operator, tmp_path):
+    configure_logging(tmp_path / "mynah.log")
+    page = await operator.told("/outbox/1", choice="edit", seen=1, text="An aubergine drifts past the light.")
+    assert "An aubergine" in page
+    await operator.told("/outbox/1", choice="reject", seen=2, why="aubergines do not drift")
+    assert "ubergine" not in (tmp_path / "mynah.log").read_text()
 
 
 async def test_what_is_not_offered_is_not_done(operator):

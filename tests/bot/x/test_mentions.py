@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bot.errors import SpeechFailedError, StoreError
+from bot.log import configure_logging
 from bot.services.mentions import PAGE, READING, TRIES, Mentions
 from bot.services.posting import Posting
 from bot.services.spending import Budget
@@ -135,6 +136,19 @@ async def test_a_summons_is_answered_once_in_reply(stage, server):
     assert stage.asked == ["is it dark out there?"]
     post = await stage.post(number)
     assert (post.status, post.x_id, post.in_reply_to, post.voice, post.schedule) == (State.POSTED, made.id, number, VOICE, None)
+
+
+async def test_neither_a_mention_nor_what_answers_it_is_in_the_log(stage, server, tmp_path):
+    configure_logging(tmp_path / "mynah.log")
+    server.mention(ANN, "@keeper_ottoline is the aubergine ripe?")
+    server.script.append(Answer.FORBIDDEN)
+    await stage.later()
+    server.mention(ANN, "@keeper_ottoline and the aubergine now?")
+    await stage.later()
+    said = (tmp_path / "mynah.log").read_text()
+    events = {json.loads(line)["event"] for line in said.splitlines()}
+    assert {"an answer is written", "not posted", "posted"} <= events
+    assert [word for word in ("aubergine", "Dark, and wet") if word in said] == []
 
 
 async def test_unless_switched_an_answer_waits_for_a_person(make, server):
