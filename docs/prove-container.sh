@@ -9,6 +9,7 @@
 #   MOUNTS="DIR …"     folders and files of this machine that it speaks of (wheels, certificates), by the same path inside
 #   TORCH_ARGS=…       where the CPU build of torch is, unless pip.conf says so
 #   MIRROR=…           the Debian mirror, unless debootstrap's own
+#   EMBED_BASE=yes     put the base model into the image, and let the demo do without a network
 #   LAYERS=1           keep each instruction's layer and say how large it is; takes 20 GB, as vfs copies whole file systems
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -41,7 +42,7 @@ mounts=()
 for path in ${MOUNTS:-}; do mounts+=(--volume "$path:$path:ro"); done
 began=$SECONDS
 bh bud --isolation chroot --format docker ${LAYERS:+--layers} --tag localhost/mynah:cpu --secret "id=pip,src=$work/pip.conf" "${mounts[@]}" \
-    --build-arg BASE=localhost/base:1 --build-arg DEVICE=cpu --build-arg TORCH_ARGS="${TORCH_ARGS:-}" . \
+    --build-arg BASE=localhost/base:1 --build-arg DEVICE=cpu --build-arg TORCH_ARGS="${TORCH_ARGS:-}" --build-arg EMBED_BASE="${EMBED_BASE:-no}" . \
     >"$work/build.log" 2>&1 || { tail -40 "$work/build.log"; exit 1; }
 echo "built in $((SECONDS - began)) s"
 bh inspect --type image localhost/mynah:cpu >"$work/image.json"
@@ -91,14 +92,14 @@ enter='
     exec chroot --userspec="$user" --groups= "$root" env -i "$@"'
 inside() {
     # shellcheck disable=SC2016
-    unshare --mount --pid --fork --kill-child sh -c "$enter" sh "$root" "$work" "$user" "${MOUNTS:-}" "${environment[@]}" "${extra[@]}" \
+    unshare "${alone[@]}" --mount --pid --fork --kill-child sh -c "$enter" sh "$root" "$work" "$user" "${MOUNTS:-}" "${environment[@]}" "${extra[@]}" \
         setpriv --no-new-privs sh -c 'cd "$0" && exec "$@"' "$(<"$work/workdir")" "$@"
 }
-extra=()
+extra=() alone=()
 healthy() { inside sh -c "$(<"$work/health")"; }
 
 say "who and what it is"
-echo "size: $(du -sm "$root" | cut -f1) MB; user: $(inside id)"
+echo "size: $(du -s --block-size=MB "$root" | cut -f1); user: $(inside id)"
 inside grep -E '^Cap(Eff|Bnd)|^NoNewPrivs' /proc/self/status
 must inside python3 -c "import os, pwd; assert os.getuid() and pwd.getpwuid(os.getuid()).pw_name == 'mynah'"
 must inside python3 -c "import zoneinfo; zoneinfo.ZoneInfo('Europe/Madrid')"
@@ -146,10 +147,11 @@ rm -f "$work/data/token"
 
 if [ "${1:-}" != quick ]; then
     say "the demo"
+    if [ "${EMBED_BASE:-no}" = yes ]; then alone=(--net); fi
     must inside nice python3 -m bot.demo --seed 7
     say "the demo again: nothing is fetched or trained"
     must inside nice python3 -m bot.demo --seed 7 | tail -18
-    du -sm "$work/data" | awk '{print "the volume holds " $1 " MB"}'
+    echo "the volume holds $(du -s --block-size=MB "$work/data" | cut -f1)"
     (cd "$work/data" && find . -maxdepth 2 | sort | head -40)
 fi
 say "proven: $what"
