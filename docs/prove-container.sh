@@ -147,7 +147,10 @@ rm -f "$work/data/token"
 
 if [ "${1:-}" != quick ]; then
     say "the demo"
-    if [ "${EMBED_BASE:-no}" = yes ]; then alone=(--net); fi
+    if [ "${EMBED_BASE:-no}" = yes ]; then  # no network, no index, no wheel but the image's own
+        alone=(--net) MOUNTS=""
+        : >"$work/pip.conf"
+    fi
     must inside nice python3 -m bot.demo --seed 7
     say "the demo again: nothing is fetched or trained"
     must inside nice python3 -m bot.demo --seed 7 | tail -18
