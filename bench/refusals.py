@@ -31,6 +31,7 @@ from trainer.protocol import Line
 RULES = (PASSED, OF_TEXTS[0], "cut_off", *OF_TEXTS[1:], "copy", "repeat")
 """In the order in which they are asked."""
 LINK = re.compile(r"://|\bwww\.|\w\.(com|org|net|gov|edu|io|co|ly|me|tv|uk|us|br|jp|de|fr)\b", re.IGNORECASE)
+WORD = re.compile(r"[\w'\u2019]+")
 RUN = 8
 SMALL = {"base": "tiny-random", "voices": "ann,bob", "lines": 8, "at_once": 2, "posts": 120, "epochs": 1}
 
@@ -51,13 +52,13 @@ def judged(lines: Iterable[Line], posts: Iterable[str]) -> tuple[Counter[str], l
 
 def leaks(passed: Sequence[str], posts: Iterable[str]) -> dict[str, list[str]]:
     """Return the lines that passed and should not have."""
-    words = [post.casefold().split() for post in posts]
+    words = [WORD.findall(post.lower()) for post in posts]
     whole = {" ".join(post) for post in words}
     runs = {run for post in words for run in _runs(post)}
 
     def copies(line: str) -> bool:
-        own = line.casefold().split()
-        return " ".join(own) in whole or not runs.isdisjoint(_runs(own))
+        own = WORD.findall(line.lower())
+        return (bool(own) and " ".join(own) in whole) or not runs.isdisjoint(_runs(own))
 
     return {
         "mentions": [line for line in passed if "@" in line or "\uff20" in line],

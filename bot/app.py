@@ -53,7 +53,7 @@ def executors_of(settings: Settings) -> list[Executor]:
 
 
 def beside_the_speaker(executors: Sequence[Executor], settings: Settings) -> Sequence[Executor]:
-    """Return the executors that are to stand still while somebody waits for a line: not those whose GPU is none of the speaker's."""
+    """Return the executors that are to stand still while lines are drawn: not those whose GPU is none of the speaker's."""
     gpus, its = settings.trainer.gpus, settings.speaker.gpu
     return [one for one, gpu in zip(executors, gpus, strict=True) if gpu == its] if gpus and its else executors
 

@@ -6,7 +6,7 @@
     ├── TooLittleTextError        too few usable posts to learn from
     ├── NotStoredError            asked for, and not there
     ├── DamagedError              stored bytes that do not match their hash
-    ├── StoreError                the database cannot be opened or written
+    ├── StoreError                the database cannot be opened, read or written
     ├── BudgetError               a paid call would pass a cap on spending
     ├── GameError                 a game in Discord cannot be begun or played now
     ├── ConsentError              (data/consents.py) there is no leave to store or train an account

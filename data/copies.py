@@ -17,8 +17,9 @@ from data.cleaning import UNSPACED
 NEAR_EQUAL = 85.0  # rapidfuzz ratio, 0 to 100: from it on, two posts differ by a word or a typing error
 SPAN_WORDS = 8
 SPAN_CHARACTERS = 20
-_APOSTROPHES = regex.compile(r"['\u2018\u2019\u02bc`]")
-_SIGNS = regex.compile(r"[^\p{L}\p{M}\p{N}]+")
+#: Apostrophes, and what nobody sees: a word stays one word without them.
+_WITHIN = regex.compile(r"['`\u00b4\u2018\u2019\u02bc\uff07\p{Cf}]")
+_WORD = regex.compile(r"[\p{L}\p{N}][\p{L}\p{M}\p{N}]*")
 
 
 class TrainingPosts:
@@ -50,10 +51,10 @@ def _spans(folded: str) -> Iterator[str]:
 
 
 def _words(folded: str) -> list[str]:
-    """Return the words alone: a comma, a curly apostrophe or full-width letters do not make another stretch of it."""
-    plain = folded if folded.isascii() else unicodedata.normalize("NFKC", folded).casefold()
-    bare: str = _SIGNS.sub(" ", _APOSTROPHES.sub("", plain))
-    return bare.split()
+    """Return the words alone: a comma, an emoji, a curly apostrophe or full-width letters do not make another stretch of it."""
+    plain = _WITHIN.sub("", folded)
+    found: list[str] = _WORD.findall(plain if plain.isascii() else unicodedata.normalize("NFKC", plain).casefold())
+    return found
 
 
 def _unspaced_spans(word: str) -> Iterator[str]:

@@ -26,7 +26,7 @@ class DamagedError(MynahError):
 
 
 class StoreError(MynahError):
-    """The database cannot be opened or written."""
+    """The database cannot be opened, read or written."""
 
 
 class BudgetError(MynahError):

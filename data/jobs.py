@@ -204,20 +204,26 @@ def asked_since(db: Database, since: str, *, member: int | None = None, server: 
 
 
 def learned_from(db: Database, job_id: int) -> list[str]:
-    """Return the hashes of the corpora that a training's weights have learned from by its end, its own first; none if it is not stored.
+    """Return the corpora that a training's weights have learned from by its end, each as `Corpus.to_json` wrote it, its own first.
 
     One that goes on from earlier weights knows what they knew. Which version they are of may be known no more, so that what its voice
     learned from before counts, all of it.
+
+    Raises:
+        NotStoredError: it was forgotten.
     """
     rows = db.query(
         """
-        SELECT other.corpus FROM jobs AS other JOIN jobs AS own ON other.voice = own.voice
+        SELECT corpora.content
+        FROM jobs AS other JOIN jobs AS own ON other.voice = own.voice JOIN corpora ON corpora.sha256 = other.corpus
         WHERE own.id = ? AND (other.id = own.id OR (
             json_extract(own.recipe, '$.start') IS NOT NULL AND other.id < own.id AND other.status = 'done'))
         GROUP BY other.corpus ORDER BY max(other.id) DESC""",
         [job_id],
     )
-    return [row["corpus"] for row in rows]
+    if found := [row["content"] for row in rows]:
+        return found
+    raise NotStoredError("The posts that this voice learned from were forgotten.")
 
 
 def corpus_of(db: Database, sha256: str) -> Corpus:

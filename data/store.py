@@ -197,7 +197,8 @@ def _seen(db: Database, work: Callable[[Database], T]) -> T:
         try:
             return work(db)
         finally:
-            db.conn.execute("COMMIT")
+            if db.conn.in_transaction:  # SQLite itself ends that of a file that cannot be read
+                db.conn.execute("COMMIT")
     except sqlite3.OperationalError as error:
         raise StoreError(_sentence(error)) from error
 

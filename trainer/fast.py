@@ -139,7 +139,8 @@ def _filled(x: torch.Tensor) -> torch.Tensor:
 
     For each number oneDNN compiles another program, in 0.5 ms, and keeps a thousand of them, which is a fifth of a gigabyte.
     """
-    return functional.pad(x, (0, 0, 0, -len(x) % (_STEP_OF_FEW if len(x) <= _FEW else _STEP)))
+    missing = -len(x) % (_STEP_OF_FEW if len(x) <= _FEW else _STEP)
+    return functional.pad(x, (0, 0, 0, missing)) if missing else x
 
 
 class Product:

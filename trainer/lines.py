@@ -45,10 +45,10 @@ class Speech:
     """Rows that have joined the batch."""
     read: Read | None = None
     """The keys and values with which its rows begin."""
-    _tokens: tuple[list[int], list[int]] | None = None
+    _tokens: tuple[list[int], list[int]] | None = field(default=None, init=False, repr=False, compare=False)
 
     def tokens(self, base: Base) -> tuple[list[int], list[int]]:
-        """Return the prompt's tokens, and those that are read before each line; of its own base, since they are found once."""
+        """Return the prompt's tokens, and those that are read before each line. They are found once: the base is always the same."""
         if self._tokens is None:
             prompt = base.encode([self.prompt.rstrip(" ")])[0]
             self._tokens = prompt, self.reading(base, self.message, prompt)

@@ -9,6 +9,7 @@ from sqlite_utils import Database
 
 from data import jobs
 from data.copies import TrainingPosts
+from data.corpus import Corpus
 from data.store import Store
 
 KEPT_INDEXES = 8
@@ -55,11 +56,13 @@ class Learned:
         Args:
             job: its id.
             author: the account as which the voice speaks; empty: the blend.
+
+        Raises:
+            NotStoredError: it was forgotten.
         """
         key = job, author
         if key not in self._indexed:
-            own, *earlier = await self._store.read(_posts, job)
-            index = await asyncio.to_thread(_index, own, earlier, author)
+            index = await asyncio.to_thread(_index, await self._store.read(jobs.learned_from, job), author)
             self._indexed[key] = index
             while len(self._indexed) > KEPT_INDEXES:
                 self._indexed.popitem(last=False)
@@ -75,21 +78,14 @@ class Learned:
                 del self._indexed[key]
 
 
-Texts = list[tuple[str, str]]
-"""Posts, each with its author."""
-
-
-def _index(own: Texts, earlier: list[Texts], author: str) -> Indexed:
-    copies = TrainingPosts(text for texts in (own, *earlier) for _, text in texts)
-    return Indexed(copies, Manner(text for name, text in own if author in ("", name)))
+def _index(corpora: list[str], author: str) -> Indexed:
+    own, *earlier = [
+        [post for split in (corpus.train, corpus.stop, corpus.report) for post in split] for corpus in map(Corpus.from_json, corpora)
+    ]
+    copies = TrainingPosts(post.text for posts in (own, *earlier) for post in posts)
+    return Indexed(copies, Manner(post.text for post in own if author in ("", post.author)))
 
 
 def _stored(db: Database, ids: list[int]) -> set[int]:
     marks = ", ".join("?" * len(ids))
     return {row["id"] for row in db.query(f"SELECT id FROM jobs WHERE id IN ({marks})", ids)}  # noqa: S608 - marks
-
-
-def _posts(db: Database, job: int) -> list[Texts]:
-    """Return the posts of each corpus, the training's own first."""
-    corpora = [jobs.corpus_of(db, sha256) for sha256 in jobs.learned_from(db, job)]
-    return [[(post.author, post.text) for split in (corpus.train, corpus.stop, corpus.report) for post in split] for corpus in corpora]

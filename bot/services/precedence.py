@@ -1,4 +1,4 @@
-"""Who waits for a line goes before trainings: these stand still meanwhile, at most half of the time."""
+"""Lines go before trainings: these stand still while lines are drawn, at most half of the time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ LEAST_SECONDS = 1.0
 
 
 class Precedence:
-    """Stops executors' trainers while anybody waits.
+    """Stops executors' trainers while anything is drawn.
 
     For each second that trainings stand still they then run for one, so that they come to their end however much is asked: an answer
     that takes less than STILL_SECONDS by itself does not take longer for a training, unless many were asked just before.

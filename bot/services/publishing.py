@@ -14,7 +14,7 @@ from bot.errors import BadRequestError, SpeechFailedError
 from bot.files import write_whole
 from bot.services import cards, model_card, pictures, profanity
 from bot.services.folding import Views
-from bot.services.learned import Manner
+from bot.services.learned import Learned, Manner
 from bot.services.model_card import CURVE, DARK, PICTURE, Facts, Measure
 from bot.services.pictures import THEMES, Account, Said
 from bot.services.profanity import Level
@@ -22,7 +22,6 @@ from bot.services.speaking import Speaking
 from bot.settings import Settings
 from bot.threads import drawn
 from data import consents, jobs, published, speech
-from data.copies import TrainingPosts
 from data.corpus import Corpus
 from data.models import Model
 from data.published import Form
@@ -156,8 +155,7 @@ async def say(speaking: Speaking, store: Store, model: Model, prompt: str) -> Sa
     try:
         spoken = await speaking.answer(wish.id)
     except SpeechFailedError:
-        corpus = await store.read(jobs.corpus_of, model.corpus)
-        learned = TrainingPosts(post.text for post in (*corpus.train, *corpus.stop, *corpus.report))
+        learned = (await Learned(store).of(model.job)).copies
         allowed = await speaking.allowed(model.result["samples"], None)
         return Said("", tuple(line for line in allowed if not learned.copied_in(line))[:LINES])
     return Said(wish.prompt, tuple(line.text for line in spoken.lines))

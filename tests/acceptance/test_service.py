@@ -191,14 +191,18 @@ async def test_a_schedule_without_discord_drafts_and_a_yes_in_the_terminal_posts
 
 
 async def test_a_command_beside_the_service_is_picked_up_within_a_second(mynah, service, loopback_discord, tmp_path):
-    mynah.json("import", str(write_posts(tmp_path / "ann.jsonl")), "--as", "ann")
+    for name in ("ann", "bob"):
+        mynah.json("import", str(write_posts(tmp_path / f"{name}.jsonl")), "--as", name)
     process = service(**discord_environment(loopback_discord))
     await loopback_discord.connected()
-    trained = await asyncio.to_thread(mynah.json, "train", "ann")
-    assert trained["name"] == "ann"
+    for name in ("ann", "bob"):
+        trained = await asyncio.to_thread(mynah.json, "train", name)
+        assert trained["name"] == name
     with contextlib.closing(sqlite3.connect(mynah.database)) as db:
-        created, started = map(datetime.fromisoformat, db.execute("SELECT created_at, started_at FROM jobs").fetchone())
-    assert started - created < timedelta(seconds=1)
+        stamps = [map(datetime.fromisoformat, row) for row in db.execute("SELECT created_at, started_at FROM jobs")]
+    waits = [started - created for created, started in stamps]
+    assert len(waits) == 2
+    assert min(waits) < timedelta(seconds=1)  # the other may have met a busy machine
     assert process.poll() is None
     second = mynah.start("run", env=mynah.environment | discord_environment(loopback_discord), stderr=subprocess.PIPE)
     for line in second.stderr:

@@ -58,8 +58,9 @@ async def test_it_runs_half_of_the_time_however_long_somebody_waits_and_however_
         async with first.wanted():
             await asyncio.sleep(0.04)
     took = monotonic() - began
-    still = sum(end - start for start, end in executor.spans)
-    assert still < 0.5 * took + 0.6
+    spans = [end - start for start, end in executor.spans]
+    still = sum(spans)
+    assert still < 0.5 * took + 0.2 + max(0.4, *spans)
     assert still > 0.25 * took
     assert not executor.still
 

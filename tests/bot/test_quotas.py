@@ -71,9 +71,10 @@ async def test_lines_are_counted_by_the_minute(filled, settings):
     await ask(4)
     await filled.write(age, "requests", 30)
     await ask(6)
-    with pytest.raises(QuotaError, match=r"10 lines within a minute: ask again in (29|30) s"):
+    # Half a minute after the first four, or a minute after the six, less what a busy machine has taken since.
+    with pytest.raises(QuotaError, match=r"10 lines within a minute: ask again in (2\d|30) s"):
         await ask(3)
-    with pytest.raises(QuotaError, match=r"ask again in (59|60) s"):
+    with pytest.raises(QuotaError, match=r"ask again in (5\d|60) s"):
         await ask(5)
     with pytest.raises(QuotaError, match="10 lines within a minute: ask for fewer"):
         await ask(11, member=BOB)

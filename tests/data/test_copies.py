@@ -22,6 +22,7 @@ POSTS = TrainingPosts([ENGLISH, JAPANESE, RUN_ON, "too short to span"])
         "he said: the fog came in at noon and took everything else that we had, too",  # eight words
         "he said: the fog came in at noon... and \u201ctook\u201d everything else that we had, too",
         "\uff54\uff48\uff45 fog, came \u2013 in at noon _and_ took everything else that we had, too",
+        "the fog came \u2600\ufe0f in at no\u200bon and took my neighbour\u00b4s boat \u2764\ufe0f out",
         "it came back without my neighbour\u2019s boat: and took my neighbours boat with it, without a thing",
         "Too short to spam",
         JAPANESE,
@@ -39,6 +40,7 @@ def test_a_copy(line):
         "",
         "something she never wrote",
         "he said: the fog came in at noon and left, as it does when nobody looks at it",  # seven words
+        "he said: the fog came in at noon and \u2764\ufe0f \u2764\ufe0f it left",  # seven, and what is no word
         "空を飛んだかと思ったら～、 ただの夢でした～。 チクショー！！ #まいにちチクショー",  # the formula alone
         "しかし駅前の喫茶店で長い手紙を書いていましたとさ",  # nineteen characters
         "。。。。。。。。。。。。。。。。。。。。。。。。。。。。",

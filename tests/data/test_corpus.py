@@ -207,6 +207,6 @@ class TestJson:
 def test_speed():
     """Ten thousand posts take well under 1.5 s."""
     tweets = _tweets(10_000, words=25)
-    started = time.perf_counter()
+    started = time.process_time()
     _build({"bob": tweets})
-    assert time.perf_counter() - started < 1.5
+    assert time.process_time() - started < 1.5

@@ -227,7 +227,8 @@ async def test_room_that_cannot_be_handed_back_now_is_one_sentence(store, monkey
 
 @pytest.mark.parametrize(("why", "said"), [("disk I/O error", "cannot be used"), ("database is locked", "busy for too long")])
 async def test_a_file_that_cannot_be_read_is_one_sentence(store, why, said):
-    def refuse(_):
+    def refuse(db):
+        db.conn.execute("ROLLBACK")  # as SQLite does by itself
         raise sqlite3.OperationalError(why)
 
     with pytest.raises(StoreError, match=said):

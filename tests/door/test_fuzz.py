@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import AsyncMock
 from urllib.parse import quote
 
 import pytest
@@ -207,7 +208,7 @@ def _silent():
 
 def _names_of(command: Any, *before: str) -> list[tuple[str, ...]]:
     """Return how each command of a group is called, but those that work for themselves."""
-    own = [] if before[-1:] in {("run",), ("console",), ("doctor",)} and len(before) == 1 else [before]
+    own = [] if before in {("run",), ("console",), ("doctor",)} else [before]
     return [*own, *(name for part, one in getattr(command, "commands", {}).items() for name in _names_of(one, *before, part))]
 
 
@@ -216,7 +217,7 @@ ARGUMENTS = typer.main.get_command(cli.cli)
 
 def _arguments(stack: ExitStack, _: Path) -> Callable[[list[str]], object]:
     patch = stack.enter_context(pytest.MonkeyPatch.context())
-    for effect in ("_run", "_upkeep", "examine", "converse", "load_settings", "configure_logging", "_profiles"):
+    for effect in ("_run", "_upkeep"):
         patch.setattr(cli, effect, lambda *_, **__: Answer("", {"ok": True}))
 
     def take(given: list[str]) -> None:
@@ -388,9 +389,13 @@ def _page(stack: ExitStack, folder: Path) -> Callable[[tuple[bool, str, list[str
     runner.run(app.__aenter__())
     stack.callback(lambda: runner.run(app.__aexit__(None, None, None)))
     runner.run(furnish(app))
+    patch = stack.enter_context(pytest.MonkeyPatch.context())
+    patch.setattr(publishing, "say", AsyncMock(return_value=publishing.Said("", ())))  # nobody is here to answer
     visitor = Visitor(app)
     stack.callback(lambda: runner.run(visitor.client.aclose()))
     runner.run(visitor.sign_in())
+    for path in ("/", "/voices/keeper_ottoline", "/outbox/1", "/schedules/mornings"):
+        assert runner.run(visitor.get(path)).status_code == 200
 
     def take(given: tuple[bool, str, list[str], str, Any]) -> None:
         shows, form, parts, query, content = given

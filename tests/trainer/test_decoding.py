@@ -261,12 +261,14 @@ def test_the_embedded_base_says_the_same_to_the_last_bit_in_any_company(load, in
 
 @torch.no_grad()
 @pytest.mark.parametrize("precision", ["integers", "bf16", "gpu"])
-def test_in_another_precision_the_embedded_base_means_nearly_the_same(load, cache, precision):
-    """What docs/speaking.md states: 0.03 nats between the two distributions of the next token, 0.05 in the loss."""
+@pytest.mark.parametrize("dressed", [False, True])
+def test_in_another_precision_the_embedded_base_means_nearly_the_same(load, cache, precision, dressed):
+    """What docs/speaking.md states: 0.03 nats between the two distributions of the next token, 0.05 in the loss; with a voice, too."""
 
     def logits(base):
-        mixed = Mixed(base.readers, [], base.device, base.model.dtype)
-        mixed.put_on([None])
+        lora = {name: (a.to(base.device), b.to(base.device)) for name, (a, b) in voice.lora.items()}
+        mixed = Mixed(base.readers, [(lora, voice.scale)] if dressed else [], base.device, base.model.dtype)
+        mixed.put_on([0 if dressed else None])
         with mixing(base.layers, mixed):
             read = base.model(input_ids=torch.tensor([ids], device=base.device), use_cache=False)
         return read.logits[0].float().log_softmax(-1).cpu()
@@ -276,13 +278,14 @@ def test_in_another_precision_the_embedded_base_means_nearly_the_same(load, cach
     base = load("smollm2-135m-instruct")
     text = "The fog came in at noon and stayed, as it does in November. I lit the lamp early & wrote the log: two ships, one goat, no mail!"
     ids = [base.opening, *base.encode([text])[0]]
+    voice = made_up(base, "somebody", size=0.02)
     exact = logits(base)
     if precision == "integers":
         base = bases.pack(base, integers=True)
     elif precision == "bf16":
         base.model.bfloat16()
     else:
-        base = bases.load("smollm2-135m-instruct", cache, torch.device("cuda"), print, never)
+        base = bases.pack(bases.load("smollm2-135m-instruct", cache, torch.device("cuda"), print, never))
     near = logits(base)
     assert (exact.exp() * (exact - near)).sum(-1).mean() < 0.03
     target = torch.tensor(ids[1:])[:, None]

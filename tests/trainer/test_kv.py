@@ -38,11 +38,16 @@ def test_many_short_rows_after_a_long_one_have_no_more_room_than_they_need():
     store.put(0, read(3 * STEP))
     step(store, [3 * STEP])
     assert store.bytes == room(ROWS_STEP, 4 * STEP)
-    store.move(0, 0)
-    step(store, [7])  # the long one has left, and a short one is in its place
+    store.put(0, read(6, value=7.0))  # the long one has left, and a short one is in its place
+    step(store, [6])
     for row in range(1, 64):
         store.put(row, read(5))
     assert store.bytes == room(64, STEP)
+    keys, values = step(store, [7] + [5] * 63)
+    for seen in (keys, values):
+        assert (seen[0, :, :6] == 7).all()
+        assert (seen[0, :, 6:] == 0).all()
+        assert (seen[1:, :, :5] == 1).all()
 
 
 def test_what_is_there_stays_when_the_room_changes():

@@ -149,9 +149,9 @@ class TestLimits:
     def test_hostile_json(self, tmp_path, body, part):
         """Giant strings, deep nesting and giant numbers end in bounded time."""
         (tmp_path / "tweets.js").write_text(START + body)
-        started = time.perf_counter()
+        started = time.process_time()
         assert part in _sentence(tmp_path / "tweets.js")
-        assert time.perf_counter() - started < 5
+        assert time.process_time() - started < 5
 
     def test_manifest(self, make_tweet, make_files, write_zip):
         """A manifest is small and shallow, or refused."""
