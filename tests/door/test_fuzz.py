@@ -218,7 +218,7 @@ ARGUMENTS = typer.main.get_command(cli.cli)
 def _arguments(stack: ExitStack, _: Path) -> Callable[[list[str]], object]:
     patch = stack.enter_context(pytest.MonkeyPatch.context())
     for effect in ("_run", "_upkeep"):
-        patch.setattr(cli, effect, lambda *_, **__: Answer("", {"ok": True}))
+        patch.setattr(cli, effect, lambda *_, **__: Answer({"ok": True}, ""))
 
     def take(given: list[str]) -> None:
         with suppress(typer.TyperException, typer.Abort, typer.Exit):  # which bot/__main__.py makes a sentence of
