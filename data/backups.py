@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from data import accounts, outbox
 from data.errors import StoreError
-from data.store import BUSY_SECONDS, connect, connect_to_read, now, transact
+from data.store import BUSY_SECONDS, UNREADABLE, connect, connect_to_read, now, transact
 
 PAGES_A_STEP = 4096  # between two of which Ctrl-C is heard
 
@@ -50,7 +50,7 @@ def copy(source: Path, target: Path) -> None:
             old.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             old.backup(new, pages=PAGES_A_STEP, progress=lambda *_: None)
             new.execute("PRAGMA journal_mode = DELETE")  # one file, which can also be read where nothing can be written
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise StoreError(f"{source} cannot be copied to {target.parent} ({error}): nothing was changed.") from error
 
 
@@ -75,7 +75,7 @@ def prove(path: Path, name: Path) -> Contents:
                 if digest.hexdigest() != wanted:
                     raise StoreError(f"{name} is damaged (the weights of version {version} of {voice}): restore a backup, or another one.")
             counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("voices", "models", "tweets")]  # noqa: S608
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         raise StoreError(f"{name} is damaged, or not a database of Mynah's ({error}): name another file.") from error
     return Contents(*counts)
 
@@ -110,7 +110,7 @@ def let_go(path: Path) -> bool:
         raise StoreError(
             f"{path} cannot be written ({error}): free some space, or move it and what lies beside it away, then restore."
         ) from error
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         return False
     return True
 
@@ -188,7 +188,7 @@ def catch_up(path: Path, old: Path | None, why: str) -> tuple[bool, bool]:
     with closing(db.conn) as connection:
         known = False
         if old is not None:
-            with suppress(sqlite3.Error, StoreError):
+            with suppress(*UNREADABLE, StoreError):
                 connection.execute("ATTACH ? AS old", [str(old)])
                 transact(db, _stay_true)
                 known = True

@@ -16,12 +16,14 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 from sqlite_utils import Database
 
 import data.migrations as schema
-from data.errors import StoreError
+from data.errors import NotStoredError, StoreError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 PAGES_A_STEP = 2000  # 8 MB of free pages that are handed back at once
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What sqlite3 raises of a damaged file: the latter where SQLite's own words quote bytes that are no text."""
 BUSY_SECONDS = 30.0  # a command typed beside the bot waits this long for the bot's own write
 
 
@@ -171,8 +173,9 @@ def transact(db: Database, work: Callable[[Database], T]) -> T:
 
     Raises:
         StoreError: the disk is full or the file cannot be written; nothing of `work` remains.
+        NotStoredError: something was looked for by a number that SQLite cannot hold.
     """
-    try:
+    with _sentences():
         db.conn.execute("BEGIN IMMEDIATE")
         try:
             result = work(db)
@@ -181,8 +184,6 @@ def transact(db: Database, work: Callable[[Database], T]) -> T:
             if db.conn.in_transaction:
                 db.conn.execute("ROLLBACK")
             raise
-    except sqlite3.OperationalError as error:
-        raise StoreError(_sentence(error)) from error
     return result
 
 
@@ -191,16 +192,28 @@ def _seen(db: Database, work: Callable[[Database], T]) -> T:
 
     Raises:
         StoreError: the file cannot be read.
+        NotStoredError: something was looked for by a number that SQLite cannot hold.
     """
-    try:
+    with _sentences():
         db.conn.execute("BEGIN")
         try:
             return work(db)
         finally:
             if db.conn.in_transaction:  # SQLite itself ends that of a file that cannot be read
                 db.conn.execute("COMMIT")
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Raise what SQLite says of its file, and sqlite3 of a number beyond 64 bits, as one of our errors."""
+    try:
+        yield
     except sqlite3.OperationalError as error:
         raise StoreError(_sentence(error)) from error
+    except OverflowError as error:
+        if "SQLite" not in str(error):
+            raise
+        raise NotStoredError("Nothing here has so large a number: look at it again.") from error
 
 
 def _sentence(error: sqlite3.Error) -> str:
@@ -237,7 +250,7 @@ def _open(path: Path) -> Database:
         db.conn.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in a new file alone
         db.conn.execute("PRAGMA journal_mode = WAL")
         transact(db, _migrate)
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         raise StoreError(f"{path} is not a database of Mynah's ({error}): move it away, or set data_dir in config.toml.") from error
     except OSError as error:
         raise StoreError(f"{path.parent} cannot be used for the database ({error.strerror}): set data_dir in config.toml.") from error

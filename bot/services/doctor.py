@@ -26,7 +26,7 @@ from bot.services.tracking import lacks
 from bot.settings import Secrets, Settings
 from data import backups, migrations, outbox
 from data.outbox import DEFAULT_ACCOUNT
-from data.store import connect_to_read
+from data.store import UNREADABLE, connect_to_read
 from trainer.protocol import Failed, Note, ProtocolError, parse
 
 DEVICES = Path("/dev")
@@ -99,7 +99,7 @@ def _database(path: Path, *, deep: bool) -> Finding:
                     connection.execute(f'SELECT * FROM "{table}" LIMIT 1').fetchall()  # noqa: S608 - its own names
                 verdict = "ok, as far as a short look tells (--deep reads all of it)"
             newer = [name for name in _migrated(connection) if not hasattr(migrations, name)]
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         return Finding("database", ok=False, found=f"{path}: {error}", advice="`mynah restore` a backup, or set data_dir in config.toml.")
     if newer:
         return Finding("database", ok=False, found=f"{path}: of a newer Mynah ({newer[-1]})", advice="Upgrade Mynah, or restore a backup.")

@@ -325,7 +325,7 @@ async def test_what_cannot_be_brought_over_for_good_is_not_put_in_place(made, se
     assert not [name for name in listed(settings.data_dir) if "before" in name or name.endswith(".part")]
 
 
-@pytest.mark.parametrize("damage", ["cut", "scratched", "no database", "another's database", "newer", "weights", "itself"])
+@pytest.mark.parametrize("damage", ["cut", "scratched", "no text", "no database", "another's database", "newer", "weights", "itself"])
 def test_a_file_that_is_no_sound_backup_is_refused_and_nothing_changes(made, settings, tmp_path, damage):
     match damage:
         case "cut":
@@ -334,6 +334,8 @@ def test_a_file_that_is_no_sound_backup_is_refused_and_nothing_changes(made, set
             with made.open("r+b") as file:
                 file.seek(8192)
                 file.write(b"\xff" * 40_000)
+        case "no text":  # which SQLite quotes
+            made.write_bytes(made.read_bytes().replace(b"CREATE TABLE", b"CREATE \x80ABLE"))
         case "no database":
             made.write_bytes(b"this is a letter to my aunt\n" * 300)
         case "another's database":

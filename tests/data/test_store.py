@@ -234,3 +234,19 @@ async def test_a_file_that_cannot_be_read_is_one_sentence(store, why, said):
     with pytest.raises(StoreError, match=said):
         await store.read(refuse)
     assert await store.read(lambda db: db.table_names())
+
+
+@pytest.mark.parametrize("number", [2**63, -(10**30)])
+async def test_a_number_that_no_row_can_have_is_one_sentence(store, number):
+    def look(db):
+        return list(db.query("SELECT 1 FROM jobs WHERE id = ?", [number]))
+
+    for ask in (store.read, store.write):
+        with pytest.raises(NotStoredError, match="so large a number"):
+            await ask(look)
+
+    def other(_):
+        raise OverflowError("cannot convert float infinity to integer")
+
+    with pytest.raises(OverflowError):
+        await store.read(other)
