@@ -207,10 +207,10 @@ class Speaking:
                 for number, why in list(self._unwritten.items()):
                     await self._store.write(speech.fail, number, why)
                     self._unwritten.pop(number, None)
-                # Looked at before it is written, so that an idle service writes nothing.
+                await self._learned.tidy()
+                # Looked at before it is written, so that an idle service writes nothing; and last, so that no change is slept through.
                 if await self._store.read(speech.waiting) and (request := await self._store.write(speech.start_next)):
                     return request
-                await self._learned.tidy()
             except StoreError as error:
                 log.warning("requests wait for the database", error=str(error))
                 await asyncio.sleep(STORE_SECONDS)
