@@ -113,12 +113,23 @@ class Store:
         self._change.set()
         self._change = asyncio.Event()
 
-    async def changed(self, seconds: float = 0.5) -> None:
-        """Return when this process wrote something, or after `seconds`, within which another may have."""
+    @property
+    def change(self) -> asyncio.Event:
+        """What this process' next change will set: who takes it before looking does not sleep through what is written meanwhile."""
+        return self._change
+
+    async def changed(self, seconds: float = 0.5, since: asyncio.Event | None = None) -> None:
+        """Return when this process wrote something, or after `seconds`, within which another may have.
+
+        Args:
+            seconds: at most so long.
+            since: a `change` that was taken earlier; what was written since then counts as well.
+        """
+        change = since or self._change
         # Not wait_for: before Python 3.12 it swallows a cancellation that comes in the moment of the change.
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._change.wait()
+                await change.wait()
 
     async def check(self) -> None:
         """Take the lock for writing; after a write that failed, write something that changes nothing, too.

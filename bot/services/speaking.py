@@ -157,10 +157,12 @@ class Speaking:
             SpeechFailedError: none came, or none may be said.
             NotStoredError: the voice was forgotten meanwhile.
         """
+        change = self._store.change
         while (request := await self._store.read(speech.get, request_id)).status not in ("done", "failed"):
             if why := self._unwritten.get(request_id):
                 raise SpeechFailedError(why)
-            await self._store.changed()
+            await self._store.changed(since=change)
+            change = self._store.change
         if request.status == "failed":
             raise SpeechFailedError(request.error or "No line came: ask again.")
         candidates = await self._store.read(speech.generations, request_id)

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 
@@ -405,3 +406,22 @@ async def test_a_bad_question_is_one_sentence_and_stores_nothing(voice, speaking
     with pytest.raises(error):
         await speaking.request(voice_name, by="me", **wanted)
     assert await filled.read(lambda db: db["requests"].count) == 0
+
+
+async def test_an_end_that_is_written_during_a_look_is_not_slept_through(voice, speaking, speaker, filled, monkeypatch):
+    """Lines and end are written one after the other; who looks in between sees no end, and hears of it at once all the same."""
+    look, sleepless = speech.get, filled.changed
+
+    def slowly(db, number):
+        seen, found = filled.change, look(db, number)
+        until = monotonic() + 10
+        while found.status == "running" and speech.generations(db, number) and filled.change is seen and monotonic() < until:
+            sleep(0.001)  # in the reader's thread, which has its answer
+        return found
+
+    monkeypatch.setattr(speech, "get", slowly)
+    monkeypatch.setattr(filled, "changed", lambda since=None: sleepless(60, since=since))  # as if nobody else ever wrote
+    speaker.texts = ["hello @someone there"] * 64
+    async with asyncio.timeout(30):
+        with pytest.raises(SpeechFailedError, match="may be said"):
+            await say(speaking, count=1)

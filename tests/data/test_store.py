@@ -250,3 +250,13 @@ async def test_a_number_that_no_row_can_have_is_one_sentence(store, number):
 
     with pytest.raises(OverflowError):
         await store.read(other)
+
+
+async def test_who_looked_before_a_change_does_not_sleep_through_it(store):
+    change = store.change
+    await store.write(accounts.add_tweets, "ann", made_up_tweets(20))
+    async with asyncio.timeout(20):
+        await store.changed(60, since=change)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await store.changed(60, since=store.change)
